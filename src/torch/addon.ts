@@ -1,0 +1,77 @@
+/** Owns the whole typed surface of the native addon; nothing else in the project touches the raw addon. */
+
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { messageOf, ReckonError } from '../util/errors.ts';
+
+/** A live tensor's slot and generation as one number. */
+export type Handle = number;
+
+/** What an operator's argument may be on its way into the addon (tensors as handles). */
+export type NativeValue =
+  | number
+  | boolean
+  | string
+  | null
+  | undefined
+  | readonly (number | boolean | string | null | undefined)[];
+
+export interface RuntimeDescription {
+  readonly torch: string;
+  readonly cpuCapability: string;
+  readonly mkldnn: boolean;
+  readonly mkl: boolean;
+  readonly cuda: boolean;
+  readonly cudaDevices: number;
+  readonly mps: boolean;
+  readonly threads: number;
+}
+
+/** Every function of the addon. Each throws a plain Error with libtorch's own text, without a C++ backtrace. */
+export interface Addon {
+  /** The operator's index and schema as JSON, or undefined where the dispatcher has no such operator. */
+  find(name: string, overload: string): string | undefined;
+  call(index: number, ...values: NativeValue[]): unknown;
+  names(): string[];
+  fromBytes(bytes: NodeJS.TypedArray, dtype: number, sizes: readonly number[]): Handle;
+  toBytes(handle: Handle, target: NodeJS.TypedArray): void;
+  sizes(handle: Handle): number[];
+  dtype(handle: Handle): number;
+  device(handle: Handle): string;
+  requiresGrad(handle: Handle): boolean;
+  setRequiresGrad(handle: Handle, on: boolean): void;
+  grad(handle: Handle): Handle | undefined;
+  setGrad(handle: Handle, gradient: Handle | null): void;
+  release(handle: Handle): void;
+  keep(handle: Handle): void;
+  scopeEnter(): number;
+  scopeExit(survivors: readonly Handle[]): void;
+  liveTensors(): number;
+  makeGenerator(device: string, seed: number): number;
+  freeGenerator(id: number): void;
+  generatorState(id: number): Handle;
+  setGeneratorState(id: number, state: Handle): void;
+  manualSeed(seed: number): void;
+  gradEnabled(): boolean;
+  setGradEnabled(on: boolean): void;
+  threads(): number;
+  setThreads(count: number): void;
+  describe(): RuntimeDescription;
+}
+
+/** The loaded addon. Importing this file loads libtorch (about 0.2 s), once a process. */
+export const native: Addon = load();
+
+function load(): Addon {
+  const path = fileURLToPath(new URL('../../build/reckon.node', import.meta.url));
+  try {
+    return createRequire(import.meta.url)(path) as Addon;
+  } catch (error) {
+    throw new ReckonError(
+      'environment',
+      'addon-not-loaded',
+      `the native addon could not be loaded (${messageOf(error).split('\n')[0]}); run \`node scripts/setup.mjs\` in the project folder, then \`reckon doctor\``,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,18 @@
+/** Owns the public face of the native boundary; see the files for each part. */
+
+export type { RuntimeDescription } from './addon.ts';
+export { type OpArgument, type OpResult, op } from './any-op.ts';
+export { backward, enableGrad, noGrad } from './autograd.ts';
+export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
+export { Op } from './op.ts';
+export {
+  defaultThreads,
+  describeRuntime,
+  devices,
+  Generator,
+  manualSeed,
+  setThreads,
+  threads,
+} from './runtime.ts';
+export { liveTensors, Scope, scope } from './scope.ts';
+export { arange, cat, fromBytes, full, ids, stack, Tensor, tensor, where, zeros } from './tensor.ts';
