@@ -15,4 +15,4 @@ export {
   threads,
 } from './runtime.ts';
 export { liveTensors, Scope, scope } from './scope.ts';
-export { arange, cat, fromBytes, full, ids, stack, Tensor, tensor, where, zeros } from './tensor.ts';
+export { arange, cat, fromBytes, full, ids, invoke, stack, Tensor, tensor, where, zeros } from './tensor.ts';

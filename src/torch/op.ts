@@ -41,12 +41,13 @@ export class Op {
     e?: NativeValue,
     f?: NativeValue,
     g?: NativeValue,
+    h?: NativeValue,
   ): unknown {
     if (this.index < 0) this.index = this.schema.index;
     try {
-      return native.call(this.index, a, b, c, d, e, f, g);
+      return native.call(this.index, a, b, c, d, e, f, g, h);
     } catch (error) {
-      throw this.explain([a, b, c, d, e, f, g], error);
+      throw this.explain([a, b, c, d, e, f, g, h], error);
     }
   }
 

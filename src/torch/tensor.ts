@@ -85,15 +85,19 @@ const ops = {
   all: new Op('aten::all'),
 };
 
-function one(
+/** Calls an operator on native values (tensors as handles) and wraps the one tensor that it returns. */
+export function invoke(
   op: Op,
   a?: NativeValue,
   b?: NativeValue,
   c?: NativeValue,
   d?: NativeValue,
   e?: NativeValue,
+  f?: NativeValue,
+  g?: NativeValue,
+  h?: NativeValue,
 ): Tensor {
-  return new Tensor(op.raw(a, b, c, d, e) as Handle);
+  return new Tensor(op.raw(a, b, c, d, e, f, g, h) as Handle);
 }
 
 /** A libtorch tensor. It is freed by the scope that it was made in, or by `dispose`; using it afterwards is an error. */
@@ -205,150 +209,152 @@ export class Tensor implements Disposable {
   // Arithmetic.
   add(other: Tensor | number, alpha?: number): Tensor {
     return typeof other === 'number'
-      ? one(ops.addScalar, this.handle, other)
-      : one(ops.add, this.handle, other.handle, alpha);
+      ? invoke(ops.addScalar, this.handle, other)
+      : invoke(ops.add, this.handle, other.handle, alpha);
   }
   add_(other: Tensor, alpha?: number): Tensor {
-    return one(ops.addInPlace, this.handle, other.handle, alpha);
+    return invoke(ops.addInPlace, this.handle, other.handle, alpha);
   }
   sub(other: Tensor | number): Tensor {
     return typeof other === 'number'
-      ? one(ops.subScalar, this.handle, other)
-      : one(ops.sub, this.handle, other.handle);
+      ? invoke(ops.subScalar, this.handle, other)
+      : invoke(ops.sub, this.handle, other.handle);
   }
   mul(other: Tensor | number): Tensor {
     return typeof other === 'number'
-      ? one(ops.mulScalar, this.handle, other)
-      : one(ops.mul, this.handle, other.handle);
+      ? invoke(ops.mulScalar, this.handle, other)
+      : invoke(ops.mul, this.handle, other.handle);
   }
   mul_(factor: number): Tensor {
-    return one(ops.mulScalarInPlace, this.handle, factor);
+    return invoke(ops.mulScalarInPlace, this.handle, factor);
   }
   div(other: Tensor | number): Tensor {
     return typeof other === 'number'
-      ? one(ops.divScalar, this.handle, other)
-      : one(ops.div, this.handle, other.handle);
+      ? invoke(ops.divScalar, this.handle, other)
+      : invoke(ops.div, this.handle, other.handle);
   }
   neg(): Tensor {
-    return one(ops.neg, this.handle);
+    return invoke(ops.neg, this.handle);
   }
   exp(): Tensor {
-    return one(ops.exp, this.handle);
+    return invoke(ops.exp, this.handle);
   }
   log(): Tensor {
-    return one(ops.log, this.handle);
+    return invoke(ops.log, this.handle);
   }
   sqrt(): Tensor {
-    return one(ops.sqrt, this.handle);
+    return invoke(ops.sqrt, this.handle);
   }
   rsqrt(): Tensor {
-    return one(ops.rsqrt, this.handle);
+    return invoke(ops.rsqrt, this.handle);
   }
   square(): Tensor {
-    return one(ops.square, this.handle);
+    return invoke(ops.square, this.handle);
   }
   cos(): Tensor {
-    return one(ops.cos, this.handle);
+    return invoke(ops.cos, this.handle);
   }
   sin(): Tensor {
-    return one(ops.sin, this.handle);
+    return invoke(ops.sin, this.handle);
   }
   silu(): Tensor {
-    return one(ops.silu, this.handle);
+    return invoke(ops.silu, this.handle);
   }
   sigmoid(): Tensor {
-    return one(ops.sigmoid, this.handle);
+    return invoke(ops.sigmoid, this.handle);
   }
   minimum(other: Tensor): Tensor {
-    return one(ops.minimum, this.handle, other.handle);
+    return invoke(ops.minimum, this.handle, other.handle);
   }
   maximum(other: Tensor): Tensor {
-    return one(ops.maximum, this.handle, other.handle);
+    return invoke(ops.maximum, this.handle, other.handle);
   }
   clamp(min: number | null, max: number | null = null): Tensor {
-    return one(ops.clamp, this.handle, min, max);
+    return invoke(ops.clamp, this.handle, min, max);
   }
   maskedFill(mask: Tensor, value: number): Tensor {
-    return one(ops.maskedFill, this.handle, mask.handle, value);
+    return invoke(ops.maskedFill, this.handle, mask.handle, value);
   }
 
   // Products.
   matmul(other: Tensor): Tensor {
-    return one(ops.matmul, this.handle, other.handle);
+    return invoke(ops.matmul, this.handle, other.handle);
   }
   /** `this` times the transpose of `weight` [out, in], plus bias. */
   linear(weight: Tensor, bias: Tensor | null = null): Tensor {
-    return one(ops.linear, this.handle, weight.handle, bias?.handle ?? null);
+    return invoke(ops.linear, this.handle, weight.handle, bias?.handle ?? null);
   }
   /** Rows of `this` [V, D] for ids of any shape. */
   embedding(ids: Tensor): Tensor {
-    return one(ops.embedding, this.handle, ids.handle);
+    return invoke(ops.embedding, this.handle, ids.handle);
   }
 
   // Reductions.
   sum(dim?: number, keepdim = false): Tensor {
-    return dim === undefined ? one(ops.sum, this.handle) : one(ops.sumDim, this.handle, [dim], keepdim);
+    return dim === undefined ? invoke(ops.sum, this.handle) : invoke(ops.sumDim, this.handle, [dim], keepdim);
   }
   mean(dim?: number, keepdim = false): Tensor {
-    return dim === undefined ? one(ops.mean, this.handle) : one(ops.meanDim, this.handle, [dim], keepdim);
+    return dim === undefined
+      ? invoke(ops.mean, this.handle)
+      : invoke(ops.meanDim, this.handle, [dim], keepdim);
   }
   amax(dim: number, keepdim = false): Tensor {
-    return one(ops.amax, this.handle, [dim], keepdim);
+    return invoke(ops.amax, this.handle, [dim], keepdim);
   }
   argmax(dim: number): Tensor {
-    return one(ops.argmax, this.handle, dim);
+    return invoke(ops.argmax, this.handle, dim);
   }
   cumsum(dim: number): Tensor {
-    return one(ops.cumsum, this.handle, dim);
+    return invoke(ops.cumsum, this.handle, dim);
   }
   softmax(dim: number): Tensor {
-    return one(ops.softmax, this.handle, dim);
+    return invoke(ops.softmax, this.handle, dim);
   }
   logSoftmax(dim: number): Tensor {
-    return one(ops.logSoftmax, this.handle, dim);
+    return invoke(ops.logSoftmax, this.handle, dim);
   }
   logsumexp(dim: number, keepdim = false): Tensor {
-    return one(ops.logsumexp, this.handle, [dim], keepdim);
+    return invoke(ops.logsumexp, this.handle, [dim], keepdim);
   }
   isFinite(): Tensor {
-    return one(ops.isFinite, this.handle);
+    return invoke(ops.isFinite, this.handle);
   }
   all(): Tensor {
-    return one(ops.all, this.handle);
+    return invoke(ops.all, this.handle);
   }
 
   // Comparison.
   eq(other: Tensor): Tensor {
-    return one(ops.eq, this.handle, other.handle);
+    return invoke(ops.eq, this.handle, other.handle);
   }
   lt(other: Tensor | number): Tensor {
     return typeof other === 'number'
-      ? one(ops.ltScalar, this.handle, other)
-      : one(ops.lt, this.handle, other.handle);
+      ? invoke(ops.ltScalar, this.handle, other)
+      : invoke(ops.lt, this.handle, other.handle);
   }
   le(other: Tensor): Tensor {
-    return one(ops.le, this.handle, other.handle);
+    return invoke(ops.le, this.handle, other.handle);
   }
   gt(other: number): Tensor {
-    return one(ops.gtScalar, this.handle, other);
+    return invoke(ops.gtScalar, this.handle, other);
   }
   logicalAnd(other: Tensor): Tensor {
-    return one(ops.logicalAnd, this.handle, other.handle);
+    return invoke(ops.logicalAnd, this.handle, other.handle);
   }
 
   // Selection and writing.
   gather(dim: number, index: Tensor): Tensor {
-    return one(ops.gather, this.handle, dim, index.handle);
+    return invoke(ops.gather, this.handle, dim, index.handle);
   }
   indexSelect(dim: number, index: Tensor): Tensor {
-    return one(ops.indexSelect, this.handle, dim, index.handle);
+    return invoke(ops.indexSelect, this.handle, dim, index.handle);
   }
   indexCopy_(dim: number, index: Tensor, source: Tensor): Tensor {
-    return one(ops.indexCopyInPlace, this.handle, dim, index.handle, source.handle);
+    return invoke(ops.indexCopyInPlace, this.handle, dim, index.handle, source.handle);
   }
   /** Writes `values` where the index tensors point, one a dimension from the first; null leaves a dimension whole. */
   indexPut_(indices: readonly (Tensor | null)[], values: Tensor): Tensor {
-    return one(
+    return invoke(
       ops.indexPutInPlace,
       this.handle,
       indices.map((i) => i?.handle ?? null),
@@ -356,60 +362,60 @@ export class Tensor implements Disposable {
     );
   }
   indexAdd(dim: number, index: Tensor, source: Tensor): Tensor {
-    return one(ops.indexAdd, this.handle, dim, index.handle, source.handle);
+    return invoke(ops.indexAdd, this.handle, dim, index.handle, source.handle);
   }
   copy_(source: Tensor): Tensor {
-    return one(ops.copyInPlace, this.handle, source.handle);
+    return invoke(ops.copyInPlace, this.handle, source.handle);
   }
   fill_(value: number): Tensor {
-    return one(ops.fillInPlace, this.handle, value);
+    return invoke(ops.fillInPlace, this.handle, value);
   }
   zero_(): Tensor {
-    return one(ops.zeroInPlace, this.handle);
+    return invoke(ops.zeroInPlace, this.handle);
   }
 
   // Shape.
   view(shape: readonly number[]): Tensor {
-    return one(ops.view, this.handle, shape);
+    return invoke(ops.view, this.handle, shape);
   }
   reshape(shape: readonly number[]): Tensor {
-    return one(ops.reshape, this.handle, shape);
+    return invoke(ops.reshape, this.handle, shape);
   }
   transpose(dim0: number, dim1: number): Tensor {
-    return one(ops.transpose, this.handle, dim0, dim1);
+    return invoke(ops.transpose, this.handle, dim0, dim1);
   }
   permute(dims: readonly number[]): Tensor {
-    return one(ops.permute, this.handle, dims);
+    return invoke(ops.permute, this.handle, dims);
   }
   unsqueeze(dim: number): Tensor {
-    return one(ops.unsqueeze, this.handle, dim);
+    return invoke(ops.unsqueeze, this.handle, dim);
   }
   squeeze(dim: number): Tensor {
-    return one(ops.squeeze, this.handle, dim);
+    return invoke(ops.squeeze, this.handle, dim);
   }
   expand(shape: readonly number[]): Tensor {
-    return one(ops.expand, this.handle, shape);
+    return invoke(ops.expand, this.handle, shape);
   }
   narrow(dim: number, start: number, length: number): Tensor {
-    return one(ops.narrow, this.handle, dim, start, length);
+    return invoke(ops.narrow, this.handle, dim, start, length);
   }
   select(dim: number, index: number): Tensor {
-    return one(ops.select, this.handle, dim, index);
+    return invoke(ops.select, this.handle, dim, index);
   }
   contiguous(): Tensor {
-    return one(ops.contiguous, this.handle);
+    return invoke(ops.contiguous, this.handle);
   }
   clone(): Tensor {
-    return one(ops.clone, this.handle);
+    return invoke(ops.clone, this.handle);
   }
   detach(): Tensor {
-    return one(ops.detach, this.handle);
+    return invoke(ops.detach, this.handle);
   }
   /** The same values in another dtype or on another device (itself, as a fresh handle, where nothing changes). */
   to(dtype: DType, device?: string): Tensor {
     return device === undefined
-      ? one(ops.toDtype, this.handle, dtypeCode(dtype))
-      : one(ops.toDevice, this.handle, device, dtypeCode(dtype));
+      ? invoke(ops.toDtype, this.handle, dtypeCode(dtype))
+      : invoke(ops.toDevice, this.handle, device, dtypeCode(dtype));
   }
 }
 
@@ -458,20 +464,20 @@ export function ids(
 }
 
 export function zeros(shape: readonly number[], dtype: DType = 'f32', device = 'cpu'): Tensor {
-  return one(ops.zeros, shape, dtypeCode(dtype), undefined, device);
+  return invoke(ops.zeros, shape, dtypeCode(dtype), undefined, device);
 }
 
 export function full(shape: readonly number[], value: number, dtype: DType = 'f32', device = 'cpu'): Tensor {
-  return one(ops.full, shape, value, dtypeCode(dtype), undefined, device);
+  return invoke(ops.full, shape, value, dtypeCode(dtype), undefined, device);
 }
 
 /** start, start + 1, ... end - 1. */
 export function arange(start: number, end: number, dtype: DType = 'i64', device = 'cpu'): Tensor {
-  return one(ops.arange, start, end, dtypeCode(dtype), undefined, device);
+  return invoke(ops.arange, start, end, dtypeCode(dtype), undefined, device);
 }
 
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  return one(
+  return invoke(
     ops.cat,
     tensors.map((t) => t.handle),
     dim,
@@ -479,7 +485,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
 }
 
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  return one(
+  return invoke(
     ops.stack,
     tensors.map((t) => t.handle),
     dim,
@@ -487,7 +493,7 @@ export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
 }
 
 export function where(condition: Tensor, yes: Tensor, no: Tensor): Tensor {
-  return one(ops.where, condition.handle, yes.handle, no.handle);
+  return invoke(ops.where, condition.handle, yes.handle, no.handle);
 }
 
 function placed(made: Tensor, dtype: DType, device: string | undefined): Tensor {

@@ -1,0 +1,3 @@
+/** Owns what the advantages folder shows to others. */
+
+export * from './group.ts';

@@ -1,0 +1,5 @@
+/** Owns what the data folder shows to others. */
+
+export * from './game24.ts';
+export * from './game24-solver.ts';
+export * from './problem.ts';

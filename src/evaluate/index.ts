@@ -1,0 +1,3 @@
+/** Owns what the evaluate folder shows to others. */
+
+export * from './evaluation.ts';

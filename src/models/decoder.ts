@@ -1,0 +1,280 @@
+/**
+ * Owns the Qwen2-architecture decoder: RMSNorm, rotary grouped-query attention, gated SiLU MLP, tied or untied
+ * embeddings. Gives hidden states; what is done with logits is the business of losses and the engine.
+ */
+
+import { Embedding, Linear, like, Module, normal, RMSNorm } from '../nn/index.ts';
+import { cat, type DType, full, invoke, Op, scope, type Tensor, zeros } from '../torch/index.ts';
+import type { ModelConfig } from './config.ts';
+import type { KvCache } from './kv-cache.ts';
+import { RopeTables, type Rotation, rotate } from './rope.ts';
+
+const attentionOp = new Op('aten::scaled_dot_product_attention');
+
+/** Scaled dot-product attention; keys and values are repeated where they have fewer heads than the queries. */
+function attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | null, causal: boolean): Tensor {
+  const grouped = q.size(1) !== k.size(1);
+  return invoke(attentionOp, q.handle, k.handle, v.handle, mask?.handle ?? null, 0, causal, null, grouped);
+}
+
+/** Where a decoding step writes and reads: made once a step, used by every layer. */
+export interface StepContext {
+  readonly cache: KvCache;
+  readonly rows: Tensor;
+  readonly positions: Tensor;
+  readonly rotation: Rotation;
+  /** Additive mask [n, 1, 1, length]: 0 where a sequence has a token, -inf elsewhere. */
+  readonly mask: Tensor;
+  readonly length: number;
+}
+
+class Attention extends Module {
+  private readonly config: ModelConfig;
+  private readonly q: Linear;
+  private readonly k: Linear;
+  private readonly v: Linear;
+  private readonly o: Linear;
+  private fused: { weight: Tensor; bias: Tensor } | undefined;
+
+  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
+    super();
+    const { hiddenSize, heads, keyValueHeads, headDim } = config;
+    const linear = (name: string, sizes: { in: number; out: number; bias: boolean }) =>
+      this.child(name, new Linear(state, `${path}.${name}`, sizes));
+    this.config = config;
+    this.q = linear('q_proj', { in: hiddenSize, out: heads * headDim, bias: true });
+    this.k = linear('k_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true });
+    this.v = linear('v_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true });
+    this.o = linear('o_proj', { in: heads * headDim, out: hiddenSize, bias: false });
+  }
+
+  /** One product for queries, keys and values: x [..., D] -> [..., heads + 2 keyValueHeads, headDim]. */
+  private project(x: Tensor): Tensor {
+    const { weight, bias } = this.fused ?? this.fuse();
+    const { heads, keyValueHeads, headDim } = this.config;
+    return x
+      .linear(like(weight, x), like(bias, x))
+      .view([...x.shape.slice(0, -1), heads + 2 * keyValueHeads, headDim]);
+  }
+
+  private fuse(): { weight: Tensor; bias: Tensor } {
+    return {
+      weight: cat([this.q.weight, this.k.weight, this.v.weight]),
+      bias: cat([this.q.bias!, this.k.bias!, this.v.bias!]),
+    };
+  }
+
+  /** Keeps the fused weights: for a model that is only read. */
+  freeze(): void {
+    const { weight, bias } = scope(() => this.fuse());
+    this.fused = { weight: weight.keep(), bias: bias.keep() };
+  }
+
+  /** Whole sequences x_BTD, causal; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
+  forward(x: Tensor, rotation: Rotation, captured?: (keys: Tensor, values: Tensor) => void): Tensor {
+    const { heads, keyValueHeads, headDim } = this.config;
+    const [b, t] = x.shape as [number, number];
+    const qkv = this.project(x);
+    const qk = rotate(qkv.narrow(2, 0, heads + keyValueHeads), rotation).transpose(1, 2);
+    const q = qk.narrow(1, 0, heads);
+    const k = qk.narrow(1, heads, keyValueHeads);
+    const v = qkv.narrow(2, heads + keyValueHeads, keyValueHeads).transpose(1, 2);
+    captured?.(k, v);
+    const out = attend(q, k, v, null, true)
+      .transpose(1, 2)
+      .reshape([b, t, heads * headDim]);
+    return this.o.forward(out);
+  }
+
+  /** One token of each running sequence x_ND: appends to the cache and attends over it. */
+  step(x: Tensor, layer: number, context: StepContext): Tensor {
+    const { heads, keyValueHeads, headDim } = this.config;
+    const { cache, rows, positions, rotation, mask, length } = context;
+    const n = x.size(0);
+    const qkv = this.project(x);
+    const qk = rotate(qkv.narrow(1, 0, heads + keyValueHeads), rotation);
+    cache.keys[layer]!.indexPut_([rows, null, positions], qk.narrow(1, heads, keyValueHeads));
+    cache.values[layer]!.indexPut_(
+      [rows, null, positions],
+      qkv.narrow(1, heads + keyValueHeads, keyValueHeads),
+    );
+    // The heads that share a key become rows of one small product, so nothing is repeated.
+    const q = qk.narrow(1, 0, heads).reshape([n, keyValueHeads, heads / keyValueHeads, headDim]);
+    const k = cache.keys[layer]!.narrow(0, 0, n).narrow(2, 0, length);
+    const v = cache.values[layer]!.narrow(0, 0, n).narrow(2, 0, length);
+    return this.o.forward(attend(q, k, v, mask, false).reshape([n, heads * headDim]));
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.fused?.weight.dispose();
+    this.fused?.bias.dispose();
+  }
+}
+
+class Mlp extends Module {
+  private readonly gate: Linear;
+  private readonly up: Linear;
+  private readonly down: Linear;
+
+  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
+    super();
+    const wide = { in: config.hiddenSize, out: config.intermediateSize, bias: false };
+    const narrow = { in: config.intermediateSize, out: config.hiddenSize, bias: false };
+    this.gate = this.child('gate_proj', new Linear(state, `${path}.gate_proj`, wide));
+    this.up = this.child('up_proj', new Linear(state, `${path}.up_proj`, wide));
+    this.down = this.child('down_proj', new Linear(state, `${path}.down_proj`, narrow));
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.down.forward(this.gate.forward(x).silu().mul(this.up.forward(x)));
+  }
+}
+
+class Layer extends Module {
+  readonly attention: Attention;
+  private readonly mlp: Mlp;
+  private readonly inputNorm: RMSNorm;
+  private readonly postNorm: RMSNorm;
+
+  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
+    super();
+    const norm = (name: string) =>
+      this.child(name, new RMSNorm(state, `${path}.${name}`, config.hiddenSize, config.rmsEps));
+    this.attention = this.child('self_attn', new Attention(state, `${path}.self_attn`, config));
+    this.mlp = this.child('mlp', new Mlp(state, `${path}.mlp`, config));
+    this.inputNorm = norm('input_layernorm');
+    this.postNorm = norm('post_attention_layernorm');
+  }
+
+  forward(x: Tensor, attention: (normed: Tensor) => Tensor): Tensor {
+    const middle = x.add(attention(this.inputNorm.forward(x)));
+    return middle.add(this.mlp.forward(this.postNorm.forward(middle)));
+  }
+}
+
+/** Keys and values of one layer as `prefill` made them. */
+export type Captured = (layer: number, keys: Tensor, values: Tensor) => void;
+
+/** The decoder. `computeDtype` is that of activations; weights may be f32 masters beside it. */
+export class Decoder extends Module {
+  readonly config: ModelConfig;
+  readonly computeDtype: DType;
+  readonly rope: RopeTables;
+  private readonly embedding: Embedding;
+  private readonly blocks: readonly Layer[];
+  private readonly norm: RMSNorm;
+  private readonly head: Embedding;
+
+  /** Takes over the tensors of a Hugging Face state dict; names and shapes must be the config's. */
+  constructor(config: ModelConfig, state: ReadonlyMap<string, Tensor>, computeDtype: DType) {
+    super();
+    const { vocabSize: rows, hiddenSize: width } = config;
+    this.config = config;
+    this.computeDtype = computeDtype;
+    this.embedding = this.child(
+      'model.embed_tokens',
+      new Embedding(state, 'model.embed_tokens', { rows, width }),
+    );
+    this.blocks = Array.from({ length: config.layers }, (_, i) =>
+      this.child(`model.layers.${i}`, new Layer(state, `model.layers.${i}`, config)),
+    );
+    this.norm = this.child('model.norm', new RMSNorm(state, 'model.norm', width, config.rmsEps));
+    this.head = config.tieEmbeddings
+      ? this.embedding
+      : this.child('lm_head', new Embedding(state, 'lm_head', { rows, width }));
+    this.rope = new RopeTables(config.headDim, config.ropeTheta, config.maxPositions, this.device);
+  }
+
+  get device(): string {
+    return this.embedding.weight.device;
+  }
+
+  /** The rows [V, D] that hidden states are multiplied with to give logits. */
+  get headWeight(): Tensor {
+    return this.head.weight;
+  }
+
+  /** Hidden states [B, T, D] after the last norm of whole sequences; right padding needs no mask. */
+  forward(ids_BT: Tensor, captured?: Captured): Tensor {
+    let x = this.embed(ids_BT);
+    const rotation = this.rope.upTo(ids_BT.size(1), x);
+    this.blocks.forEach((block, i) => {
+      const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
+      x = block.forward(x, (normed) => block.attention.forward(normed, rotation, capture));
+    });
+    return this.norm.forward(x);
+  }
+
+  /** Hidden states [N, D] of the next token of each running sequence; appends to the cache. */
+  step(ids_N: Tensor, context: StepContext): Tensor {
+    let x = this.embed(ids_N);
+    this.blocks.forEach((block, i) => {
+      x = block.forward(x, (normed) => block.attention.step(normed, i, context));
+    });
+    return this.norm.forward(x);
+  }
+
+  /** Logits [..., V] in f32 of hidden states [..., D], over the first `vocabulary` rows. */
+  logits(hidden: Tensor, vocabulary: number = this.config.vocabSize): Tensor {
+    const weight = this.headWeight.narrow(0, 0, vocabulary);
+    return hidden.linear(like(weight, hidden)).to('f32');
+  }
+
+  /**
+   * A copy for reading only, with weights in the compute dtype and fused products. It shares nothing: make it anew
+   * after every update of the policy, and dispose it.
+   */
+  snapshot(): Decoder {
+    const copy = scope(() => {
+      const state = new Map<string, Tensor>();
+      for (const [name, value] of this.namedParameters()) state.set(name, copyAs(value, this.computeDtype));
+      return new Decoder(this.config, state, this.computeDtype);
+    });
+    for (const block of copy.blocks) block.attention.freeze();
+    return copy;
+  }
+
+  private embed(ids: Tensor): Tensor {
+    return this.embedding.weight.embedding(ids).to(this.computeDtype);
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.rope[Symbol.dispose]();
+  }
+}
+
+function copyAs(value: Tensor, dtype: DType): Tensor {
+  const detached = value.detach();
+  return detached.dtype === dtype ? detached.clone() : detached.to(dtype);
+}
+
+/** Random f32 weights of a config's shape by Hugging Face names: normal with `initializerRange`, norms 1, biases 0. */
+export function initialWeights(config: ModelConfig, seed: number): Map<string, Tensor> {
+  const { hiddenSize, heads, keyValueHeads, headDim, intermediateSize, vocabSize } = config;
+  const state = new Map<string, Tensor>();
+  const random = (name: string, shape: readonly number[]) =>
+    state.set(name, normal(shape, config.initializerRange, seed, name));
+  random('model.embed_tokens.weight', [vocabSize, hiddenSize]);
+  for (let i = 0; i < config.layers; i++) {
+    const path = `model.layers.${i}`;
+    for (const [name, count] of [
+      ['q', heads],
+      ['k', keyValueHeads],
+      ['v', keyValueHeads],
+    ] as const) {
+      random(`${path}.self_attn.${name}_proj.weight`, [count * headDim, hiddenSize]);
+      state.set(`${path}.self_attn.${name}_proj.bias`, zeros([count * headDim]));
+    }
+    random(`${path}.self_attn.o_proj.weight`, [hiddenSize, heads * headDim]);
+    random(`${path}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize]);
+    random(`${path}.mlp.up_proj.weight`, [intermediateSize, hiddenSize]);
+    random(`${path}.mlp.down_proj.weight`, [hiddenSize, intermediateSize]);
+    state.set(`${path}.input_layernorm.weight`, full([hiddenSize], 1));
+    state.set(`${path}.post_attention_layernorm.weight`, full([hiddenSize], 1));
+  }
+  state.set('model.norm.weight', full([hiddenSize], 1));
+  if (!config.tieEmbeddings) random('lm_head.weight', [vocabSize, hiddenSize]);
+  return state;
+}

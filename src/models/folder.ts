@@ -1,0 +1,80 @@
+/** Owns a model as a folder in Hugging Face's format: config.json, model.safetensors, generation_config.json. */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DType, Tensor } from '../torch/index.ts';
+import { messageOf, ReckonError } from '../util/errors.ts';
+import { configToJson, type ModelConfig, parseConfig } from './config.ts';
+import { Decoder } from './decoder.ts';
+import { readSafetensors, writeSafetensors } from './safetensors.ts';
+
+const longNames: Readonly<Partial<Record<DType, string>>> = {
+  f32: 'float32',
+  bf16: 'bfloat16',
+  f16: 'float16',
+};
+
+/** Writes config, generation config and weights (in their own dtype) into a folder, which is made if need be. */
+export function saveModel(model: Decoder, folder: string): void {
+  const { config } = model;
+  const state = new Map(model.namedParameters());
+  const dtype = longNames[model.headWeight.dtype] ?? 'float32';
+  const generation = {
+    bos_token_id: config.bosTokenId,
+    eos_token_id: config.eosTokenIds,
+    pad_token_id: config.padTokenId,
+  };
+  mkdirSync(folder, { recursive: true });
+  writeJson(join(folder, 'config.json'), configToJson(config, dtype));
+  writeJson(join(folder, 'generation_config.json'), generation);
+  writeSafetensors(join(folder, 'model.safetensors'), state);
+}
+
+export interface LoadOptions {
+  /** Of the weights kept: f32 masters for training. */
+  readonly dtype: DType;
+  /** Of the activations. */
+  readonly computeDtype: DType;
+  readonly device: string;
+}
+
+/** Loads a model folder; the caller owns the model. */
+export function loadModel(folder: string, options: LoadOptions): Decoder {
+  const config = readConfig(folder);
+  const state = readSafetensors(join(folder, 'model.safetensors'));
+  for (const [name, value] of state) state.set(name, moved(value, options));
+  const model = new Decoder(config, state, options.computeDtype);
+  const used = new Set(model.stateDict().keys());
+  const extra = [...state.keys()].filter((name) => !used.has(name));
+  if (extra.length === 0 || (config.tieEmbeddings && extra.every((name) => name === 'lm_head.weight'))) {
+    for (const name of extra) state.get(name)!.dispose();
+    return model;
+  }
+  throw new ReckonError(
+    'data',
+    'extra-tensor',
+    `${folder}: the checkpoint has tensors that its config knows nothing of, such as '${extra[0]}'`,
+  );
+}
+
+/** Reads a model folder's config.json. */
+export function readConfig(folder: string): ModelConfig {
+  const path = join(folder, 'config.json');
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new ReckonError('data', 'bad-model-folder', `${path} cannot be read: ${messageOf(error)}`);
+  }
+  return parseConfig(json, path);
+}
+
+function moved(value: Tensor, { dtype, device }: LoadOptions): Tensor {
+  if (value.dtype === dtype && value.device === device) return value;
+  using source = value;
+  return source.to(dtype, device);
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+}

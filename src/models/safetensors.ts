@@ -1,0 +1,150 @@
+/** Owns reading and writing of the safetensors format; checks every offset before it reads. Knows no model. */
+
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { type DType, dtypeBytes, fromBytes, type Tensor } from '../torch/index.ts';
+import { ReckonError } from '../util/errors.ts';
+
+const fromFile: Readonly<Record<string, DType>> = {
+  F64: 'f64',
+  F32: 'f32',
+  F16: 'f16',
+  BF16: 'bf16',
+  I64: 'i64',
+  I32: 'i32',
+  I16: 'i16',
+  I8: 'i8',
+  U8: 'u8',
+  BOOL: 'bool',
+};
+const toFile = new Map(Object.entries(fromFile).map(([file, dtype]) => [dtype, file]));
+const largestHeader = 100_000_000;
+
+interface Entry {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Writes tensors in the given order and syncs the file; metadata values must be strings. */
+export function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>> = { format: 'pt' },
+): void {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let offset = 0;
+  for (const [name, value] of tensors) {
+    const { dtype, shape } = value;
+    const length = value.numel * dtypeBytes(dtype);
+    header[name] = { dtype: toFile.get(dtype), shape, data_offsets: [offset, offset + length] };
+    offset += length;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, ' ')]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  const file = openSync(path, 'w');
+  try {
+    writeAll(file, length);
+    writeAll(file, padded);
+    for (const value of tensors.values()) writeAll(file, value.toBytes());
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Reads every tensor of a file onto the CPU, in its own dtype; the caller owns them. */
+export function readSafetensors(path: string): Map<string, Tensor> {
+  const file = openSync(path, 'r');
+  try {
+    const size = fstatSync(file).size;
+    const { entries, start } = readHeader(file, size, path);
+    const tensors = new Map<string, Tensor>();
+    for (const entry of entries) {
+      const bytes = readAt(file, start + entry.begin, entry.end - entry.begin);
+      tensors.set(entry.name, fromBytes(bytes, entry.dtype, entry.shape));
+    }
+    return tensors;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readHeader(file: number, size: number, path: string): { entries: Entry[]; start: number } {
+  const damaged = (why: string): ReckonError =>
+    new ReckonError(
+      'data',
+      'bad-safetensors',
+      `${path} is not a whole safetensors file: ${why}; get it again`,
+    );
+  if (size < 8) throw damaged(`${size} bytes are too few`);
+  const headerLength = Number(Buffer.from(readAt(file, 0, 8)).readBigUInt64LE());
+  if (headerLength > largestHeader || headerLength > size - 8) {
+    throw damaged(`its header would take ${headerLength} of ${size} bytes`);
+  }
+  let header: unknown;
+  try {
+    header = JSON.parse(Buffer.from(readAt(file, 8, headerLength)).toString('utf8'));
+  } catch {
+    throw damaged('its header is not JSON');
+  }
+  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
+    throw damaged('its header is not an object');
+  }
+  const start = 8 + headerLength;
+  const entries = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, value]) => checkEntry(name, value, size - start, damaged));
+  let position = 0;
+  for (const entry of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (entry.begin !== position) throw damaged(`tensor '${entry.name}' overlaps another or leaves a hole`);
+    position = entry.end;
+  }
+  if (position !== size - start) throw damaged(`${size - start - position} bytes belong to no tensor`);
+  return { entries, start };
+}
+
+function checkEntry(
+  name: string,
+  value: unknown,
+  room: number,
+  damaged: (why: string) => ReckonError,
+): Entry {
+  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
+  const known = typeof dtype === 'string' ? fromFile[dtype] : undefined;
+  if (!known) throw damaged(`tensor '${name}' has the unknown dtype ${JSON.stringify(dtype)}`);
+  if (!isSizes(shape)) throw damaged(`tensor '${name}' has no valid shape`);
+  if (!isSizes(offsets) || offsets.length !== 2) throw damaged(`tensor '${name}' has no valid offsets`);
+  const [begin, end] = offsets as [number, number];
+  const length = shape.reduce((product, size) => product * size, 1) * dtypeBytes(known);
+  if (begin > end || end > room || end - begin !== length) {
+    throw damaged(
+      `tensor '${name}' claims bytes ${begin} to ${end}, its shape needs ${length}, and ${room} are there`,
+    );
+  }
+  return { name, dtype: known, shape, begin, end };
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+function readAt(file: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const count = readSync(file, bytes, done, Math.min(length - done, 1 << 30), position + done);
+    if (count === 0)
+      throw new ReckonError('data', 'bad-safetensors', 'the file became shorter while it was read');
+    done += count;
+  }
+  return bytes;
+}
+
+function writeAll(file: number, bytes: Uint8Array): void {
+  let done = 0;
+  while (done < bytes.length) done += writeSync(file, bytes, done, Math.min(bytes.length - done, 1 << 30));
+}

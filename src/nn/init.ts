@@ -1,0 +1,14 @@
+/** Owns random initial values: one libtorch generator a parameter, so a value depends on the seed and its name alone. */
+
+import { Generator, invoke, Op, type Tensor, zeros } from '../torch/index.ts';
+import { hash32 } from '../util/rng.ts';
+
+const normalOp = new Op('aten::normal_');
+
+/** A tensor of independent normal numbers with mean 0. */
+export function normal(shape: readonly number[], std: number, seed: number, name: string): Tensor {
+  using generator = new Generator(hash32(name, seed >>> 0));
+  const values = zeros(shape);
+  using _again = invoke(normalOp, values.handle, 0, std, generator.id);
+  return values;
+}

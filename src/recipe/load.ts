@@ -1,0 +1,173 @@
+/** Owns reading a recipe from YAML and writing the resolved one back; every error names its line. Runs nothing. */
+
+import { readFileSync } from 'node:fs';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Pair,
+  parseDocument,
+  stringify,
+  type YAMLError,
+} from 'yaml';
+import { messageOf, ReckonError } from '../util/errors.ts';
+import { errorCode } from '../util/files.ts';
+import { checkCombinations } from './checks.ts';
+import { describeIssue, type RecipeProblem } from './issues.ts';
+import type { KeyPath } from './nearest.ts';
+import { type AppliedOverride, applyOverrides, type Override, parseOverride } from './overrides.ts';
+import type { Recipe } from './recipe.ts';
+import { recipeSchema } from './schema.ts';
+
+/** What the command line changes in a recipe. */
+export interface RecipeOverrides {
+  /** `key.path=value`, in order. */
+  readonly set?: readonly string[] | undefined;
+  readonly seed?: number | undefined;
+  readonly name?: string | undefined;
+}
+
+interface Source {
+  readonly file: string;
+  readonly text: string;
+  readonly lines: LineCounter;
+  readonly document: Document.Parsed;
+}
+
+/**
+ * Reads, overrides, validates and completes a recipe. Whatever is wrong with it is one ReckonError of category
+ * `recipe` whose sentence names file and line (or the flag), the key path and the nearest valid key.
+ */
+export function loadRecipe(file: string, overrides: RecipeOverrides = {}): Recipe {
+  return parseRecipe(readRecipeFile(file), file, overrides);
+}
+
+/** `loadRecipe` for text that is already read; `file` is only named in errors. */
+export function parseRecipe(text: string, file: string, overrides: RecipeOverrides = {}): Recipe {
+  const source = parseYaml(text, file);
+  const raw = toPlain(source);
+  const applied = applyOverrides(raw, listOverrides(overrides));
+  const parsed = recipeSchema.safeParse(raw);
+  const problems = parsed.success
+    ? checkCombinations(parsed.data)
+    : parsed.error.issues.flatMap((issue) => describeIssue(issue, raw));
+  if (problems.length > 0) throw firstError(source, applied, problems);
+  return parsed.data!;
+}
+
+/** The resolved recipe as YAML, every default written out; `parseRecipe` reads it back to an equal recipe. */
+export function formatRecipe(recipe: Recipe): string {
+  return `# The recipe of this run as it was resolved, every default written out.\n${stringify(recipe)}`;
+}
+
+function readRecipeFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'ENOENT') return fail('recipe-missing', `there is no recipe file ${file}; check the path`);
+    if (code === 'EISDIR')
+      return fail('recipe-missing', `${file} is a folder; name the recipe.yaml inside it`);
+    return fail('recipe-missing', `the recipe file ${file} cannot be read (${code || messageOf(error)})`);
+  }
+}
+
+function parseYaml(text: string, file: string): Source {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const error = document.errors[0] ?? document.warnings[0];
+  const source = { file, text, lines, document };
+  if (error !== undefined) return fail('recipe-yaml', describeYamlError(source, error));
+  if (document.contents === null) {
+    return fail(
+      'recipe-empty',
+      `${file}: the recipe is empty; it starts with \`version: 1\` and \`name: ...\``,
+    );
+  }
+  if (!isMap(document.contents)) return fail('recipe-yaml', `${file}:1: a recipe is a mapping of keys`);
+  return source;
+}
+
+function describeYamlError({ file, text, lines }: Source, error: YAMLError): string {
+  const { line } = lines.linePos(error.pos[0]);
+  const message = error.message.split('\n')[0]!;
+  if (error.code !== 'DUPLICATE_KEY') return `${file}:${line}: not valid YAML: ${message}`;
+  const key = text
+    .slice(error.pos[0], error.pos[0] + 100)
+    .split(':')[0]!
+    .trim();
+  return `${file}:${line}: the key ${key} stands twice in one mapping; remove one`;
+}
+
+function toPlain({ document, file }: Source): Record<string, unknown> {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) as Record<string, unknown>;
+  } catch (error) {
+    return fail('recipe-yaml', `${file}: not valid YAML: ${messageOf(error)}`);
+  }
+}
+
+function listOverrides({ set = [], seed, name }: RecipeOverrides): Override[] {
+  const flags: Override[] = set.map(parseOverride);
+  if (seed !== undefined) flags.push({ key: 'seed', value: seed, flag: `--seed ${seed}` });
+  if (name !== undefined) flags.push({ key: 'name', value: name, flag: `--name ${name}` });
+  return flags;
+}
+
+/** The first problem by line, unknown keys before all others, with a count of the rest. */
+function firstError(
+  source: Source,
+  applied: readonly AppliedOverride[],
+  problems: readonly RecipeProblem[],
+): ReckonError {
+  const rank = (problem: RecipeProblem): number =>
+    lineOf(source, problem.path) + (problem.unknownKey === true ? 0 : 1e9);
+  const first = problems.toSorted((a, b) => rank(a) - rank(b))[0]!;
+  const flag = applied.findLast((override) => startsWith(first.path, override.path))?.flag;
+  const place = flag ?? `${source.file}:${lineOf(source, first.path)}`;
+  const rest = problems.length - 1;
+  const more = rest === 0 ? '' : ` (and ${rest} more ${rest === 1 ? 'problem' : 'problems'})`;
+  const code = first.unknownKey === true ? 'recipe-unknown-key' : 'recipe-invalid';
+  return new ReckonError('recipe', code, `${place}: ${first.message}${more}`);
+}
+
+function startsWith(path: KeyPath, prefix: KeyPath): boolean {
+  return prefix.every((part, i) => String(path[i]) === String(part));
+}
+
+/** The line of the key at a path, or of the nearest thing above it that stands in the file. */
+function lineOf({ document, lines }: Source, path: KeyPath): number {
+  let node: unknown = document.contents;
+  let offset = 0;
+  for (const part of path) {
+    if (isAlias(node)) node = node.resolve(document);
+    const [place, inner] = step(node, part);
+    if (place === null) break;
+    offset = place;
+    node = inner;
+  }
+  return lines.linePos(offset).line;
+}
+
+/** Where an entry of a map or list starts, and its value; null where there is none. */
+function step(node: unknown, part: string | number): [number | null, unknown] {
+  if (isMap(node)) {
+    const pair = node.items.find(({ key }: Pair) => isScalar(key) && String(key.value) === String(part));
+    return [offsetOf(pair?.key), pair?.value];
+  }
+  if (!isSeq(node)) return [null, null];
+  const item = node.items[Number(part)];
+  return [offsetOf(item), item];
+}
+
+function offsetOf(node: unknown): number | null {
+  if (typeof node !== 'object' || node === null || !('range' in node)) return null;
+  return Array.isArray(node.range) ? Number(node.range[0]) : null;
+}
+
+function fail(code: string, message: string): never {
+  throw new ReckonError('recipe', code, message);
+}

@@ -1,0 +1,150 @@
+/** Owns report.html: one file that opens without a network and prints well. Refuses to read files. */
+
+import type { Transcript } from '../evaluate/evaluation.ts';
+import { CHART_STYLE, lineChart } from './charts.ts';
+import { heldOutChart, stageCharts } from './curves.ts';
+import { escapeHtml } from './escape.ts';
+import type { RunData, RunStage } from './read-run.ts';
+import {
+  chosenTranscripts,
+  costTable,
+  earlierAnswers,
+  headline,
+  repeatCommand,
+  resultsCaption,
+  resultsTable,
+  settingSentence,
+  transcriptsCaption,
+} from './results.ts';
+
+const PAGE_STYLE = `
+:root{color-scheme:light dark;--bg:#fff;--ink:#1f2328;--soft:#59636e;--line:#d6dbe1;--card:#f6f8fa;--good:#00694d;--bad:#a83e00;--unsure:#7a5400}
+@media (prefers-color-scheme:dark){@media not print{:root{--bg:#0f1318;--ink:#e6edf3;--soft:#9da7b3;--line:#2f3742;--card:#171c23;--good:#2fc99a;--bad:#f0843c;--unsure:#e6b450}}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1000px;padding:32px 24px 64px;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
+h1{font-size:26px;line-height:1.25;margin:0 0 8px}h2{font-size:19px;margin:44px 0 12px;padding-bottom:6px;border-bottom:1px solid var(--line)}h3{font-size:15px;margin:24px 0 10px}
+p{margin:8px 0 14px}.soft{color:var(--soft);font-size:13.5px}.headline{font-size:18px;font-weight:600}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;margin:8px 0}
+th,td{padding:6px 14px 6px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
+th:first-child,td:first-child{text-align:left}td.name{font-weight:600}.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}.facts td:first-child{white-space:nowrap;color:var(--soft)}
+pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;margin:8px 0;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:22px 28px}.charts svg,.wide svg{width:100%;height:auto;display:block}.hero{max-width:720px;margin:20px 0}
+.verdict{font-size:13px;font-weight:600}.correct{color:var(--good)}.incorrect{color:var(--bad)}.unverifiable{color:var(--unsure)}
+details{margin:6px 0}summary{cursor:pointer;color:var(--soft);font-size:13.5px}
+@media print{body{max-width:none;padding:0;font-size:11pt}h2,h3{break-after:avoid}.transcript,.charts svg,table,.hero{break-inside:avoid}pre{border-color:#ccc}.charts{grid-template-columns:1fr 1fr;gap:12px}}
+`;
+
+/** The page may load nothing: everything that it shows is in it. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+/** The whole report.html of a run. */
+export function htmlReport(run: RunData): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(run.name)} - reckon report</title>
+<style>${PAGE_STYLE}${CHART_STYLE}</style>
+</head>
+<body>
+<h1>${escapeHtml(run.name)}</h1>
+<p>${escapeHtml(settingSentence(run))}</p>
+<main>
+${[results(run), transcripts(run), curves(run.stages), cost(run), repeat(run), environment(run), missing(run)].filter((part) => part !== '').join('\n')}
+</main>
+</body>
+</html>
+`;
+}
+
+function section(title: string, ...parts: readonly string[]): string {
+  return `<section>\n<h2>${escapeHtml(title)}</h2>\n${parts.filter((part) => part !== '').join('\n')}\n</section>`;
+}
+
+function soft(text: string): string {
+  return `<p class="soft">${escapeHtml(text)}</p>`;
+}
+
+function results(run: RunData): string {
+  const chart = heldOutChart(run);
+  return section(
+    'Results',
+    `<p class="headline">${escapeHtml(headline(run.evaluations))}</p>`,
+    run.evaluations.length > 0 ? table(resultsTable(run.evaluations)) : '',
+    soft(resultsCaption(run.evaluations)),
+    chart === undefined ? '' : `<div class="wide hero">${lineChart(chart)}</div>`,
+  );
+}
+
+function transcripts(run: RunData): string {
+  const chosen = chosenTranscripts(run.evaluations).map((transcript) => {
+    const earlier = earlierAnswers(run.evaluations, transcript.problemId).map(
+      (answer) =>
+        `<details><summary>Answer of ${escapeHtml(answer.label)}</summary>${answerBlock(answer.transcript)}</details>`,
+    );
+    const title = `<h3>${escapeHtml(transcript.question)}</h3>`;
+    return `<article class="transcript">\n${title}${answerBlock(transcript)}${earlier.join('')}\n</article>`;
+  });
+  return section('Transcripts', soft(transcriptsCaption(run.evaluations)), ...chosen);
+}
+
+function answerBlock({ completion, verdict, reason, stopReason }: Transcript): string {
+  const why = `${verdict}: ${reason}; ended by ${stopReason}`;
+  return `<pre>${escapeHtml(completion)}</pre><div class="verdict ${escapeHtml(verdict)}">${escapeHtml(why)}</div>`;
+}
+
+function curves(stages: readonly RunStage[]): string {
+  const parts = stages.flatMap((stage) => {
+    const charts = stageCharts(stage);
+    if (charts.length === 0) return [];
+    const title = `<h3>${escapeHtml(stage.folder)} <span class="soft">${escapeHtml(stage.status)}</span></h3>`;
+    return [`${title}\n<div class="charts">\n${charts.map(lineChart).join('\n')}\n</div>`];
+  });
+  if (parts.length === 0) return section('Training', soft('No training stage has written metrics.'));
+  return section('Training', soft('Faint: each step. Strong: a centred moving average.'), ...parts);
+}
+
+function cost(run: RunData): string {
+  return section(
+    'Cost',
+    table(costTable(run)),
+    soft(
+      'Tokens without padding: those in training steps, and those sampled by evaluations. Time: training steps and evaluations, set-up and checkpoints left out.',
+    ),
+  );
+}
+
+function repeat(run: RunData): string {
+  const recipe =
+    run.recipeText === undefined
+      ? ''
+      : `<details><summary>The resolved recipe</summary><pre>${escapeHtml(run.recipeText)}</pre></details>`;
+  return section('Repeat it', `<pre>${escapeHtml(repeatCommand(run))}</pre>`, recipe);
+}
+
+function environment(run: RunData): string {
+  if (run.environment.size === 0) return '';
+  const rows = [...run.environment].map(
+    ([key, value]) => `<tr><td>${escapeHtml(key)}</td><td>${escapeHtml(value)}</td></tr>`,
+  );
+  return section('Environment', `<table class="facts"><tbody>${rows.join('')}</tbody></table>`);
+}
+
+function missing(run: RunData): string {
+  if (run.notes.length === 0) return '';
+  return section('Missing', `<ul>${run.notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`);
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const [header = [], ...body] = rows;
+  const head = header.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
+  const lines = body.map((row) => {
+    const cells = row.map(
+      (cell, column) => `<td${column === 0 ? ' class="name"' : ''}>${escapeHtml(cell)}</td>`,
+    );
+    return `<tr>${cells.join('')}</tr>`;
+  });
+  return `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;
+}

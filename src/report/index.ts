@@ -1,0 +1,12 @@
+/** Owns what the report folder shows to the others. */
+
+export * from './chart-math.ts';
+export * from './charts.ts';
+export * from './curves.ts';
+export * from './html.ts';
+export * from './markdown.ts';
+export * from './read-run.ts';
+export * from './results.ts';
+export * from './summary.ts';
+export * from './terminal.ts';
+export * from './write-report.ts';

@@ -1,0 +1,183 @@
+/** Owns reading a run directory for a report, from files alone. A missing part is noted, never an error. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { type Evaluation, readEvaluation } from '../evaluate/evaluation.ts';
+import { messageOf, ReckonError } from '../util/errors.ts';
+import { numberFromJson, readJsonl } from '../util/jsonl.ts';
+
+/** One line of a stage's metrics.jsonl: metrics by name, those without a value left out. */
+export interface StepMetrics {
+  readonly step: number;
+  readonly values: ReadonlyMap<string, number>;
+}
+
+/** One stage of a run. */
+export interface RunStage {
+  /** `02-sft`: its folder and its place in the run. */
+  readonly folder: string;
+  readonly name: string;
+  /** What stage.json says of it, or 'unknown'. */
+  readonly status: string;
+  readonly metrics: readonly StepMetrics[];
+}
+
+/** What the report says of the recipe; a part that cannot be read is left out. */
+export interface RunSetting {
+  readonly task?: string;
+  readonly seed?: number;
+  readonly model?: string;
+}
+
+/** Everything that a report shows. */
+export interface RunData {
+  readonly directory: string;
+  readonly name: string;
+  readonly setting: RunSetting;
+  readonly recipeText: string | undefined;
+  /** environment.json, nested keys joined with dots. */
+  readonly environment: ReadonlyMap<string, string>;
+  readonly stages: readonly RunStage[];
+  /** In the order in which their checkpoints were made. */
+  readonly evaluations: readonly Evaluation[];
+  /** What is missing or could not be read, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** Reads a run directory. Only a directory that is not there is an error. */
+export function readRun(runDirectory: string): RunData {
+  const directory = resolve(runDirectory);
+  if (!existsSync(directory)) {
+    const message = `Expected a run directory, found nothing at ${directory}; give the path of a folder under runs/`;
+    throw new ReckonError('run', 'run-not-found', message);
+  }
+  const notes: string[] = [];
+  const attempt = <T>(what: string, read: () => T, otherwise: T): T => {
+    try {
+      return read();
+    } catch (thrown) {
+      notes.push(`${what} could not be read: ${messageOf(thrown)}`);
+      return otherwise;
+    }
+  };
+  const recipeText = readPart(directory, 'recipe.yaml', notes);
+  const environmentText = readPart(directory, 'environment.json', notes);
+  const recipe = attempt('recipe.yaml', () => asObject(parseYaml(recipeText ?? '')), {});
+  const environment = attempt('environment.json', () => JSON.parse(environmentText ?? '{}') as unknown, {});
+  const stages = stageFolders(directory).map((folder) => ({
+    folder,
+    name: folder.slice(folder.indexOf('-') + 1),
+    status: attempt(`${folder}/stage.json`, () => statusOf(join(directory, folder, 'stage.json')), 'unknown'),
+    metrics: attempt(
+      `${folder}/metrics.jsonl`,
+      () => readSteps(join(directory, folder, 'metrics.jsonl')),
+      [],
+    ),
+  }));
+  if (stages.length === 0) notes.push('No stage has started.');
+  const evaluations = evaluationPaths(directory).flatMap((path) =>
+    attempt(`evaluations/${basename(path)}`, () => [readEvaluation(path)], []),
+  );
+  if (evaluations.length === 0) notes.push('There is no evaluation yet.');
+  const name = typeof recipe['name'] === 'string' ? recipe['name'] : basename(directory);
+  return {
+    directory,
+    name,
+    setting: settingOf(recipe),
+    recipeText,
+    environment: flatten(environment),
+    stages,
+    evaluations: evaluations.sort(byCheckpoint),
+    notes,
+  };
+}
+
+function readPart(directory: string, file: string, notes: string[]): string | undefined {
+  const path = join(directory, file);
+  if (existsSync(path)) return readFileSync(path, 'utf8');
+  notes.push(`${file} is missing.`);
+  return undefined;
+}
+
+function stageFolders(directory: string): string[] {
+  const entries = readdirSync(directory, { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isDirectory() && /^[0-9]+-/.test(entry.name))
+    .map((entry) => entry.name)
+    .sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
+}
+
+function evaluationPaths(directory: string): string[] {
+  const folder = join(directory, 'evaluations');
+  if (!existsSync(folder)) return [];
+  const names = readdirSync(folder).filter((name) => name.endsWith('.json') && !name.startsWith('.'));
+  return names.sort().map((name) => join(folder, name));
+}
+
+function statusOf(path: string): string {
+  if (!existsSync(path)) return 'unknown';
+  const status = asObject(JSON.parse(readFileSync(path, 'utf8')))['status'];
+  return typeof status === 'string' ? status : 'unknown';
+}
+
+function readSteps(path: string): StepMetrics[] {
+  return existsSync(path) ? readJsonl(path, toStep) : [];
+}
+
+function toStep(value: unknown): StepMetrics {
+  const { step, ...metrics } = asObject(value);
+  if (typeof step !== 'number')
+    throw new ReckonError('data', 'metrics-no-step', 'a line without a number "step"');
+  const values = new Map<string, number>();
+  for (const [name, metric] of Object.entries(metrics)) {
+    const number = numberFromJson(metric);
+    if (number !== undefined) values.set(name, number);
+  }
+  return { step, values };
+}
+
+function settingOf(recipe: Readonly<Record<string, unknown>>): RunSetting {
+  const task = asObject(recipe['task'])['name'];
+  const { init, path } = asObject(recipe['model']);
+  const { layers, hiddenSize, heads } = asObject(init);
+  const made = init === undefined ? undefined : `new, ${layers} layers, width ${hiddenSize}, ${heads} heads`;
+  const model = typeof path === 'string' ? path : made;
+  const seed = recipe['seed'];
+  return {
+    ...(typeof task === 'string' ? { task } : {}),
+    ...(typeof seed === 'number' ? { seed } : {}),
+    ...(model === undefined ? {} : { model }),
+  };
+}
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+}
+
+function flatten(value: unknown, prefix = ''): Map<string, string> {
+  const rows = new Map<string, string>();
+  for (const [key, part] of Object.entries(asObject(value))) {
+    const name = prefix === '' ? key : `${prefix}.${key}`;
+    if (Array.isArray(part)) rows.set(name, part.map(cell).join(', '));
+    else if (typeof part === 'object' && part !== null)
+      for (const [k, v] of flatten(part, name)) rows.set(k, v);
+    else rows.set(name, cell(part));
+  }
+  return rows;
+}
+
+function cell(value: unknown): string {
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
+}
+
+/** Stage folders and step folders are numbered with leading zeros, so that paths sort as they were made. */
+function byCheckpoint(a: Evaluation, b: Evaluation): number {
+  return a.checkpoint < b.checkpoint ? -1 : a.checkpoint > b.checkpoint ? 1 : a.label < b.label ? -1 : 1;
+}
+
+/** Stage folder and step of a checkpoint's path (`04-grpo/checkpoints/step-000100`), or undefined for another path. */
+export function placeOfCheckpoint(checkpoint: string): { folder: string; step: number } | undefined {
+  const match = /^([0-9]+-[^/]+)\/checkpoints\/step-([0-9]+)$/.exec(checkpoint);
+  return match === null ? undefined : { folder: match[1] ?? '', step: Number(match[2]) };
+}

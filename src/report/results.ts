@@ -1,0 +1,138 @@
+/** Owns what every form of the report says, as rows and sentences; refuses to know HTML, Markdown and terminals. */
+
+import { relative } from 'node:path';
+import type { Evaluation, Transcript } from '../evaluate/evaluation.ts';
+import { formatCount, formatDuration, formatNumber, formatPercent } from '../util/format.ts';
+import type { Interval } from '../util/statistics.ts';
+import type { RunData, RunStage } from './read-run.ts';
+
+/** Header and rows of the results table, an evaluation a row. */
+export function resultsTable(evaluations: readonly Evaluation[]): string[][] {
+  const header = ['model', 'split', 'problems', 'pass@1', 'pass@8', 'format', 'tokens', 'unverifiable'];
+  const rows = evaluations.map((evaluation) => [
+    evaluation.label,
+    evaluation.split,
+    String(evaluation.n),
+    interval(evaluation.passAt1),
+    interval(evaluation.passAt8),
+    interval(evaluation.format),
+    formatNumber(evaluation.lengthMean, 3),
+    String(evaluation.unverifiable),
+  ]);
+  return [header, ...rows];
+}
+
+function interval(estimate: Interval | null): string {
+  if (estimate === null) return formatPercent(null);
+  const { mean, low, high } = estimate;
+  return `${formatPercent(mean)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;
+}
+
+/** What the columns of the results table mean, with the numbers of this run. */
+export function resultsCaption(evaluations: readonly Evaluation[]): string {
+  const first = evaluations[0];
+  if (first === undefined) return 'Nothing has been measured yet.';
+  const k = first.samplesPerProblem;
+  return (
+    `Shares with 95 % bootstrap intervals over problems; ${k} samples a problem at temperature ${first.temperature}. ` +
+    `pass@1: mean share of correct samples. pass@8: chance that one of 8 samples is correct. ` +
+    `format: samples that keep the task's format. tokens: mean length of a completion.`
+  );
+}
+
+/** What the run asked of which model, in a sentence or two. */
+export function settingSentence(run: RunData): string {
+  const { task, seed, model } = run.setting;
+  const what = `How much better does a model get at ${task ?? 'the task'} through ${stageList(run.stages)}?`;
+  const asked = run.evaluations[0]?.n;
+  const measure = asked === undefined ? '' : ` Measured on ${asked} problems that no training saw.`;
+  const facts = [model === undefined ? '' : `Model: ${model}.`, seed === undefined ? '' : `Seed: ${seed}.`];
+  return [what + measure, ...facts.filter((fact) => fact !== '')].join(' ');
+}
+
+function stageList(stages: readonly RunStage[]): string {
+  const trained = stages.filter((stage) => stage.metrics.length > 0);
+  const parts = trained.map((stage) => `${stage.name} (${stage.metrics.at(-1)?.step ?? 0} steps)`);
+  return parts.length === 0 ? 'its stages' : parts.join(' and then ');
+}
+
+/** pass@1 after each evaluation, in one line: the run's answer. */
+export function headline(evaluations: readonly Evaluation[]): string {
+  const parts = evaluations.map(
+    (evaluation) => `${formatPercent(evaluation.passAt1.mean)} ${evaluation.label}`,
+  );
+  return parts.length === 0 ? 'No evaluation yet.' : `pass@1: ${parts.join(' → ')}`;
+}
+
+/**
+ * Transcripts of the last evaluation, evenly spaced over its problems: chosen by place, never by result. Fewer where
+ * there are fewer.
+ */
+export function chosenTranscripts(evaluations: readonly Evaluation[], count = 3): Transcript[] {
+  const all = evaluations.at(-1)?.transcripts ?? [];
+  const chosen = Math.min(count, all.length);
+  return Array.from({ length: chosen }, (_, i) => all[Math.floor(((i + 0.5) * all.length) / chosen)]).filter(
+    (transcript) => transcript !== undefined,
+  );
+}
+
+/** What {@link chosenTranscripts} chose, for its heading. */
+export function transcriptsCaption(evaluations: readonly Evaluation[]): string {
+  const last = evaluations.at(-1);
+  if (last === undefined) return 'No transcripts yet.';
+  return `The first sample of problems taken at even distances from the evaluation "${last.label}": by place, not by result.`;
+}
+
+/** How earlier evaluations answered the same problem, the last one left out. */
+export function earlierAnswers(
+  evaluations: readonly Evaluation[],
+  problemId: string,
+): { label: string; transcript: Transcript }[] {
+  return evaluations.slice(0, -1).flatMap(({ label, transcripts }) => {
+    const transcript = transcripts.find((candidate) => candidate.problemId === problemId);
+    return transcript === undefined ? [] : [{ label, transcript }];
+  });
+}
+
+/** Header and rows of what the run cost: steps, tokens and seconds of each training stage and each evaluation. */
+export function costTable(run: RunData): string[][] {
+  const trained = run.stages
+    .filter((stage) => stage.metrics.length > 0)
+    .map((stage) => ({
+      name: stage.folder,
+      steps: String(stage.metrics.at(-1)?.step ?? 0),
+      tokens: total(stage, 'batch/tokens'),
+      seconds: total(stage, 'time/step_s'),
+    }));
+  const measured = run.evaluations.map((evaluation) => ({
+    name: `evaluation ${evaluation.label}`,
+    steps: '',
+    tokens: evaluation.n * evaluation.samplesPerProblem * evaluation.lengthMean,
+    seconds: evaluation.seconds,
+  }));
+  const all = [...trained, ...measured];
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+  const rows = all.map(({ name, steps, tokens, seconds }) => [
+    name,
+    steps,
+    formatCount(Math.round(tokens)),
+    formatDuration(seconds),
+  ]);
+  const tokens = sum(all.map((row) => row.tokens));
+  const seconds = sum(all.map((row) => row.seconds));
+  rows.push(['together', '', formatCount(Math.round(tokens)), formatDuration(seconds)]);
+  return [['what', 'steps', 'tokens', 'time'], ...rows];
+}
+
+function total(stage: RunStage, metric: string): number {
+  return stage.metrics.reduce((sum, { values }) => sum + (values.get(metric) ?? 0), 0);
+}
+
+/** The command that repeats the run: what environment.json recorded, else the run of its resolved recipe. */
+export function repeatCommand(run: RunData): string {
+  const recorded = run.environment.get('command');
+  if (recorded !== undefined) return recorded;
+  const folder = relative(process.cwd(), run.directory);
+  const path = `${folder === '' || folder.startsWith('..') ? run.directory : folder}/recipe.yaml`;
+  return `npx reckon run ${/^[A-Za-z0-9_./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
+}

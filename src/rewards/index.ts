@@ -1,0 +1,5 @@
+/** Owns what the rewards folder shows to others. */
+
+export * from './combine.ts';
+export * from './game24.ts';
+export * from './reward.ts';

@@ -1,0 +1,27 @@
+/** Re-exports what is public of runs; stage-functions.ts is left out, because it loads libtorch. */
+
+export { RunClock } from './clock.ts';
+export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from './directory.ts';
+export { describeEnvironment, type Environment, readEnvironment, settleEnvironment } from './environment.ts';
+export { type ExecuteOptions, executeRun, type RunResult, type StageModule } from './execute.ts';
+export { acquireLock, type LockHolder, lockHolder, type RunLock as HeldLock } from './lock.ts';
+export { formatSeconds, type LogStream, openRunLog, type RunLog } from './log.ts';
+export {
+  automaticThreads,
+  type Cpu,
+  describeCpu,
+  PACKAGE_ROOT,
+  readTorchBuild,
+  reckonVersion,
+  type TorchBuild,
+} from './machine.ts';
+export { watchSignals } from './signals.ts';
+export {
+  type RunHandle,
+  type RunStageContext,
+  readStageRecord,
+  runStages,
+  type StageFunctions,
+  type StageRecord,
+  stageRecordSchema,
+} from './stages.ts';

@@ -1,0 +1,113 @@
+/** Owns facts about this machine and this build that need no libtorch: CPU, memory, versions. Decides nothing. */
+
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { arch, availableParallelism, cpus, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as z from 'zod';
+
+/** The folder of the reckon package, in a clone or installed. */
+export const PACKAGE_ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** What set-up found and wrote to build/torch.json; unknown keys are kept out. */
+export interface TorchBuild {
+  readonly version: string;
+  readonly source: string;
+  readonly reason?: string | undefined;
+  readonly lib: string;
+  readonly include?: string | undefined;
+  readonly cxx11Abi?: boolean | number | string | undefined;
+  readonly cuda?: string | boolean | null | undefined;
+  readonly compiler?: string | undefined;
+}
+
+/** What the processor is and which of the instruction sets that matter to libtorch it has. */
+export interface Cpu {
+  readonly model: string;
+  readonly arch: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly capabilities: readonly string[];
+}
+
+const torchBuildSchema: z.ZodType<TorchBuild> = z.object({
+  version: z.string(),
+  source: z.string(),
+  reason: z.string().optional(),
+  lib: z.string(),
+  include: z.string().optional(),
+  cxx11Abi: z.union([z.boolean(), z.number(), z.string()]).optional(),
+  cuda: z.union([z.string(), z.boolean(), z.null()]).optional(),
+  compiler: z.string().optional(),
+});
+
+/** What set-up wrote to `build/torch.json`, or null where set-up has not run or the file is damaged. */
+export function readTorchBuild(root: string = PACKAGE_ROOT): TorchBuild | null {
+  const path = join(root, 'build', 'torch.json');
+  if (!existsSync(path)) return null;
+  try {
+    return torchBuildSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+/** reckon's own version. */
+export function reckonVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8'));
+  return z.object({ version: z.string() }).parse(manifest).version;
+}
+
+/** The processor of this machine. */
+export function describeCpu(): Cpu {
+  return {
+    model: cpus()[0]?.model.trim() ?? 'unknown',
+    arch: arch(),
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    capabilities: cpuCapabilities(),
+  };
+}
+
+/** Threads that `threads: auto` comes to: RECKON_THREADS where it is set, else one for each core. */
+export function automaticThreads(): number {
+  const wanted = Number(process.env['RECKON_THREADS']);
+  return Number.isInteger(wanted) && wanted >= 1 ? wanted : availableParallelism();
+}
+
+const INTERESTING = [
+  'avx2',
+  'avx512f',
+  'avx512_bf16',
+  'amx_tile',
+  'amx_bf16',
+  'asimd',
+  'bf16',
+  'sve',
+  'i8mm',
+];
+
+function cpuCapabilities(): string[] {
+  try {
+    if (process.platform === 'darwin') return capabilitiesFromSysctl();
+    const lines = readFileSync('/proc/cpuinfo', 'utf8').split('\n');
+    const flags = lines.find((line) => line.startsWith('flags') || line.startsWith('Features')) ?? '';
+    const present = new Set(flags.slice(flags.indexOf(':') + 1).split(' '));
+    return INTERESTING.filter((flag) => present.has(flag));
+  } catch {
+    return [];
+  }
+}
+
+function capabilitiesFromSysctl(): string[] {
+  const text = execFileSync('sysctl', ['-a'], { encoding: 'utf8', maxBuffer: 1 << 24 }).toLowerCase();
+  const present = new Map([
+    ['asimd', 'hw.optional.neon: 1'],
+    ['bf16', 'hw.optional.arm.feat_bf16: 1'],
+    ['i8mm', 'hw.optional.arm.feat_i8mm: 1'],
+    ['avx2', 'hw.optional.avx2_0: 1'],
+    ['avx512f', 'hw.optional.avx512f: 1'],
+  ]);
+  return [...present].filter(([, line]) => text.includes(line)).map(([name]) => name);
+}

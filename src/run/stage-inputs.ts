@@ -1,0 +1,52 @@
+/** Owns what a stage's result depends on in the recipe, its hash, and what changed between two recipes. Reads no file. */
+
+import type { Recipe } from '../recipe/index.ts';
+import { sha256 } from '../util/files.ts';
+
+/** Key paths and their values as JSON; what is not in it does not touch the stage. */
+export type StageInputs = Readonly<Record<string, string>>;
+
+/** The keys that the stage at `index` depends on, those of the earlier stages that made its model included. */
+export function stageInputs(recipe: Recipe, index: number): StageInputs {
+  const upTo = recipe.stages.slice(0, index + 1);
+  const own = recipe.stages[index]!;
+  const relevant = upTo.map((stage) => {
+    const counts = stage === own || own.type === 'report' || stage.type === 'sft' || stage.type === 'grpo';
+    return counts ? stage : null;
+  });
+  const types = new Set(relevant.map((stage) => stage?.type));
+  const samples = types.has('evaluate') || types.has('grpo');
+  const flat: Record<string, string> = {};
+  flatten(recipe.seed, 'seed', flat);
+  flatten(recipe.task, 'task', flat);
+  flatten(recipe.model, 'model', flat);
+  if (types.has('sft') || samples) flatten(recipe.compute, 'compute', flat);
+  if (samples) flatten(recipe.sampling, 'sampling', flat);
+  if (types.has('evaluate')) flatten(recipe.evaluation, 'evaluation', flat);
+  for (const [i, stage] of relevant.entries()) flatten(stage, `stages[${i}]`, flat);
+  return flat;
+}
+
+/** One hash for all inputs, independent of the order of keys. */
+export function hashInputs(inputs: StageInputs): string {
+  return sha256(JSON.stringify(Object.entries(inputs).sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+/** What changed, as `key was x and is y`, in the order of the keys. */
+export function describeChanges(before: StageInputs, after: StageInputs): string[] {
+  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  return keys
+    .filter((key) => before[key] !== after[key])
+    .map((key) => `${key} was ${before[key] ?? 'not set'} and is ${after[key] ?? 'not set'}`);
+}
+
+function flatten(value: unknown, path: string, into: Record<string, string>): void {
+  if (value === null || value === undefined) return;
+  if (typeof value !== 'object') {
+    into[path] = JSON.stringify(value);
+    return;
+  }
+  for (const [key, inner] of Object.entries(value)) {
+    flatten(inner, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, into);
+  }
+}

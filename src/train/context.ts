@@ -1,0 +1,51 @@
+/** Owns what a stage is given when it runs: names, folders, seed, log, progress, stop. Knows no recipe and no lock. */
+
+/** What a run settled on at its first start; a resumed run computes with the same. */
+export interface ResolvedCompute {
+  /** `cpu` or `cuda:0`. */
+  readonly device: string;
+  readonly dtype: 'f32' | 'bf16';
+  /** CPU threads of libtorch. */
+  readonly threads: number;
+  /** Level of the hand-written kernels, or `none`. */
+  readonly kernels: string;
+}
+
+/** How far a stage is: `step` of `steps` done, and a few words to show (`loss 0.53 · 1,200 tok/s`). */
+export interface ProgressUpdate {
+  readonly step: number;
+  readonly steps: number;
+  readonly text: string;
+}
+
+/** How a stage ended: at its end, or early with a checkpoint because a stop was asked for. */
+export type StageOutcome = 'done' | 'stopped';
+
+/** What every stage function gets. `Recipe` and `Stage` are the recipe's types, known to whoever wires stages. */
+export interface StageContext<Recipe = unknown, Stage = unknown> {
+  /** Position among the stages, from 0. */
+  readonly index: number;
+  /** The stage's folder name, `03-sft`. */
+  readonly name: string;
+  /** The stage's folder, absolute; it exists. */
+  readonly directory: string;
+  /** The run's folder, absolute. */
+  readonly runDirectory: string;
+  readonly recipe: Recipe;
+  readonly stage: Stage;
+  readonly seed: number;
+  readonly compute: ResolvedCompute;
+  /** Output of the last earlier stage that had one (a model or checkpoint folder, absolute), or null. */
+  readonly parent: string | null;
+  readonly quiet: boolean;
+  /** Prints a line and keeps it in run.log. */
+  log(line: string): void;
+  /** Shows progress: one line that is rewritten on a terminal, a plain line now and then elsewhere. */
+  progress(update: ProgressUpdate): void;
+  /** True once a signal asked for a stop: finish the step, write a checkpoint, return 'stopped'. */
+  stopRequested(): boolean;
+  /** Names what this stage leaves for later ones: a folder inside the run, absolute. */
+  setOutput(path: string): void;
+  /** Seconds of the whole command so far, earlier attempts included. */
+  elapsedSeconds(): number;
+}
