@@ -4,18 +4,11 @@
  */
 
 import { Embedding, Linear, like, Module, normal, RMSNorm } from '../nn/index.ts';
-import { cat, type DType, full, invoke, Op, scope, type Tensor, zeros } from '../torch/index.ts';
+import { cat, type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
+import { cachedAttention, causalAttention } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import type { KvCache } from './kv-cache.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
-
-const attentionOp = new Op('aten::scaled_dot_product_attention');
-
-/** Scaled dot-product attention; keys and values are repeated where they have fewer heads than the queries. */
-function attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | null, causal: boolean): Tensor {
-  const grouped = q.size(1) !== k.size(1);
-  return invoke(attentionOp, q.handle, k.handle, v.handle, mask?.handle ?? null, 0, causal, null, grouped);
-}
 
 /** Where a decoding step writes and reads: made once a step, used by every layer. */
 export interface StepContext {
@@ -23,7 +16,7 @@ export interface StepContext {
   readonly rows: Tensor;
   readonly positions: Tensor;
   readonly rotation: Rotation;
-  /** Additive mask [n, 1, 1, length]: 0 where a sequence has a token, -inf elsewhere. */
+  /** From `cacheMask`: 0 where a sequence has a token, -inf elsewhere. */
   readonly mask: Tensor;
   readonly length: number;
 }
@@ -72,37 +65,30 @@ class Attention extends Module {
 
   /** Whole sequences x_BTD, causal; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
   forward(x: Tensor, rotation: Rotation, captured?: (keys: Tensor, values: Tensor) => void): Tensor {
-    const { heads, keyValueHeads, headDim } = this.config;
-    const [b, t] = x.shape as [number, number];
+    const { heads, keyValueHeads } = this.config;
     const qkv = this.project(x);
-    const qk = rotate(qkv.narrow(2, 0, heads + keyValueHeads), rotation).transpose(1, 2);
-    const q = qk.narrow(1, 0, heads);
-    const k = qk.narrow(1, heads, keyValueHeads);
-    const v = qkv.narrow(2, heads + keyValueHeads, keyValueHeads).transpose(1, 2);
-    captured?.(k, v);
-    const out = attend(q, k, v, null, true)
-      .transpose(1, 2)
-      .reshape([b, t, heads * headDim]);
-    return this.o.forward(out);
+    const qk = rotate(qkv.narrow(2, 0, heads + keyValueHeads), rotation);
+    const k = qk.narrow(2, heads, keyValueHeads);
+    const v = qkv.narrow(2, heads + keyValueHeads, keyValueHeads);
+    captured?.(k.transpose(1, 2), v.transpose(1, 2));
+    return this.o.forward(causalAttention(qk.narrow(2, 0, heads), k, v));
   }
 
   /** One token of each running sequence x_ND: appends to the cache and attends over it. */
   step(x: Tensor, layer: number, context: StepContext): Tensor {
-    const { heads, keyValueHeads, headDim } = this.config;
+    const { heads, keyValueHeads } = this.config;
     const { cache, rows, positions, rotation, mask, length } = context;
     const n = x.size(0);
     const qkv = this.project(x);
     const qk = rotate(qkv.narrow(1, 0, heads + keyValueHeads), rotation);
+    const read = (whole: Tensor) => whole.narrow(0, 0, n).narrow(2, 0, length);
     cache.keys[layer]!.indexPut_([rows, null, positions], qk.narrow(1, heads, keyValueHeads));
     cache.values[layer]!.indexPut_(
       [rows, null, positions],
       qkv.narrow(1, heads + keyValueHeads, keyValueHeads),
     );
-    // The heads that share a key become rows of one small product, so nothing is repeated.
-    const q = qk.narrow(1, 0, heads).reshape([n, keyValueHeads, heads / keyValueHeads, headDim]);
-    const k = cache.keys[layer]!.narrow(0, 0, n).narrow(2, 0, length);
-    const v = cache.values[layer]!.narrow(0, 0, n).narrow(2, 0, length);
-    return this.o.forward(attend(q, k, v, mask, false).reshape([n, heads * headDim]));
+    const q = qk.narrow(1, 0, heads);
+    return this.o.forward(cachedAttention(q, read(cache.keys[layer]!), read(cache.values[layer]!), mask));
   }
 
   override [Symbol.dispose](): void {

@@ -111,7 +111,7 @@ export interface GrpoStage extends OptimisationRecipe {
   readonly reference: 'none' | 'start';
   readonly advantages: { readonly scale: 'group' | 'batch' | 'none'; readonly epsilon: number };
   readonly lossDenominator: 'tokens' | 'sequences' | 'constant';
-  readonly rewards: readonly { readonly name: string; readonly weight: number }[];
+  readonly rewards: readonly { readonly name: 'correct' | 'format'; readonly weight: number }[];
 }
 
 /** Writes summary.json, report.md and report.html. */

@@ -2,12 +2,14 @@
 
 import { join } from 'node:path';
 import type { Recipe } from '../recipe/index.ts';
+import type { ProgressStream } from '../track/progress.ts';
 import type { ResolvedCompute, StageOutcome } from '../train/context.ts';
 import { messageOf } from '../util/errors.ts';
+import { formatDuration } from '../util/format.ts';
 import { RunClock } from './clock.ts';
 import { openRun, type RunDirectory } from './directory.ts';
 import { describeEnvironment, settleEnvironment } from './environment.ts';
-import { formatSeconds, type LogStream, openRunLog, type RunLog } from './log.ts';
+import { openRunLog, type RunLog } from './log.ts';
 import { type SignalWatch, watchSignals } from './signals.ts';
 import { runStages, type StageFunctions } from './stages.ts';
 
@@ -24,7 +26,7 @@ export interface ExecuteOptions {
   readonly fresh?: boolean | undefined;
   readonly allowInexact?: boolean | undefined;
   readonly quiet?: boolean | undefined;
-  readonly stream: LogStream;
+  readonly stream: ProgressStream;
   readonly load: () => Promise<StageModule>;
 }
 
@@ -54,7 +56,7 @@ export async function executeRun(recipe: Recipe, options: ExecuteOptions): Promi
     log.log(closingLine(status, run.path, seconds));
     return { status, directory: run.path, seconds };
   } catch (error) {
-    log.log(`failed: ${messageOf(error)}`);
+    log.keep(`failed: ${messageOf(error)}`);
     throw error;
   } finally {
     signals.dispose();
@@ -98,8 +100,8 @@ function announce(recipe: Recipe, run: RunDirectory, log: RunLog): void {
 }
 
 function closingLine(status: StageOutcome, path: string, seconds: number): string {
-  if (status === 'done') return `done in ${formatSeconds(seconds)}: ${path}`;
-  return `stopped after ${formatSeconds(seconds)}; the same command goes on from here`;
+  if (status === 'done') return `done in ${formatDuration(seconds)}: ${path}`;
+  return `stopped after ${formatDuration(seconds)}; the same command goes on from here`;
 }
 
 function describeThreads(threads: number): string {

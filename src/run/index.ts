@@ -5,7 +5,7 @@ export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from '
 export { describeEnvironment, type Environment, readEnvironment, settleEnvironment } from './environment.ts';
 export { type ExecuteOptions, executeRun, type RunResult, type StageModule } from './execute.ts';
 export { acquireLock, type LockHolder, lockHolder, type RunLock as HeldLock } from './lock.ts';
-export { formatSeconds, type LogStream, openRunLog, type RunLog } from './log.ts';
+export { openRunLog, type RunLog } from './log.ts';
 export {
   automaticThreads,
   type Cpu,

@@ -13,9 +13,10 @@ import {
 import type { ResolvedCompute, StageContext, StageOutcome } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import { formatDuration } from '../util/format.ts';
 import type { RunClock } from './clock.ts';
 import { isStageFolder, writeRunRecipe } from './directory.ts';
-import { formatSeconds, type RunLog } from './log.ts';
+import type { RunLog } from './log.ts';
 import { describeChanges, hashInputs, stageInputs } from './stage-inputs.ts';
 
 /** What a stage of one type gets when it runs. */
@@ -91,7 +92,7 @@ export async function runStages(
     await new Promise(setImmediate);
     let record = readStageRecord(join(run.path, one.name));
     if (isFinished(run, record) && !(one.stage.type === 'report' && ranAny)) {
-      run.log.log(`${one.name}: done already, in ${formatSeconds(record?.seconds ?? 0)}`);
+      run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
       record = await runStage(recipe, run, functions, one, parent);
@@ -154,7 +155,7 @@ async function runStage(
     parent: parent === null ? null : join(run.path, parent),
     quiet: run.quiet,
     log: (line) => run.log.log(line),
-    progress: (update) => run.log.progress(name, update),
+    stream: run.log.stream,
     stopRequested: () => run.stopRequested(),
     setOutput: (path) => {
       output = relative(run.path, path).split(sep).join('/');
@@ -167,7 +168,7 @@ async function runStage(
   try {
     const work = functions[stage.type] as (context: StageContext<Recipe, Stage>) => Promise<StageOutcome>;
     const record = write(await work(context));
-    run.log.log(`${name}: ${record.status} in ${formatSeconds(record.seconds)}`);
+    run.log.log(`${name}: ${record.status} in ${formatDuration(record.seconds)}`);
     return record;
   } finally {
     run.clock.enterStage(null);

@@ -8,10 +8,10 @@ const backwardOp = new Op('aten::_backward');
 
 /**
  * Accumulates d(root)/d(leaf) into the `grad` of every leaf that requires it. `gradient` has the root's shape and may
- * be left out where the root has one element. The graph is freed.
+ * be left out where the root has one element. The graph is freed unless `retain` says that it is walked again.
  */
-export function backward(root: Tensor, gradient: Tensor | null = null): void {
-  backwardOp.raw(root.handle, [], gradient?.handle ?? null, false, false);
+export function backward(root: Tensor, gradient: Tensor | null = null, retain = false): void {
+  backwardOp.raw(root.handle, [], gradient?.handle ?? null, retain, false);
 }
 
 /** Runs `fn` without recording gradients. */

@@ -78,6 +78,7 @@ const ops = {
   ltScalar: new Op('aten::lt', 'Scalar'),
   gtScalar: new Op('aten::gt', 'Scalar'),
   logicalAnd: new Op('aten::logical_and'),
+  logicalNot: new Op('aten::logical_not'),
   zeros: new Op('aten::zeros'),
   full: new Op('aten::full'),
   arange: new Op('aten::arange', 'start'),
@@ -340,6 +341,9 @@ export class Tensor implements Disposable {
   }
   logicalAnd(other: Tensor): Tensor {
     return invoke(ops.logicalAnd, this.handle, other.handle);
+  }
+  logicalNot(): Tensor {
+    return invoke(ops.logicalNot, this.handle);
   }
 
   // Selection and writing.

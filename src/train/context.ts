@@ -1,5 +1,7 @@
 /** Owns what a stage is given when it runs: names, folders, seed, log, progress, stop. Knows no recipe and no lock. */
 
+import type { ProgressStream } from '../track/progress.ts';
+
 /** What a run settled on at its first start; a resumed run computes with the same. */
 export interface ResolvedCompute {
   /** `cpu` or `cuda:0`. */
@@ -9,13 +11,6 @@ export interface ResolvedCompute {
   readonly threads: number;
   /** Level of the hand-written kernels, or `none`. */
   readonly kernels: string;
-}
-
-/** How far a stage is: `step` of `steps` done, and a few words to show (`loss 0.53 · 1,200 tok/s`). */
-export interface ProgressUpdate {
-  readonly step: number;
-  readonly steps: number;
-  readonly text: string;
 }
 
 /** How a stage ended: at its end, or early with a checkpoint because a stop was asked for. */
@@ -40,8 +35,8 @@ export interface StageContext<Recipe = unknown, Stage = unknown> {
   readonly quiet: boolean;
   /** Prints a line and keeps it in run.log. */
   log(line: string): void;
-  /** Shows progress: one line that is rewritten on a terminal, a plain line now and then elsewhere. */
-  progress(update: ProgressUpdate): void;
+  /** What the stage's `Progress` writes to: the terminal, with whole lines and a line now and then in run.log. */
+  readonly stream: ProgressStream;
   /** True once a signal asked for a stop: finish the step, write a checkpoint, return 'stopped'. */
   stopRequested(): boolean;
   /** Names what this stage leaves for later ones: a folder inside the run, absolute. */

@@ -1,5 +1,5 @@
 /** Set-up's download against a real server on the loopback: resume, checksums, refusals, a full or closed disk. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sendFile, serve, setupModule, sha256, temporaryFolder } from './setup-fixtures.ts';
@@ -115,7 +115,6 @@ describe('download', () => {
   });
 
   test.skipIf(!existsSync('/dev/full'))('a full disk is told as such, without more tries', async () => {
-    const { symlinkSync } = await import('node:fs');
     const folder = temporaryFolder();
     symlinkSync('/dev/full', join(folder, 'file.whl.part'));
     const { url, ranges } = await serve((request, response) => sendFile(request, response, bytes));

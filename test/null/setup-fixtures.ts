@@ -83,7 +83,7 @@ export function makeZip(entries: ZipEntry[]): Buffer {
 }
 
 /** What the fake libtorch below is made of, as paths relative to the folder torch/. */
-export function libtorchFiles(version: string, { abi = 1 } = {}): Record<string, Buffer> {
+export function libtorchFiles(version: string, { abi = 1 }: { abi?: number } = {}): Record<string, Buffer> {
   const [major, minor, patch] = version.split('.');
   const header = ['MAJOR', 'MINOR', 'PATCH'].map(
     (part, index) => `#define TORCH_VERSION_${part} ${[major, minor, patch][index]}`,

@@ -123,6 +123,8 @@ describe.skipIf(!linux)('the choice of libtorch', () => {
     await expect(find(join(folder, 'bare'))).rejects.toThrow(/holds no libtorch/);
     await expect(find('gpu please')).rejects.toThrow(/neither a folder nor a variant/);
     await expect(find('2.4.0+cpu')).rejects.toThrow(/reckon needs 2\.7/);
+    const mac = { ...contextIn(folder, { RECKON_TORCH: 'cu130', PATH: '/nowhere' }), platform: 'darwin' };
+    await expect(findLibtorch(mac)).rejects.toThrow(/which macOS does not have/);
     await expect(find('cu130')).rejects.toThrow(/NVIDIA's libraries/);
   });
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env node
+/** Owns the command line as a whole: global options, the list of commands, exit codes. Knows no command's work. */
+
+import { Command } from 'commander';
+import { reckonVersion } from '../run/machine.ts';
+import { addDoctorCommand } from './doctor.ts';
+import { type ExitCode, type GlobalOptions, printError } from './output.ts';
+import { addRecipeCommand } from './recipe.ts';
+import { addReportCommand } from './report.ts';
+import { addRunCommand } from './run.ts';
+
+function buildProgram(finish: (code: ExitCode) => void): Command {
+  const program = new Command('reckon')
+    .description('Teach small language models to reason about mathematics.')
+    .version(reckonVersion(), '--version', 'print the version')
+    .option('--json', 'print the result as JSON on stdout')
+    .option('--quiet', 'print errors only')
+    .option('--debug', 'print the stack of an error')
+    .helpOption('--help', 'print this help')
+    .addHelpText('after', '\nExample:\n  reckon run recipes/quickstart/recipe.yaml')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
+    .exitOverride();
+  addRunCommand(program, finish);
+  addRecipeCommand(program, finish);
+  addReportCommand(program, finish);
+  addDoctorCommand(program, finish);
+  return program;
+}
+
+async function main(argv: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const program = buildProgram((finished) => {
+    code = finished;
+  });
+  if (argv.length <= 2) {
+    process.stderr.write(program.helpInformation());
+    return 2;
+  }
+  try {
+    await program.parseAsync(argv);
+    return code;
+  } catch (error) {
+    return printError(error, globalOptions(argv));
+  }
+}
+
+/** Read from the words themselves: a command line that does not parse has no options yet. */
+function globalOptions(argv: readonly string[]): GlobalOptions {
+  return { json: argv.includes('--json'), quiet: argv.includes('--quiet'), debug: argv.includes('--debug') };
+}
+
+// A reader that goes away (`reckon run ... | head`) must not end a run.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+process.exitCode = await main(process.argv);

@@ -1,0 +1,35 @@
+/** Owns `reckon report`: writes the reports of a run directory again and prints the short one. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { painterFor } from '../util/format.ts';
+import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+
+interface ReportOptions extends GlobalOptions {
+  readonly runsDir: string;
+}
+
+/** Adds the command; `finish` takes its exit code. */
+export function addReportCommand(program: Command, finish: (code: ExitCode) => void): void {
+  program
+    .command('report')
+    .description('write report.html and report.md of a run, finished or not')
+    .argument('<run>', 'name of a run, or its folder')
+    .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
+    .addHelpText('after', '\nExample:\n  reckon report quickstart')
+    .action(async (run: string, _options, command: Command) => {
+      const options = command.optsWithGlobals<ReportOptions>();
+      const { terminalReport, writeReport } = await import('../report/index.ts');
+      const { htmlPath, markdownPath, run: data } = writeReport(folderOf(run, options.runsDir));
+      const text = `${terminalReport(data, painterFor(process.stdout))}\n${htmlPath}`;
+      printResult(options, { html: htmlPath, markdown: markdownPath, notes: data.notes }, text);
+      finish(0);
+    });
+}
+
+/** A name means a run of the runs folder; what exists as a path is meant as one otherwise. */
+function folderOf(run: string, runsDirectory: string): string {
+  const named = join(runsDirectory, run);
+  return existsSync(named) || !existsSync(run) ? named : run;
+}

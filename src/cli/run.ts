@@ -1,0 +1,69 @@
+/** Owns `reckon run`: parses, validates, hands over to the run, prints how it ended. */
+
+import { type Command, InvalidArgumentError } from 'commander';
+import { loadRecipe } from '../recipe/index.ts';
+import { executeRun, type StageModule } from '../run/index.ts';
+import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+
+interface RunOptions extends GlobalOptions {
+  readonly name?: string;
+  readonly runsDir: string;
+  readonly seed?: number;
+  readonly set?: readonly string[];
+  readonly fresh?: boolean;
+  readonly allowInexact?: boolean;
+}
+
+/** Adds the command; `finish` takes its exit code. */
+export function addRunCommand(program: Command, finish: (code: ExitCode) => void): void {
+  program
+    .command('run')
+    .description('run a recipe, or go on with a run that was stopped')
+    .argument('<recipe>', 'recipe file (YAML)')
+    .option('--name <name>', "name of the run; by default the recipe's")
+    .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
+    .option('--seed <n>', 'seed of every random number', wholeNumber)
+    .option('--set <key=value>', 'change a key, such as sft.steps=100; may be repeated', collect)
+    .option('--fresh', 'throw away what the run has done so far and start again')
+    .option(
+      '--allow-inexact',
+      'resume on another machine or build, where results may differ in the last bits',
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  reckon run recipes/quickstart/recipe.yaml --seed 1 --set sft.steps=100',
+    )
+    .action(async (recipe: string, _options, command: Command) => {
+      finish(await run(recipe, command.optsWithGlobals<RunOptions>()));
+    });
+}
+
+/** Reads `--set` flags in order. */
+export function collect(value: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, value];
+}
+
+/** Reads a whole number of 0 or more. */
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('it must be a whole number, 0 or more.');
+  return Number(text);
+}
+
+async function run(file: string, options: RunOptions): Promise<ExitCode> {
+  const recipe = loadRecipe(file, options);
+  const result = await executeRun(recipe, {
+    runsDirectory: options.runsDir,
+    fresh: options.fresh,
+    allowInexact: options.allowInexact,
+    quiet: options.quiet,
+    stream: options.json === true ? process.stderr : process.stdout,
+    load: loadStages,
+  });
+  if (options.json === true) printResult(options, result, '');
+  return result.status === 'done' ? 0 : 130;
+}
+
+/** Loads libtorch: only now, so that --help and recipe errors come at once. */
+function loadStages(): Promise<StageModule> {
+  return import('../run/stage-functions.ts');
+}

@@ -1,0 +1,4 @@
+/** Owns the public face of generation: the engine and the sampler. */
+
+export { type GenerationOptions, type GenerationRequest, generate } from './engine.ts';
+export { type SampledTokens, type SamplingParameters, sampleTokens, uniformOf } from './sampler.ts';

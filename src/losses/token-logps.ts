@@ -1,0 +1,124 @@
+/**
+ * Owns log-probabilities of chosen tokens from hidden states, chunked over tokens so that the logits of a whole batch
+ * never exist at once, and the backward pass through them. Knows nothing of what the loss means.
+ */
+
+import { like } from '../nn/index.ts';
+import { backward, cat, noGrad, scope, type Tensor } from '../torch/index.ts';
+
+/** Most logits (tokens x vocabulary) that exist at once: 64 MiB in f32. */
+const chunkElements = 2 ** 24;
+
+export interface TokenLogpOptions {
+  /** Logits are divided by it: the sampling temperature, so that ratios compare what was sampled. */
+  readonly temperature: number;
+  /** How many rows of the head are the policy's vocabulary; all by default. */
+  readonly vocabulary?: number;
+  /** Tokens a chunk; derived from the vocabulary by default. */
+  readonly chunkTokens?: number;
+}
+
+/** One number a token each, in f32. */
+export interface TokenLogps {
+  readonly logps_N: Tensor;
+  readonly entropies_N: Tensor;
+}
+
+/** Log-probability of each target and entropy of its distribution from hidden_ND and the head weight_VD, no gradient. */
+export function tokenLogps(
+  hidden_ND: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+): TokenLogps {
+  return noGrad(() =>
+    scope(() => {
+      const parts = chunks(hidden_ND.size(0), weight_VD, options).map(([start, length]) =>
+        scope(() =>
+          logpsOf(hidden_ND.narrow(0, start, length), weight_VD, targets_N.narrow(0, start, length), options),
+        ),
+      );
+      return {
+        logps_N: cat(parts.map((part) => part.logps_N)),
+        entropies_N: cat(parts.map((part) => part.entropies_N)),
+      };
+    }),
+  );
+}
+
+/**
+ * Runs backward for a loss that is a function of token log-probabilities (and entropies): accumulates the gradient of
+ * every parameter behind hidden_ND and of the head, and returns the loss, detached. One chunk keeps its graph; more
+ * are computed once without a graph for the loss, and once again with one for the gradient, chunk by chunk.
+ */
+export function backwardThroughLogps(
+  hidden_ND: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+  loss: (values: TokenLogps) => Tensor,
+): Tensor {
+  return scope(() => {
+    const leaf = hidden_ND.detach().requiresGrad_();
+    const ranges = chunks(leaf.size(0), weight_VD, options);
+    let value: Tensor;
+    if (ranges.length <= 1) {
+      value = loss(logpsOf(leaf, weight_VD, targets_N, options));
+      backward(value);
+    } else {
+      const values = tokenLogps(leaf, weight_VD, targets_N, options);
+      values.logps_N.requiresGrad_();
+      values.entropies_N.requiresGrad_();
+      value = loss(values);
+      backward(value);
+      for (const range of ranges)
+        scope(() => backwardChunk(leaf, weight_VD, targets_N, options, values, range));
+    }
+    const gradient = leaf.grad;
+    if (gradient) backward(hidden_ND, gradient);
+    return value.detach();
+  });
+}
+
+function backwardChunk(
+  leaf: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+  whole: TokenLogps,
+  [start, length]: Range,
+): void {
+  const part = logpsOf(leaf.narrow(0, start, length), weight_VD, targets_N.narrow(0, start, length), options);
+  const terms = [
+    [part.logps_N, whole.logps_N.grad],
+    [part.entropies_N, whole.entropies_N.grad],
+  ] as const;
+  for (const [values, gradient] of terms) {
+    if (gradient) backward(values, gradient.narrow(0, start, length), true);
+  }
+}
+
+function logpsOf(
+  hidden_ND: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+): TokenLogps {
+  const rows = options.vocabulary ?? weight_VD.size(0);
+  const raw = hidden_ND.linear(like(weight_VD.narrow(0, 0, rows), hidden_ND)).to('f32');
+  const logits_NV = options.temperature === 1 ? raw : raw.div(options.temperature);
+  const all_NV = logits_NV.logSoftmax(-1);
+  return {
+    logps_N: all_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
+    entropies_N: all_NV.exp().mul(all_NV).sum(-1).neg(),
+  };
+}
+
+type Range = readonly [start: number, length: number];
+
+function chunks(tokens: number, weight_VD: Tensor, options: TokenLogpOptions): Range[] {
+  const vocabulary = options.vocabulary ?? weight_VD.size(0);
+  const size = options.chunkTokens ?? Math.max(1, Math.floor(chunkElements / vocabulary));
+  const count = Math.ceil(tokens / size);
+  return Array.from({ length: count }, (_, i) => [i * size, Math.min(size, tokens - i * size)]);
+}

@@ -1,0 +1,20 @@
+/** Owns clipping of gradients by their global norm. */
+
+import { noGrad, op, scope, stack, type Tensor } from '../torch/index.ts';
+
+/** Scales the gradients so that their joint 2-norm is at most `maxNorm`; returns the norm before, which may be NaN. */
+export function clipGradNorm(parameters: Iterable<Tensor>, maxNorm: number): number {
+  return noGrad(() =>
+    scope(() => {
+      const gradients = [...parameters]
+        .map((parameter) => parameter.grad)
+        .filter((g): g is Tensor => g !== null);
+      if (gradients.length === 0) return 0;
+      const norms = op('aten::_foreach_norm', 'Scalar')(gradients, 2) as Tensor[];
+      const total = stack(norms).square().sum().sqrt().item();
+      // The 1e-6 is upstream's, so that a clipped norm ends just below the bound.
+      if (total > maxNorm) op('aten::_foreach_mul_', 'Scalar')(gradients, maxNorm / (total + 1e-6));
+      return total;
+    }),
+  );
+}

@@ -1,0 +1,76 @@
+/** Owns text to token ids and back, from a tokenizer.json folder; knows no model and no task. */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
+import { messageOf, ReckonError } from '../util/errors.ts';
+
+/** The two files that make a tokenizer in Hugging Face's format. */
+export interface TokenizerFiles {
+  readonly tokenizer: Readonly<Record<string, unknown>>;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Encodes and decodes; the ids of the special tokens are looked up once. */
+export class Tokenizer {
+  readonly files: TokenizerFiles;
+  /** Number of ids: the policy's vocabulary where the embedding has more rows. */
+  readonly size: number;
+  readonly bosId: number | null;
+  readonly eosId: number | null;
+  readonly padId: number | null;
+  private readonly hub: HubTokenizer;
+
+  constructor(files: TokenizerFiles) {
+    this.files = files;
+    this.hub = new HubTokenizer(files.tokenizer, files.config);
+    const ids = [...this.hub.get_vocab(true).values()];
+    this.size = ids.reduce((most, id) => Math.max(most, id + 1), 0);
+    this.bosId = this.special('bos_token');
+    this.eosId = this.special('eos_token');
+    this.padId = this.special('pad_token');
+  }
+
+  /** The ids of a text, without special tokens added around it. */
+  encode(text: string): number[] {
+    return this.hub.encode(text, { add_special_tokens: false }).ids;
+  }
+
+  /** The text of ids, special tokens left out. */
+  decode(ids: readonly number[]): string {
+    if (ids.length === 0) return '';
+    return this.hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  }
+
+  /** The id of a token's exact text, or null. */
+  idOf(token: string): number | null {
+    return this.hub.token_to_id(token) ?? null;
+  }
+
+  /** Writes tokenizer.json and tokenizer_config.json. */
+  save(folder: string): void {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'tokenizer.json'), `${JSON.stringify(this.files.tokenizer, null, 1)}\n`);
+    writeFileSync(join(folder, 'tokenizer_config.json'), `${JSON.stringify(this.files.config, null, 2)}\n`);
+  }
+
+  private special(name: string): number | null {
+    const value = this.files.config[name];
+    const text =
+      typeof value === 'string' ? value : (value as { content?: string } | null | undefined)?.content;
+    return text === undefined ? null : this.idOf(text);
+  }
+}
+
+/** Loads the tokenizer of a model folder. */
+export function loadTokenizer(folder: string): Tokenizer {
+  const read = (name: string): Record<string, unknown> => {
+    const path = join(folder, name);
+    try {
+      return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    } catch (error) {
+      throw new ReckonError('data', 'bad-tokenizer', `${path} cannot be read: ${messageOf(error)}`);
+    }
+  };
+  return new Tokenizer({ tokenizer: read('tokenizer.json'), config: read('tokenizer_config.json') });
+}
