@@ -2,19 +2,13 @@
 
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import type { Problem } from '../data/problem.ts';
 import type { Scored } from '../rewards/reward.ts';
+import type { ScoredGroup } from '../rewards/score.ts';
 import type { StopReason } from '../rollouts/rollout.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { Rng } from '../util/rng.ts';
 import { bootstrapMean, type Interval, mean, passAtK } from '../util/statistics.ts';
-
-/** All scored samples of one problem. */
-export interface ScoredGroup {
-  readonly problem: Problem;
-  readonly scored: readonly Scored[];
-}
 
 /** Counts of one problem; `samples` is the same for all problems of an evaluation. */
 export interface ProblemResult {

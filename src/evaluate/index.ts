@@ -1,3 +1,4 @@
 /** Owns what the evaluate folder shows to others. */
 
 export * from './evaluation.ts';
+export * from './run-evaluation.ts';

@@ -4,11 +4,11 @@
  */
 
 import { cacheMask, type Decoder, KvCache } from '../models/index.ts';
-import type { Rollout, StopReason } from '../rollouts/rollout.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { arange, ids, noGrad, scope, type Tensor, zeros } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
+import type { Completion, StopReason } from './completion.ts';
 import {
   checkSampling,
   type SampledTokens,
@@ -44,7 +44,7 @@ export interface GenerationOptions extends SamplingParameters {
 const defaultRows = 512;
 
 /**
- * Completes every request. Returns the rollouts in the order of the requests, `samples` each, whatever order they
+ * Completes every request. Returns the completions in the order of the requests, `samples` each, whatever order they
  * finished in. The model is read only: give it a snapshot of the policy. Yields to the event loop between steps.
  */
 export async function generate(
@@ -52,7 +52,7 @@ export async function generate(
   tokenizer: Tokenizer,
   requests: readonly GenerationRequest[],
   options: GenerationOptions,
-): Promise<Rollout[][]> {
+): Promise<Completion[][]> {
   checkRequests(model, requests, options);
   using batch = new Batch(model, tokenizer, requests, options);
   let lastYield = performance.now();
@@ -65,7 +65,7 @@ export async function generate(
     }
   }
   return requests.map((_, i) =>
-    batch.finished[i]!.map((sequence) => sequence.rollout(tokenizer, options.step)),
+    batch.finished[i]!.map((sequence) => sequence.completed(tokenizer, options.step)),
   );
 }
 
@@ -131,7 +131,7 @@ class Sequence {
     return this.completion.length >= options.maxNewTokens ? 'length' : null;
   }
 
-  rollout(tokenizer: Tokenizer, policyStep: number): Rollout {
+  completed(tokenizer: Tokenizer, policyStep: number): Completion {
     return {
       problemId: this.request.problemId,
       sampleIndex: this.sampleIndex,

@@ -3,4 +3,4 @@
 export { formatRecipe, loadRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';
 export * from './recipe.ts';
-export { recipeJsonSchema, recipeSchema } from './schema.ts';
+export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';

@@ -18,9 +18,9 @@ export function describeIssue(issue: z.core.$ZodIssue, raw: unknown): RecipeProb
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => describeUnknown(path, key, raw));
   const { found, value } = valueAt(raw, path);
   if (!found) return [{ path, message: describeMissing(path, raw) }];
-  return [
-    { path, message: `${formatPath(path) || 'the recipe'} must ${demand(issue)}, found ${show(value)}` },
-  ];
+  const near = typeof value === 'string' ? nearest(value, optionsOf(issue)) : null;
+  const hint = near === null ? '' : `; did you mean ${near}?`;
+  return [{ path, message: `${formatPath(path)} must ${demand(issue)}, found ${show(value)}${hint}` }];
 }
 
 /** The keys that the schema knows at a path; an empty list for values that are no objects. */

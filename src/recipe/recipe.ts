@@ -37,6 +37,7 @@ export interface ModelInit {
   readonly maxPositions: number;
   readonly ropeTheta: number;
   readonly rmsEps: number;
+  readonly initializerRange: number;
 }
 
 /** What was asked for; what a run settled on is `ResolvedCompute` in src/train/context.ts. */
@@ -99,6 +100,12 @@ export interface SftStage extends OptimisationRecipe {
   readonly tracesPerProblem: number;
 }
 
+/** A reward of the task by name, and its factor in the sum. */
+export interface RewardRecipe {
+  readonly name: 'correct' | 'format';
+  readonly weight: number;
+}
+
 /** Group-relative policy optimisation; `steps` counts rollout steps. */
 export interface GrpoStage extends OptimisationRecipe {
   readonly type: 'grpo';
@@ -111,7 +118,7 @@ export interface GrpoStage extends OptimisationRecipe {
   readonly reference: 'none' | 'start';
   readonly advantages: { readonly scale: 'group' | 'batch' | 'none'; readonly epsilon: number };
   readonly lossDenominator: 'tokens' | 'sequences' | 'constant';
-  readonly rewards: readonly { readonly name: 'correct' | 'format'; readonly weight: number }[];
+  readonly rewards: readonly RewardRecipe[];
 }
 
 /** Writes summary.json, report.md and report.html. */

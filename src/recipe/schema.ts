@@ -24,6 +24,11 @@ const modelInitSchema = z
     maxPositions: count().default(512).describe('longest sequence, prompt and completion together'),
     ropeTheta: z.number().positive().default(10000).describe('base of the rotary frequencies'),
     rmsEps: z.number().positive().default(1e-6).describe('epsilon inside RMSNorm'),
+    initializerRange: z
+      .number()
+      .positive()
+      .default(0.02)
+      .describe('standard deviation of the random weights'),
   })
   .describe('a new model with random weights');
 

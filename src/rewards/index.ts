@@ -2,4 +2,7 @@
 
 export * from './combine.ts';
 export * from './game24.ts';
+export * from './game24-task.ts';
 export * from './reward.ts';
+export * from './score.ts';
+export * from './task.ts';

@@ -1,28 +1,12 @@
-/** Owns the plain types of what an engine produced: a Rollout, and the Group of one problem. Knows no reward. */
+/** Owns the Rollout, a completion that is learned from, and the Group of one problem. Knows no reward. */
 
 import type { Problem } from '../data/problem.ts';
+import type { Completion } from '../generate/index.ts';
 
-/** Why a completion ended: an end-of-sequence id, a stop string, the length limit, or an abort from outside. */
-export type StopReason = 'eos' | 'stop' | 'length' | 'aborted';
+export type { StopReason } from '../generate/index.ts';
 
-/** One sampled completion. Token ids are the truth; `text` is derived from them. */
-export interface Rollout {
-  readonly problemId: string;
-  /** Which of the group's samples this is; part of its random stream. */
-  readonly sampleIndex: number;
-  readonly promptIds: readonly number[];
-  /** Sampled ids, the ending id included. */
-  readonly completionIds: readonly number[];
-  /** Log-probability of each id at the sampling temperature over the whole policy vocabulary (nats, f32). */
-  readonly logps: readonly number[];
-  /** Log-probability under the distribution sampled from, after top-k, top-p, min-p (nats). */
-  readonly samplingLogps: readonly number[];
-  readonly stopReason: StopReason;
-  /** The completion decoded, special tokens left out. */
-  readonly text: string;
-  /** The training step whose weights sampled it. */
-  readonly policyStep: number;
-}
+/** One sampled completion as the engine made it. */
+export type Rollout = Completion;
 
 /** All rollouts of one problem. */
 export interface Group {

@@ -8,11 +8,10 @@ import { game24Problem } from '../../src/data/game24.ts';
 import {
   type EvaluationContext,
   readEvaluation,
-  type ScoredGroup,
   summarise,
   writeEvaluation,
 } from '../../src/evaluate/index.ts';
-import { combine, judgeGame24, type Reward, type Scored } from '../../src/rewards/index.ts';
+import { combine, judgeGame24, type Reward, type Scored, type ScoredGroup } from '../../src/rewards/index.ts';
 import type { Rollout, StopReason } from '../../src/rollouts/rollout.ts';
 
 const SAMPLE = new URL('./samples/evaluation-v1.json', import.meta.url).pathname;

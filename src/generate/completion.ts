@@ -1,0 +1,23 @@
+/** Owns the plain type of what the engine produced for one sample of one prompt. */
+
+/** Why a completion ended: an end-of-sequence id, a stop string, the length limit, or an abort from outside. */
+export type StopReason = 'eos' | 'stop' | 'length' | 'aborted';
+
+/** One sampled completion. Token ids are the truth; `text` is derived from them. */
+export interface Completion {
+  readonly problemId: string;
+  /** Which of the problem's samples this is; part of its random stream. */
+  readonly sampleIndex: number;
+  readonly promptIds: readonly number[];
+  /** Sampled ids, the ending id included. */
+  readonly completionIds: readonly number[];
+  /** Log-probability of each id at the sampling temperature over the whole policy vocabulary (nats, f32). */
+  readonly logps: readonly number[];
+  /** Log-probability under the distribution sampled from, after top-p (nats). */
+  readonly samplingLogps: readonly number[];
+  readonly stopReason: StopReason;
+  /** The completion decoded, special tokens left out. */
+  readonly text: string;
+  /** The training step whose weights sampled it. */
+  readonly policyStep: number;
+}

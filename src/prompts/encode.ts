@@ -1,0 +1,27 @@
+/** Owns the step from a prompt's text to its token ids; nothing is ever tokenised again afterwards. */
+
+import type { Tokenizer } from '../text/index.ts';
+import { ReckonError } from '../util/errors.ts';
+
+/** The ids of a prompt, after the tokenizer's bos where it has one. A text that the tokenizer would change is an error. */
+export function encodePrompt(tokenizer: Tokenizer, text: string): number[] {
+  const ids = encodeExactly(tokenizer, text);
+  return tokenizer.bosId === null ? ids : [tokenizer.bosId, ...ids];
+}
+
+/** The ids of a completion to learn, ended by the tokenizer's eos where it has one. */
+export function encodeCompletion(tokenizer: Tokenizer, text: string): number[] {
+  const ids = encodeExactly(tokenizer, text);
+  return tokenizer.eosId === null ? ids : [...ids, tokenizer.eosId];
+}
+
+function encodeExactly(tokenizer: Tokenizer, text: string): number[] {
+  const ids = tokenizer.encode(text);
+  const back = tokenizer.decode(ids);
+  if (back === text) return ids;
+  throw new ReckonError(
+    'data',
+    'not-in-vocabulary',
+    `the tokenizer reads ${JSON.stringify(text.slice(0, 80))} back as ${JSON.stringify(back.slice(0, 80))}; its vocabulary lacks a character of it`,
+  );
+}

@@ -1,0 +1,3 @@
+/** Owns the public face of prompts. */
+
+export { encodeCompletion, encodePrompt } from './encode.ts';

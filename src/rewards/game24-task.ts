@@ -1,0 +1,36 @@
+/** Owns the 24 game as a Task: its splits, prompts, demonstrations and judge together. Knows no model. */
+
+import { numbersOf, shuffledNumbers, splitGame24 } from '../data/game24.ts';
+import { alphabet, parseTrace, promptText, writeTrace } from '../data/game24-traces.ts';
+import type { Problem } from '../data/problem.ts';
+import { judgeGame24 } from './game24.ts';
+import type { Judged, Task } from './task.ts';
+
+/** The 24-point game; `splitSeed` decides which puzzles are held out. */
+export function game24Task(splitSeed: number): Task {
+  return {
+    name: 'game24',
+    alphabet,
+    splits: splitGame24({ seed: splitSeed }),
+    prompt: (problem, rng) => promptText(shuffledNumbers(problem, rng)),
+    demonstrate: (problem, rng) => {
+      const numbers = shuffledNumbers(problem, rng);
+      return { prompt: promptText(numbers), completion: writeTrace(numbers, rng) };
+    },
+    judge: judgeTrace,
+    rewards: {
+      correct: ({ problem, rollout }) => {
+        const { verdict } = judgeTrace(problem, rollout.text).judgement;
+        return verdict === 'unverifiable' ? null : Number(verdict === 'correct');
+      },
+      format: ({ rollout }) => Number(parseTrace(rollout.text).ok),
+    },
+  };
+}
+
+/** Takes the answer by the trace grammar and judges it by exact fractions. */
+function judgeTrace(problem: Problem, completion: string): Judged {
+  const { ok, answer } = parseTrace(completion);
+  if (answer !== null) return { judgement: judgeGame24(numbersOf(problem), answer), formatOk: ok };
+  return { judgement: { verdict: 'incorrect', reason: 'no-answer', extracted: '' }, formatOk: false };
+}

@@ -1,0 +1,179 @@
+/**
+ * Owns group-relative policy optimization, whole: collect, score, advantages, minibatches, loss, step, log, checkpoint
+ * (Shao et al. 2024, with the switches of DAPO and Dr. GRPO as options). Knows no recipe and no particular task.
+ */
+
+import { type GroupAdvantageOptions, groupAdvantages } from '../advantages/index.ts';
+import { type LossDenominator, lossWeights, type PolicyGradientOptions } from '../losses/index.ts';
+import { type Decoder, loadModel } from '../models/index.ts';
+import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
+import { collectGroups } from '../rollouts/index.ts';
+import { Rng } from '../util/rng.ts';
+import type { StageOutcome } from './context.ts';
+import { cutMicroBatches } from './micro-batches.ts';
+import { itemsOfStep } from './order.ts';
+import {
+  accumulatePolicyGradient,
+  type PolicySequence,
+  recordedLogps,
+  type UpdateSums,
+} from './policy-update.ts';
+import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
+import { Session, type SessionOptions, type TrainContext } from './session.ts';
+
+export interface GrpoOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions, PolicyGradientOptions {
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  /** Sequences in one optimizer step. */
+  readonly optimizerBatch: number;
+  /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
+  readonly microBatchTokens: number;
+  /** Passes over the rollouts of a step. */
+  readonly epochs: number;
+  readonly maxGradNorm: number;
+  readonly advantages: GroupAdvantageOptions;
+  readonly lossDenominator: LossDenominator;
+  /** The explicit reference policy: none, or the model that the stage began with. */
+  readonly reference: 'none' | 'start';
+  readonly rewards: readonly Reward[];
+  readonly sampling: {
+    readonly temperature: number;
+    readonly topP: number;
+    readonly maxCompletionTokens: number;
+  };
+}
+
+/** Trains the parent's model by reinforcement; resumes from the stage's newest whole checkpoint. */
+export async function trainGrpo(
+  context: TrainContext,
+  task: Task,
+  options: GrpoOptions,
+): Promise<StageOutcome> {
+  using session = new Session(context, { ...options, trainer: 'grpo' });
+  using reference = options.reference === 'start' ? referencePolicy(context) : null;
+  using rolloutFile = session.jsonl('rollouts/train.jsonl');
+  const { policy, optimizer } = session;
+  for (let step = session.startStep + 1; step <= options.steps; step++) {
+    const started = performance.now();
+    const scored = await collect(session, context, task, options, step);
+    const rolloutSeconds = (performance.now() - started) / 1000;
+
+    const rewards = scored.map((group) => group.scored.map((one) => one.reward));
+    const advantages = groupAdvantages(rewards, options.advantages);
+    const sequences = scored.flatMap((group, g) =>
+      group.scored.map(
+        (one, i): PolicySequence => ({ ...one.rollout, advantage: advantages.advantages[g]![i]! }),
+      ),
+    );
+
+    const learningRate = learningRateAt(step, options);
+    const minibatches = minibatchesOf(sequences, options, context.seed, step);
+    const recorded = minibatches.length > 1 ? recordOld(policy, minibatches, options) : null;
+    const updates: UpdateSums[] = [];
+    for (const [i, minibatch] of minibatches.entries()) {
+      const batches = cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0);
+      const weights = lossWeights(
+        minibatch.map((sequence) => sequence.completionIds.length),
+        options.lossDenominator,
+        options.sampling.maxCompletionTokens,
+      );
+      const sums = accumulatePolicyGradient({
+        policy,
+        reference,
+        sequences: minibatch,
+        batches,
+        weights,
+        oldLogps: recorded?.[i] ?? null,
+        temperature: options.sampling.temperature,
+        truncated: options.sampling.topP < 1,
+        loss: options,
+      });
+      const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
+      session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch);
+      optimizer.step(learningRate);
+      updates.push({ ...sums, gradNorm });
+    }
+    session.requireMatch(step, updates[0]!, sequences);
+
+    const seconds = (performance.now() - started) / 1000;
+    rolloutFile.append(...scored.flatMap((group, g) => rolloutLine(step, group, advantages.advantages[g]!)));
+    const stop = await session.finishStep(step, {
+      learning_rate: learningRate,
+      ...rolloutMetrics(scored, advantages),
+      ...updateMetrics(updates),
+      'time/step_s': seconds,
+      'time/rollout_s': rolloutSeconds,
+      'time/update_s': seconds - rolloutSeconds,
+      'perf/tokens_per_s': updates[0]!.tokens / seconds,
+    });
+    if (stop) return session.end('stopped');
+  }
+  return session.end('done');
+}
+
+/** Samples and judges the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used. */
+async function collect(
+  session: Session,
+  context: TrainContext,
+  task: Task,
+  options: GrpoOptions,
+  step: number,
+): Promise<ScoredGroup[]> {
+  const { seed } = context;
+  using snapshot = session.policy.snapshot();
+  const problems = itemsOfStep(task.splits.train, step, options.promptsPerStep, seed).map(({ item }) => item);
+  const groups = await collectGroups(
+    snapshot,
+    session.tokenizer,
+    problems,
+    (problem) => task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id })),
+    {
+      ...options.sampling,
+      maxNewTokens: options.sampling.maxCompletionTokens,
+      stopIds: snapshot.config.eosTokenIds,
+      groupSize: options.groupSize,
+      seed,
+      step,
+    },
+  );
+  return scoreGroups(task, options.rewards, groups);
+}
+
+/** The rollouts of a step cut into optimizer batches, shuffled in every epoch unless one batch holds them all. */
+function minibatchesOf(
+  sequences: readonly PolicySequence[],
+  options: GrpoOptions,
+  seed: number,
+  step: number,
+): PolicySequence[][] {
+  return Array.from({ length: options.epochs }, (_, epoch) => {
+    if (options.optimizerBatch >= sequences.length) return [[...sequences]];
+    const order = new Rng({ seed, purpose: 'minibatch', step, index: epoch }).shuffled(sequences);
+    const count = Math.ceil(order.length / options.optimizerBatch);
+    return Array.from({ length: count }, (_, i) =>
+      order.slice(i * options.optimizerBatch, (i + 1) * options.optimizerBatch),
+    );
+  }).flat();
+}
+
+/** Log-probabilities of every minibatch before the first update, cut as the update will be, so that ratios begin at 1. */
+function recordOld(
+  policy: Decoder,
+  minibatches: readonly PolicySequence[][],
+  options: GrpoOptions,
+): Float32Array[][] {
+  return minibatches.map((minibatch) =>
+    recordedLogps(
+      policy,
+      cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0),
+      options.sampling.temperature,
+    ),
+  );
+}
+
+/** The reference as a model of its own: the parent's weights, read only. */
+function referencePolicy(context: TrainContext): Decoder {
+  const { dtype, device } = context.compute;
+  return loadModel(context.parent!, { dtype, computeDtype: dtype, device });
+}

@@ -1,0 +1,105 @@
+/**
+ * Owns the cutting of sequences into right-padded micro-batches of similar length within a token budget, and the
+ * hidden states that predict their completion tokens. Loss and gradient do not depend on the cut.
+ */
+
+import type { Decoder } from '../models/index.ts';
+import { ids, type Tensor } from '../torch/index.ts';
+
+/** What a trainer learns from: a prompt, and the completion whose tokens count. */
+export interface TrainingSequence {
+  readonly promptIds: readonly number[];
+  readonly completionIds: readonly number[];
+}
+
+/** A few sequences as rectangles of ids; completion tokens are listed row by row, `order` says which sequence is which row. */
+export interface MicroBatch {
+  /** Row -> index of the sequence in the list that was cut. */
+  readonly order: readonly number[];
+  readonly height: number;
+  readonly width: number;
+  readonly inputIds: Int32Array;
+  /** For each completion token, the flat place of the hidden state that predicts it. */
+  readonly places: Int32Array;
+  readonly targets: Int32Array;
+  /** Input tokens that are not padding. */
+  readonly tokens: number;
+}
+
+/** Cuts by falling length, so that rows of a micro-batch are padded little; at least one sequence each. */
+export function cutMicroBatches(
+  sequences: readonly TrainingSequence[],
+  budget: number,
+  padId: number,
+): MicroBatch[] {
+  // The last token is only predicted, never read.
+  const lengthOf = (i: number) => sequences[i]!.promptIds.length + sequences[i]!.completionIds.length - 1;
+  const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
+  const batches: MicroBatch[] = [];
+  for (let start = 0; start < order.length; ) {
+    const rows = Math.max(1, Math.floor(budget / lengthOf(order[start]!)));
+    batches.push(fill(sequences, order.slice(start, start + rows), padId));
+    start += rows;
+  }
+  return batches;
+}
+
+function fill(sequences: readonly TrainingSequence[], order: readonly number[], padId: number): MicroBatch {
+  const rows = order.map((i) => sequences[i]!);
+  const width = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
+  const inputIds = new Int32Array(rows.length * width).fill(padId);
+  const places: number[] = [];
+  const targets: number[] = [];
+  let tokens = 0;
+  rows.forEach(({ promptIds, completionIds }, row) => {
+    const all = [...promptIds, ...completionIds.slice(0, -1)];
+    inputIds.set(all, row * width);
+    tokens += all.length;
+    completionIds.forEach((id, j) => {
+      places.push(row * width + promptIds.length - 1 + j);
+      targets.push(id);
+    });
+  });
+  return {
+    order,
+    height: rows.length,
+    width,
+    inputIds,
+    places: Int32Array.from(places),
+    targets: Int32Array.from(targets),
+    tokens,
+  };
+}
+
+/** Hidden states [N, D] that predict the completion tokens, and those tokens [N]. Call inside a scope. */
+export function predictingStates(
+  model: Decoder,
+  batch: MicroBatch,
+): { hidden_ND: Tensor; targets_N: Tensor } {
+  const { device } = model;
+  const hidden = model.forward(ids(batch.inputIds, [batch.height, batch.width], device));
+  return {
+    hidden_ND: hidden
+      .view([-1, model.config.hiddenSize])
+      .indexSelect(0, ids(batch.places, undefined, device)),
+    targets_N: ids(batch.targets, undefined, device),
+  };
+}
+
+/** One number a completion token from one number a sequence, in the micro-batch's order of tokens. */
+export function spread(
+  batch: MicroBatch,
+  sequences: readonly TrainingSequence[],
+  values: readonly number[],
+): Float32Array {
+  return Float32Array.from(
+    batch.order.flatMap((i) => new Array<number>(sequences[i]!.completionIds.length).fill(values[i]!)),
+  );
+}
+
+/** Share of the micro-batches' places that are padding. */
+export function paddingShare(batches: readonly MicroBatch[]): number {
+  const places = batches.reduce((sum, batch) => sum + batch.height * batch.width, 0);
+  const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
+  return places === 0 ? 0 : 1 - tokens / places;
+}

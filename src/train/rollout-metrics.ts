@@ -1,0 +1,75 @@
+/** Owns what is logged of scored rollouts and of policy updates. Changes nothing. */
+
+import type { GroupAdvantages } from '../advantages/index.ts';
+import type { Scored, ScoredGroup } from '../rewards/index.ts';
+import type { MetricRecord } from '../track/index.ts';
+import { mean } from '../util/statistics.ts';
+import type { UpdateSums } from './policy-update.ts';
+
+/** Rewards and their parts, accuracy, format, lengths, stop reasons, spread of the groups. */
+export function rolloutMetrics(groups: readonly ScoredGroup[], advantages: GroupAdvantages): MetricRecord {
+  const all = groups.flatMap((group) => group.scored);
+  const share = (test: (one: Scored) => boolean) => all.filter(test).length / all.length;
+  const lengths = all.map((one) => one.rollout.completionIds.length);
+  const parts = Object.keys(all[0]?.parts ?? {}).map((name) => {
+    const known = all.map((one) => one.parts[name]).filter((value) => typeof value === 'number');
+    return [`reward/${name}`, known.length > 0 ? mean(known) : null];
+  });
+  return {
+    'reward/mean': finiteOrNull(advantages.rewardMean),
+    'reward/std': finiteOrNull(advantages.rewardStd),
+    ...Object.fromEntries(parts),
+    'accuracy/mean': share((one) => one.judgement.verdict === 'correct'),
+    'verdict/unverifiable': all.filter((one) => one.judgement.verdict === 'unverifiable').length,
+    'format/mean': share((one) => one.formatOk),
+    'advantage/abs_mean': mean(advantages.advantages.flat().map(Math.abs)),
+    'group/no_spread_share': advantages.noSpreadShare,
+    'completion/length_mean': mean(lengths),
+    'completion/length_max': Math.max(...lengths),
+    'stop/eos': share((one) => one.rollout.stopReason === 'eos'),
+    'stop/stop': share((one) => one.rollout.stopReason === 'stop'),
+    'stop/length': share((one) => one.rollout.stopReason === 'length'),
+  };
+}
+
+/** Means a token over the updates of a step; the engine's mismatch is that of the first update, before any change. */
+export function updateMetrics(
+  updates: readonly UpdateSums[],
+): MetricRecord & { readonly 'batch/tokens': number } {
+  const targets = updates.reduce((sum, update) => sum + update.targets, 0);
+  const perToken = (read: (update: UpdateSums) => number) =>
+    updates.reduce((sum, update) => sum + read(update), 0) / Math.max(1, targets);
+  return {
+    loss: mean(updates.map((update) => update.loss)),
+    grad_norm: mean(updates.map((update) => update.gradNorm)),
+    'policy/kl': updates.every((update) => update.kl !== null) ? perToken((update) => update.kl!) : null,
+    'policy/entropy': perToken((update) => update.entropy),
+    'policy/ratio_mean': perToken((update) => update.ratio),
+    'policy/clip_fraction': perToken((update) => update.clipped),
+    'policy/logp_mismatch_mean': updates[0]!.mismatch / Math.max(1, updates[0]!.targets),
+    'policy/logp_mismatch_max': updates[0]!.mismatchMax,
+    'batch/tokens': updates.reduce((sum, update) => sum + update.tokens, 0),
+    'batch/padding_share': mean(updates.map((update) => update.paddingShare)),
+  };
+}
+
+/** The lines of a step's rollouts: what was said, what it earned and why. */
+export function rolloutLine(step: number, group: ScoredGroup, advantages: readonly number[]): object[] {
+  return group.scored.map(({ rollout, reward, parts, judgement, formatOk }, i) => ({
+    step,
+    problemId: rollout.problemId,
+    sampleIndex: rollout.sampleIndex,
+    completion: rollout.text,
+    completionIds: rollout.completionIds,
+    stopReason: rollout.stopReason,
+    reward,
+    parts,
+    advantage: advantages[i],
+    ...judgement,
+    formatOk,
+  }));
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}

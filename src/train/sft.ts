@@ -1,0 +1,92 @@
+/**
+ * Owns supervised fine-tuning, whole: demonstrations, micro-batches, cross-entropy on the completion's tokens,
+ * AdamW, log, checkpoint. Knows no recipe.
+ */
+
+import { backwardThroughLogps } from '../losses/index.ts';
+import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
+import type { Task } from '../rewards/index.ts';
+import type { Tokenizer } from '../text/index.ts';
+import { scope } from '../torch/index.ts';
+import { Rng } from '../util/rng.ts';
+import type { StageOutcome } from './context.ts';
+import { cutMicroBatches, paddingShare, predictingStates, type TrainingSequence } from './micro-batches.ts';
+import { itemsOfStep } from './order.ts';
+import { Session, type SessionOptions, type TrainContext } from './session.ts';
+
+export interface SftOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions {
+  /** Sequences in one optimizer step. */
+  readonly optimizerBatch: number;
+  /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
+  readonly microBatchTokens: number;
+  readonly maxGradNorm: number;
+}
+
+/** Trains the parent's model on the task's demonstrations; resumes from the stage's newest whole checkpoint. */
+export async function trainSft(
+  context: TrainContext,
+  task: Task,
+  options: SftOptions,
+): Promise<StageOutcome> {
+  using session = new Session(context, { ...options, trainer: 'sft' });
+  const { policy, tokenizer, optimizer } = session;
+  for (let step = session.startStep + 1; step <= options.steps; step++) {
+    const started = performance.now();
+    const sequences = demonstrations(task, tokenizer, step, options.optimizerBatch, context.seed);
+    const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+    const targets = sequences.reduce((sum, sequence) => sum + sequence.completionIds.length, 0);
+
+    let loss = 0;
+    for (const batch of batches) {
+      loss += scope(() => {
+        const { hidden_ND, targets_N } = predictingStates(policy, batch);
+        // The denominator is the tokens of the whole optimizer batch, so the cut into micro-batches leaves no trace.
+        return backwardThroughLogps(
+          hidden_ND,
+          policy.headWeight,
+          targets_N,
+          { temperature: 1 },
+          ({ logps_N }) => logps_N.sum().mul(-1 / targets),
+        ).item();
+      });
+    }
+    const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
+    session.requireFinite(step, { loss, gradNorm }, sequences);
+    const learningRate = learningRateAt(step, options);
+    optimizer.step(learningRate);
+
+    const seconds = (performance.now() - started) / 1000;
+    const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
+    const stop = await session.finishStep(step, {
+      loss,
+      learning_rate: learningRate,
+      grad_norm: gradNorm,
+      'completion/length_mean': targets / sequences.length,
+      'batch/tokens': tokens,
+      'batch/padding_share': paddingShare(batches),
+      'time/step_s': seconds,
+      'perf/tokens_per_s': tokens / seconds,
+    });
+    if (stop) return session.end('stopped');
+  }
+  return session.end('done');
+}
+
+/** The demonstrations of a step: each visit to a problem gets another solution and another order of its numbers. */
+function demonstrations(
+  task: Task,
+  tokenizer: Tokenizer,
+  step: number,
+  count: number,
+  seed: number,
+): TrainingSequence[] {
+  return itemsOfStep(task.splits.train, step, count, seed).map(({ item, epoch }) => {
+    const rng = new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id });
+    const { prompt, completion } = task.demonstrate(item, rng);
+    return {
+      promptIds: encodePrompt(tokenizer, prompt),
+      completionIds: encodeCompletion(tokenizer, completion),
+    };
+  });
+}
