@@ -7,6 +7,10 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/headeronly/version.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <unordered_map>
 
 #include "napi.h"
@@ -103,6 +107,11 @@ void exportRuntime(napi_env env, napi_value exports) {
 }  // namespace reckon
 
 NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
+#ifdef __GLIBC__
+  // Activations come and go every step: handing them back to the system each time costs 5 to 15 % in page faults.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
   reckon::exportOperators(env, exports);
   reckon::exportTensors(env, exports);
   reckon::exportRuntime(env, exports);

@@ -3,8 +3,8 @@
  * embeddings. Gives hidden states; what is done with logits is the business of losses and the engine.
  */
 
-import { Embedding, Linear, like, Module, normal, RMSNorm } from '../nn/index.ts';
-import { cat, type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
+import { Embedding, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
+import { type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
 import { cachedAttention, causalAttention } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import type { KvCache } from './kv-cache.ts';
@@ -22,120 +22,115 @@ export interface StepContext {
 }
 
 class Attention extends Module {
+  readonly projection: NormedProjection;
   private readonly config: ModelConfig;
-  private readonly q: Linear;
-  private readonly k: Linear;
-  private readonly v: Linear;
   private readonly o: Linear;
-  private fused: { weight: Tensor; bias: Tensor } | undefined;
 
-  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
+  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
     const { hiddenSize, heads, keyValueHeads, headDim } = config;
     const linear = (name: string, sizes: { in: number; out: number; bias: boolean }) =>
       this.child(name, new Linear(state, `${path}.${name}`, sizes));
     this.config = config;
-    this.q = linear('q_proj', { in: hiddenSize, out: heads * headDim, bias: true });
-    this.k = linear('k_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true });
-    this.v = linear('v_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true });
+    this.projection = new NormedProjection(norm, [
+      linear('q_proj', { in: hiddenSize, out: heads * headDim, bias: true }),
+      linear('k_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true }),
+      linear('v_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true }),
+    ]);
     this.o = linear('o_proj', { in: heads * headDim, out: hiddenSize, bias: false });
   }
 
-  /** One product for queries, keys and values: x [..., D] -> [..., heads + 2 keyValueHeads, headDim]. */
-  private project(x: Tensor): Tensor {
-    const { weight, bias } = this.fused ?? this.fuse();
+  /** Rotated queries and keys, and values, of x [..., D]: each [..., its heads, headDim]. */
+  private project(x: Tensor, rotation: Rotation): { q: Tensor; k: Tensor; v: Tensor } {
     const { heads, keyValueHeads, headDim } = this.config;
-    return x
-      .linear(like(weight, x), like(bias, x))
-      .view([...x.shape.slice(0, -1), heads + 2 * keyValueHeads, headDim]);
-  }
-
-  private fuse(): { weight: Tensor; bias: Tensor } {
+    const shape = [...x.shape.slice(0, -1), heads + 2 * keyValueHeads, headDim];
+    const qkv = this.projection.forward(x).view(shape);
+    const qk = rotate(qkv.narrow(-2, 0, heads + keyValueHeads), rotation);
     return {
-      weight: cat([this.q.weight, this.k.weight, this.v.weight]),
-      bias: cat([this.q.bias!, this.k.bias!, this.v.bias!]),
+      q: qk.narrow(-2, 0, heads),
+      k: qk.narrow(-2, heads, keyValueHeads),
+      v: qkv.narrow(-2, heads + keyValueHeads, keyValueHeads),
     };
-  }
-
-  /** Keeps the fused weights: for a model that is only read. */
-  freeze(): void {
-    const { weight, bias } = scope(() => this.fuse());
-    this.fused = { weight: weight.keep(), bias: bias.keep() };
   }
 
   /** Whole sequences x_BTD, causal; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
   forward(x: Tensor, rotation: Rotation, captured?: (keys: Tensor, values: Tensor) => void): Tensor {
-    const { heads, keyValueHeads } = this.config;
-    const qkv = this.project(x);
-    const qk = rotate(qkv.narrow(2, 0, heads + keyValueHeads), rotation);
-    const k = qk.narrow(2, heads, keyValueHeads);
-    const v = qkv.narrow(2, heads + keyValueHeads, keyValueHeads);
+    const { q, k, v } = this.project(x, rotation);
     captured?.(k.transpose(1, 2), v.transpose(1, 2));
-    return this.o.forward(causalAttention(qk.narrow(2, 0, heads), k, v));
+    return this.o.forward(causalAttention(q, k, v));
   }
 
   /** One token of each running sequence x_ND: appends to the cache and attends over it. */
   step(x: Tensor, layer: number, context: StepContext): Tensor {
-    const { heads, keyValueHeads } = this.config;
     const { cache, rows, positions, rotation, mask, length } = context;
-    const n = x.size(0);
-    const qkv = this.project(x);
-    const qk = rotate(qkv.narrow(1, 0, heads + keyValueHeads), rotation);
-    const read = (whole: Tensor) => whole.narrow(0, 0, n).narrow(2, 0, length);
-    cache.keys[layer]!.indexPut_([rows, null, positions], qk.narrow(1, heads, keyValueHeads));
-    cache.values[layer]!.indexPut_(
-      [rows, null, positions],
-      qkv.narrow(1, heads + keyValueHeads, keyValueHeads),
-    );
-    const q = qk.narrow(1, 0, heads);
+    const { q, k, v } = this.project(x, rotation);
+    const read = (whole: Tensor) => whole.narrow(0, 0, x.size(0)).narrow(2, 0, length);
+    cache.keys[layer]!.indexPut_([rows, null, positions], k);
+    cache.values[layer]!.indexPut_([rows, null, positions], v);
     return this.o.forward(cachedAttention(q, read(cache.keys[layer]!), read(cache.values[layer]!), mask));
   }
 
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
-    this.fused?.weight.dispose();
-    this.fused?.bias.dispose();
+    this.projection[Symbol.dispose]();
   }
 }
 
 class Mlp extends Module {
-  private readonly gate: Linear;
-  private readonly up: Linear;
+  readonly projection: NormedProjection;
+  private readonly width: number;
   private readonly down: Linear;
 
-  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
+  constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
     const wide = { in: config.hiddenSize, out: config.intermediateSize, bias: false };
     const narrow = { in: config.intermediateSize, out: config.hiddenSize, bias: false };
-    this.gate = this.child('gate_proj', new Linear(state, `${path}.gate_proj`, wide));
-    this.up = this.child('up_proj', new Linear(state, `${path}.up_proj`, wide));
+    this.width = config.intermediateSize;
+    this.projection = new NormedProjection(norm, [
+      this.child('gate_proj', new Linear(state, `${path}.gate_proj`, wide)),
+      this.child('up_proj', new Linear(state, `${path}.up_proj`, wide)),
+    ]);
     this.down = this.child('down_proj', new Linear(state, `${path}.down_proj`, narrow));
   }
 
   forward(x: Tensor): Tensor {
-    return this.down.forward(this.gate.forward(x).silu().mul(this.up.forward(x)));
+    const both = this.projection.forward(x);
+    return this.down.forward(
+      both
+        .narrow(-1, 0, this.width)
+        .silu()
+        .mul(both.narrow(-1, this.width, this.width)),
+    );
+  }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    this.projection[Symbol.dispose]();
   }
 }
 
 class Layer extends Module {
   readonly attention: Attention;
   private readonly mlp: Mlp;
-  private readonly inputNorm: RMSNorm;
-  private readonly postNorm: RMSNorm;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
     super();
     const norm = (name: string) =>
       this.child(name, new RMSNorm(state, `${path}.${name}`, config.hiddenSize, config.rmsEps));
-    this.attention = this.child('self_attn', new Attention(state, `${path}.self_attn`, config));
-    this.mlp = this.child('mlp', new Mlp(state, `${path}.mlp`, config));
-    this.inputNorm = norm('input_layernorm');
-    this.postNorm = norm('post_attention_layernorm');
+    const inputNorm = norm('input_layernorm');
+    const postNorm = norm('post_attention_layernorm');
+    this.attention = this.child('self_attn', new Attention(state, `${path}.self_attn`, config, inputNorm));
+    this.mlp = this.child('mlp', new Mlp(state, `${path}.mlp`, config, postNorm));
   }
 
-  forward(x: Tensor, attention: (normed: Tensor) => Tensor): Tensor {
-    const middle = x.add(attention(this.inputNorm.forward(x)));
-    return middle.add(this.mlp.forward(this.postNorm.forward(middle)));
+  forward(x: Tensor, attend: (x: Tensor) => Tensor): Tensor {
+    const middle = x.add(attend(x));
+    return middle.add(this.mlp.forward(middle));
+  }
+
+  freezeFrom(source: Layer, dtype: DType): void {
+    this.attention.projection.freezeFrom(source.attention.projection, dtype);
+    this.mlp.projection.freezeFrom(source.mlp.projection, dtype);
   }
 }
 
@@ -187,7 +182,7 @@ export class Decoder extends Module {
     const rotation = this.rope.upTo(ids_BT.size(1), x);
     this.blocks.forEach((block, i) => {
       const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
-      x = block.forward(x, (normed) => block.attention.forward(normed, rotation, capture));
+      x = block.forward(x, (input) => block.attention.forward(input, rotation, capture));
     });
     return this.norm.forward(x);
   }
@@ -196,7 +191,7 @@ export class Decoder extends Module {
   step(ids_N: Tensor, context: StepContext): Tensor {
     let x = this.embed(ids_N);
     this.blocks.forEach((block, i) => {
-      x = block.forward(x, (normed) => block.attention.step(normed, i, context));
+      x = block.forward(x, (input) => block.attention.step(input, i, context));
     });
     return this.norm.forward(x);
   }
@@ -217,7 +212,9 @@ export class Decoder extends Module {
       for (const [name, value] of this.namedParameters()) state.set(name, copyAs(value, this.computeDtype));
       return new Decoder(this.config, state, this.computeDtype);
     });
-    for (const block of copy.blocks) block.attention.freeze();
+    copy.blocks.forEach((block, i) => {
+      block.freezeFrom(this.blocks[i]!, this.computeDtype);
+    });
     return copy;
   }
 
@@ -236,31 +233,37 @@ function copyAs(value: Tensor, dtype: DType): Tensor {
   return detached.dtype === dtype ? detached.clone() : detached.to(dtype);
 }
 
-/** Random f32 weights of a config's shape by Hugging Face names: normal with `initializerRange`, norms 1, biases 0. */
+/**
+ * Random f32 weights of a config's shape by Hugging Face names: matrices normal with 1 / sqrt(inputs), those that write
+ * to the residual stream divided by sqrt(2 layers) more (Radford et al. 2019), embeddings normal with
+ * `initializerRange`, norms 1, biases 0.
+ */
 export function initialWeights(config: ModelConfig, seed: number): Map<string, Tensor> {
-  const { hiddenSize, heads, keyValueHeads, headDim, intermediateSize, vocabSize } = config;
+  const { hiddenSize, heads, keyValueHeads, headDim, intermediateSize, vocabSize, layers } = config;
   const state = new Map<string, Tensor>();
-  const random = (name: string, shape: readonly number[]) =>
-    state.set(name, normal(shape, config.initializerRange, seed, name));
-  random('model.embed_tokens.weight', [vocabSize, hiddenSize]);
-  for (let i = 0; i < config.layers; i++) {
+  const random = (name: string, shape: readonly number[], std: number) =>
+    state.set(name, normal(shape, std, seed, name));
+  const inner = 1 / Math.sqrt(hiddenSize);
+  const residual = (inputs: number) => 1 / Math.sqrt(inputs * 2 * layers);
+  random('model.embed_tokens.weight', [vocabSize, hiddenSize], config.initializerRange);
+  for (let i = 0; i < layers; i++) {
     const path = `model.layers.${i}`;
     for (const [name, count] of [
       ['q', heads],
       ['k', keyValueHeads],
       ['v', keyValueHeads],
     ] as const) {
-      random(`${path}.self_attn.${name}_proj.weight`, [count * headDim, hiddenSize]);
+      random(`${path}.self_attn.${name}_proj.weight`, [count * headDim, hiddenSize], inner);
       state.set(`${path}.self_attn.${name}_proj.bias`, zeros([count * headDim]));
     }
-    random(`${path}.self_attn.o_proj.weight`, [hiddenSize, heads * headDim]);
-    random(`${path}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize]);
-    random(`${path}.mlp.up_proj.weight`, [intermediateSize, hiddenSize]);
-    random(`${path}.mlp.down_proj.weight`, [hiddenSize, intermediateSize]);
+    random(`${path}.self_attn.o_proj.weight`, [hiddenSize, heads * headDim], residual(heads * headDim));
+    random(`${path}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize], inner);
+    random(`${path}.mlp.up_proj.weight`, [intermediateSize, hiddenSize], inner);
+    random(`${path}.mlp.down_proj.weight`, [hiddenSize, intermediateSize], residual(intermediateSize));
     state.set(`${path}.input_layernorm.weight`, full([hiddenSize], 1));
     state.set(`${path}.post_attention_layernorm.weight`, full([hiddenSize], 1));
   }
   state.set('model.norm.weight', full([hiddenSize], 1));
-  if (!config.tieEmbeddings) random('lm_head.weight', [vocabSize, hiddenSize]);
+  if (!config.tieEmbeddings) random('lm_head.weight', [vocabSize, hiddenSize], config.initializerRange);
   return state;
 }

@@ -1,9 +1,9 @@
 /** Owns the leaf layers of a decoder: Linear, Embedding and RMSNorm; their weights may be wider than their inputs. */
 
-import { invoke, Op, type Tensor } from '../torch/index.ts';
+import { dtypeCode, invoke, Op, type Tensor } from '../torch/index.ts';
 import { Module, takeParameter } from './module.ts';
 
-const rmsNormOp = new Op('aten::rms_norm');
+const vectorNormOp = new Op('aten::linalg_vector_norm');
 
 /** y = x W^T + b, computed in the dtype of x: f32 master weights are cast to bf16 inputs in the graph. */
 export class Linear extends Module {
@@ -46,14 +46,21 @@ export class RMSNorm extends Module {
     this.epsilon = epsilon;
   }
 
+  /** x / rms(x) * weight over the last dimension, in the dtype of x. */
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, this.weight, this.epsilon);
+    return this.normalise(x).mul(like(this.weight, x));
   }
-}
 
-/** x / rms(x) * weight over the last dimension, in the dtype of x. */
-export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  return invoke(rmsNormOp, x.handle, [x.size(-1)], like(weight, x).handle, epsilon);
+  /** x / rms(x), without the weight. */
+  normalise(x: Tensor): Tensor {
+    const norm = invoke(vectorNormOp, x.handle, 2, [-1], true, dtypeCode('f32'));
+    const scale = norm
+      .square()
+      .mul(1 / x.size(-1))
+      .add(this.epsilon)
+      .rsqrt();
+    return x.mul(like(scale, x));
+  }
 }
 
 /** The weight in the dtype of an activation. */

@@ -97,7 +97,6 @@ export interface EvaluateStage {
 export interface SftStage extends OptimisationRecipe {
   readonly type: 'sft';
   readonly label?: string | undefined;
-  readonly tracesPerProblem: number;
 }
 
 /** A reward of the task by name, and its factor in the sum. */

@@ -28,7 +28,7 @@ const modelInitSchema = z
       .number()
       .positive()
       .default(0.02)
-      .describe('standard deviation of the random weights'),
+      .describe('standard deviation of the random embeddings; matrices follow from their shapes'),
   })
   .describe('a new model with random weights');
 
@@ -110,7 +110,6 @@ const sftSchema = z
     label: label().optional(),
     steps: count().describe('optimizer steps'),
     optimizerBatch: count().default(64).describe('sequences in one optimizer step'),
-    tracesPerProblem: count().default(16).describe('solution traces made for each training problem'),
     ...optimisation,
     learningRate: optimisation.learningRate.default(1e-3),
     schedule: optimisation.schedule.default('cosine'),

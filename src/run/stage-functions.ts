@@ -80,7 +80,7 @@ async function evaluate(context: RunStageContext<'evaluate'>): Promise<StageOutc
   const { split, samplesPerProblem, temperature } = recipe.evaluation;
   const { dtype, device, threads } = context.compute;
   setThreads(threads);
-  using model = loadModel(folder, { dtype, computeDtype: dtype, device });
+  using model = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
   const groups = await measure(model, loadTokenizer(folder), task, task.splits[split], {
     samplesPerProblem,
     temperature,

@@ -175,5 +175,6 @@ function recordOld(
 /** The reference as a model of its own: the parent's weights, read only. */
 function referencePolicy(context: TrainContext): Decoder {
   const { dtype, device } = context.compute;
-  return loadModel(context.parent!, { dtype, computeDtype: dtype, device });
+  using start = loadModel(context.parent!, { dtype: 'f32', computeDtype: dtype, device });
+  return start.snapshot();
 }

@@ -26,6 +26,8 @@ export interface MicroBatch {
   readonly tokens: number;
 }
 
+const widthStep = 8;
+
 /** Cuts by falling length, so that rows of a micro-batch are padded little; at least one sequence each. */
 export function cutMicroBatches(
   sequences: readonly TrainingSequence[],
@@ -46,7 +48,9 @@ export function cutMicroBatches(
 
 function fill(sequences: readonly TrainingSequence[], order: readonly number[], padId: number): MicroBatch {
   const rows = order.map((i) => sequences[i]!);
-  const width = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
+  const longest = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
+  // The library compiles its bf16 products for every new shape: few widths are worth a little padding.
+  const width = Math.ceil(longest / widthStep) * widthStep;
   const inputIds = new Int32Array(rows.length * width).fill(padId);
   const places: number[] = [];
   const targets: number[] = [];

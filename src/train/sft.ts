@@ -6,7 +6,7 @@
 import { backwardThroughLogps } from '../losses/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
-import type { Task } from '../rewards/index.ts';
+import type { Demonstration, Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { scope } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -31,9 +31,10 @@ export async function trainSft(
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'sft' });
   const { policy, tokenizer, optimizer } = session;
+  const batchOf = demonstrationBatches(task, tokenizer, options.optimizerBatch, context.seed);
   for (let step = session.startStep + 1; step <= options.steps; step++) {
     const started = performance.now();
-    const sequences = demonstrations(task, tokenizer, step, options.optimizerBatch, context.seed);
+    const sequences = batchOf(step);
     const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
     const targets = sequences.reduce((sum, sequence) => sum + sequence.completionIds.length, 0);
 
@@ -73,20 +74,47 @@ export async function trainSft(
   return session.end('done');
 }
 
-/** The demonstrations of a step: each visit to a problem gets another solution and another order of its numbers. */
-function demonstrations(
+/** Steps whose demonstrations are sorted by length together, so that a batch has little padding. */
+const windowSteps = 64;
+
+/**
+ * Batches by step: demonstrations of `windowSteps` steps are drawn (each visit to a problem gets another solution and
+ * another order of its numbers), grouped by length and dealt out in a random order. All follows from seed and step.
+ */
+function demonstrationBatches(
   task: Task,
   tokenizer: Tokenizer,
-  step: number,
   count: number,
   seed: number,
-): TrainingSequence[] {
-  return itemsOfStep(task.splits.train, step, count, seed).map(({ item, epoch }) => {
-    const rng = new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id });
-    const { prompt, completion } = task.demonstrate(item, rng);
-    return {
-      promptIds: encodePrompt(tokenizer, prompt),
-      completionIds: encodeCompletion(tokenizer, completion),
-    };
-  });
+): (step: number) => TrainingSequence[] {
+  let current = -1;
+  let batches: TrainingSequence[][] = [];
+  return (step) => {
+    const window = Math.floor((step - 1) / windowSteps);
+    if (window !== current) {
+      const drawn = itemsOfStep(task.splits.train, window + 1, count * windowSteps, seed).map(
+        ({ item, epoch }) =>
+          encoded(
+            tokenizer,
+            task.demonstrate(item, new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id })),
+          ),
+      );
+      const sorted = drawn.sort((a, b) => lengthOf(a) - lengthOf(b));
+      const groups = Array.from({ length: windowSteps }, (_, i) => sorted.slice(i * count, (i + 1) * count));
+      batches = new Rng({ seed, purpose: 'length-groups', step: window }).shuffled(groups);
+      current = window;
+    }
+    return batches[(step - 1) % windowSteps]!;
+  };
+}
+
+function encoded(tokenizer: Tokenizer, { prompt, completion }: Demonstration): TrainingSequence {
+  return {
+    promptIds: encodePrompt(tokenizer, prompt),
+    completionIds: encodeCompletion(tokenizer, completion),
+  };
+}
+
+function lengthOf({ promptIds, completionIds }: TrainingSequence): number {
+  return promptIds.length + completionIds.length;
 }
