@@ -2,6 +2,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runCommand } from './command.mjs';
 import {
   addonSources,
   compileAddon,
@@ -20,7 +21,7 @@ import { createReporter } from './progress.mjs';
 import { findLibtorch } from './torch.mjs';
 import { compileTypeScript, isDistFresh } from './typescript.mjs';
 
-const HELP = `usage: node scripts/setup.mjs [--quiet] [--debug] [--help]
+const HELP = `usage: node scripts/setup.mjs [--quiet] [--debug] [--help] [--then <words of a reckon command>]
 
 Sets up what a clone needs and skips what has not changed: the npm packages, libtorch, the native addon
 (build/reckon.node), the compiled TypeScript (dist/). Which libtorch was chosen, and why: build/torch.json.
@@ -28,6 +29,7 @@ Sets up what a clone needs and skips what has not changed: the npm packages, lib
   --quiet   print nothing but a failure
   --debug   print a failure's stack trace as well
   --help    print this
+  --then    then run reckon with the words that follow
 
   RECKON_TORCH   a folder with libtorch (2.7 or a newer 2.x), or a build to get: cpu, cu130, 2.11.0+cu130;
                  unset: the cached copy, else Python's torch on the PATH, else a download
@@ -37,11 +39,14 @@ Sets up what a clone needs and skips what has not changed: the npm packages, lib
 To start over, delete build/, dist/ and node_modules/.
 `;
 const OPTIONS = ['--quiet', '--debug', '--help', '-h'];
+const SIGNALS = ['SIGINT', 'SIGTERM'];
 const PLATFORMS = ['linux x64', 'linux arm64', 'darwin arm64'];
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Runs the set-up and sets the process's exit code: 0 done, 1 failed, 2 wrong option, 130 interrupted. */
-export async function main(args, { index }) {
+/** Runs the set-up, then the command after --then; sets the exit code: 0 done, 1 failed, 2 wrong option, 130 interrupted. */
+export async function main(words, { index }) {
+  const then = words.includes('--then') ? words.indexOf('--then') : words.length;
+  const args = words.slice(0, then);
   const wrong = args.find((arg) => !OPTIONS.includes(arg));
   if (wrong !== undefined) {
     console.error(`set-up: ${wrong} is no option: see node scripts/setup.mjs --help.`);
@@ -53,10 +58,13 @@ export async function main(args, { index }) {
     return;
   }
   const report = createReporter({ quiet: args.includes('--quiet') });
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted(report, signal));
+  const stop = (signal) => interrupted(report, signal);
+  for (const signal of SIGNALS) process.once(signal, stop);
   try {
     const { env, platform, arch } = process;
     await setUp({ root: ROOT, env, platform, arch, cache: cacheFolder(env, platform), index, report });
+    for (const signal of SIGNALS) process.off(signal, stop);
+    if (then < words.length) process.exitCode = await runCommand(ROOT, words.slice(then + 1), env);
   } catch (error) {
     report.clear();
     console.error(`set-up: ${sentence(error)}`);

@@ -1,7 +1,7 @@
 /** Owns a stage's `checkpoints/` folder: atomic writes, the newest whole one, pruning. Refuses to know tensors. */
 
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { ReckonError } from '../util/errors.ts';
 import { renameDurably } from '../util/files.ts';
 import { findDamage, writeManifest } from './manifest.ts';
@@ -77,6 +77,11 @@ export function newestWholeCheckpoint(
     broken.push({ ...checkpoint, reason });
   }
   return { newest: null, broken };
+}
+
+/** What is wrong with a checkpoint folder, as part of a sentence; null where all its files match its manifest. */
+export function checkpointDamage(path: string): string | null {
+  return findDamage(path, stepOf(basename(path)));
 }
 
 /**

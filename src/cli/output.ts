@@ -2,6 +2,7 @@
 
 import { CommanderError } from 'commander';
 import { type ErrorCategory, messageOf, ReckonError } from '../util/errors.ts';
+import { errorCode } from '../util/files.ts';
 
 /** The options that every command takes. */
 export interface GlobalOptions {
@@ -48,9 +49,36 @@ function describe(thrown: unknown): Described {
       message: `${message}; see --help`,
     };
   }
+  const ofDisk = describeDisk(thrown);
+  if (ofDisk !== null) return ofDisk;
   const message = `${oneLine(messageOf(thrown))} (this was not expected; --debug shows where it comes from)`;
   return { category: 'internal', code: 'unexpected', message };
 }
+
+/** What the system refused to write or read, as a sentence with what to do; null for any other error. */
+function describeDisk(thrown: unknown): Described | null {
+  const advice = DISK_ADVICE[errorCode(thrown)];
+  if (advice === undefined) return null;
+  const path = (thrown as NodeJS.ErrnoException).path;
+  const what = `${path ?? 'a file of the run'} ${advice}`;
+  return { category: 'environment', code: 'disk', message: `${what} (${errorCode(thrown)})` };
+}
+
+const FULL = 'cannot be written: the disk is full; free some space and give the same command again';
+const DENIED = 'may not be written or read by this user; change its permissions, or use another --runs-dir';
+const IN_THE_WAY =
+  'is a file where a folder is needed, or the other way round; move it away, or use another --name';
+
+const DISK_ADVICE: Readonly<Record<string, string>> = {
+  ENOSPC: FULL,
+  EDQUOT: FULL,
+  EACCES: DENIED,
+  EPERM: DENIED,
+  EROFS: 'is on a disk that cannot be written to; use another --runs-dir',
+  EIO: 'cannot be written or read: the disk reports an error; use another --runs-dir',
+  ENOTDIR: IN_THE_WAY,
+  EISDIR: IN_THE_WAY,
+};
 
 function oneLine(text: string): string {
   return text

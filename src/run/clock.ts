@@ -19,12 +19,12 @@ export class RunClock {
   private readonly timer: NodeJS.Timeout;
   private stage: { name: string; start: number } | null = null;
 
-  /** `commandStart` is a `performance.now()` time; 0, the start of the process, counts its loading too. */
-  constructor(runDirectory: string, commandStart = 0) {
+  /** `commandStart` is a `performance.now()` time, below 0 where the command began before this process. */
+  constructor(runDirectory: string, commandStart: number = commandStartTime()) {
     this.path = join(runDirectory, 'time.json');
     this.earlier = readTime(this.path);
     this.commandStart = commandStart;
-    this.timer = setInterval(() => this.save(), 5000);
+    this.timer = setInterval(() => this.trySave(), 5000);
     this.timer.unref();
   }
 
@@ -41,15 +41,30 @@ export class RunClock {
 
   /** Begins to count for a stage; null ends the one that counts now. */
   enterStage(name: string | null): void {
-    if (this.stage !== null) this.earlier.stages[this.stage.name] = this.stageSeconds(this.stage.name);
-    this.stage = name === null ? null : { name, start: performance.now() };
+    this.stopStage();
+    if (name !== null) this.stage = { name, start: performance.now() };
     this.save();
   }
 
-  /** Saves and stops. */
+  /** Saves and stops; a disk that takes no more is left for the run's own files to complain about. */
   close(): void {
     clearInterval(this.timer);
-    this.enterStage(null);
+    this.stopStage();
+    this.trySave();
+  }
+
+  private stopStage(): void {
+    if (this.stage !== null) this.earlier.stages[this.stage.name] = this.stageSeconds(this.stage.name);
+    this.stage = null;
+  }
+
+  /** An error thrown in a timer would end the process without a word of what it was doing. */
+  private trySave(): void {
+    try {
+      this.save();
+    } catch {
+      // A run that cannot write says so itself, at its next step.
+    }
   }
 
   private save(): void {
@@ -57,6 +72,16 @@ export class RunClock {
     if (this.stage !== null) stages[this.stage.name] = this.stageSeconds(this.stage.name);
     writeFileAtomic(this.path, `${JSON.stringify({ version: 1, seconds: this.seconds(), stages })}\n`);
   }
+}
+
+/**
+ * When the command began, on the clock of `performance.now()`: RECKON_STARTED_AT (milliseconds since 1970) where
+ * set-up ran first and then started this process, else 0, the start of the process.
+ */
+export function commandStartTime(startedAt: string | undefined = process.env['RECKON_STARTED_AT']): number {
+  const start = Number(startedAt ?? '') - performance.timeOrigin;
+  const aDay = 24 * 3600 * 1000;
+  return startedAt !== undefined && start <= 0 && start > -aDay ? start : 0;
 }
 
 function readTime(path: string): z.infer<typeof timeSchema> {

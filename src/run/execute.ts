@@ -56,7 +56,7 @@ export async function executeRun(recipe: Recipe, options: ExecuteOptions): Promi
     log.log(closingLine(status, run.path, seconds));
     return { status, directory: run.path, seconds };
   } catch (error) {
-    log.keep(`failed: ${messageOf(error)}`);
+    keepFailure(log, error);
     throw error;
   } finally {
     signals.dispose();
@@ -90,6 +90,15 @@ async function runOpened(
     { path, previousRecipe, log, clock, compute, quiet, stopRequested },
     stageFunctions,
   );
+}
+
+/** A full disk must not put its own error in the place of what went wrong. */
+function keepFailure(log: RunLog, error: unknown): void {
+  try {
+    log.keep(`failed: ${messageOf(error)}`);
+  } catch {
+    // The error itself is printed by whoever started the run.
+  }
 }
 
 function announce(recipe: Recipe, run: RunDirectory, log: RunLog): void {

@@ -3,6 +3,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import * as z from 'zod';
+import { checkpointDamage } from '../checkpoints/folder.ts';
+import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
 import {
   type Recipe,
   type Stage,
@@ -91,7 +93,7 @@ export async function runStages(
   for (const one of placed) {
     await new Promise(setImmediate);
     let record = readStageRecord(join(run.path, one.name));
-    if (isFinished(run, record) && !(one.stage.type === 'report' && ranAny)) {
+    if (isFinished(run, one.name, record) && !(one.stage.type === 'report' && ranAny)) {
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
@@ -175,9 +177,19 @@ async function runStage(
   }
 }
 
-function isFinished(run: RunHandle, record: StageRecord | null): boolean {
+/** A result that is gone or damaged makes its stage run again: from its own checkpoints, to the same result. */
+function isFinished(run: RunHandle, name: string, record: StageRecord | null): boolean {
   if (record?.status !== 'done') return false;
-  return record.output === null || existsSync(join(run.path, record.output));
+  if (record.output === null) return true;
+  const damage = outputDamage(join(run.path, record.output));
+  if (damage !== null)
+    run.log.log(`${name}: its result ${record.output} is lost (${damage}); running it again`);
+  return damage === null;
+}
+
+function outputDamage(path: string): string | null {
+  if (!existsSync(path)) return 'the folder is missing';
+  return existsSync(join(path, MANIFEST_FILE)) ? checkpointDamage(path) : null;
 }
 
 function refuseChanges(recipe: Recipe, run: RunHandle, placed: readonly PlacedStage[]): void {

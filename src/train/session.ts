@@ -98,7 +98,7 @@ export class Session implements Disposable {
     const path = join(this.context.directory, name);
     mkdirSync(dirname(path), { recursive: true });
     if (existsSync(path)) truncateJsonl(path, this.startStep);
-    return new JsonlWriter(path);
+    return new JsonlWriter(path, { fsync: true });
   }
 
   /** Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early. */
