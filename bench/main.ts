@@ -23,7 +23,6 @@ const result = {
   machine: {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
-    threads: threads(),
     ...describeRuntime(),
   },
   measurements: rows,
