@@ -248,7 +248,7 @@ class Batch implements Disposable {
       ...new Array<number>(count - values.length).fill(0),
     ];
     const places = running.map((sequence) => sequence.position);
-    const length = Math.min(cache.shape.capacity, roundUp(Math.max(...places) + 1, 16));
+    const length = Math.min(cache.shape.capacity, roundUp(Math.max(...places) + 1, 32));
     const positions = ids(padded(places), undefined, device);
     const tokens = ids(padded(running.map((sequence) => sequence.lastId)), undefined, device);
     const like = zeros([0], model.computeDtype, device);
@@ -303,11 +303,11 @@ class Batch implements Disposable {
 }
 
 /**
- * The library compiles its bf16 products for every new shape (1 to 10 ms each, measured), so row counts are rounded up
- * by at most an eighth. Up to 15 rows nothing is added.
+ * The library compiles its bf16 products for every new shape (1 to 10 ms each, measured) and keeps about a thousand,
+ * so row counts are rounded up to four an octave. Up to seven rows nothing is added.
  */
 function roundedRows(count: number): number {
-  return roundUp(count, 2 ** Math.max(0, Math.floor(Math.log2(count)) - 3));
+  return roundUp(count, 2 ** Math.max(0, Math.floor(Math.log2(count)) - 2));
 }
 
 function roundUp(value: number, step: number): number {

@@ -4,8 +4,10 @@
  */
 
 import { like } from '../nn/index.ts';
-import { backward, cat, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { backward, cat, invoke, noGrad, Op, scope, type Tensor } from '../torch/index.ts';
 
+const padOp = new Op('aten::constant_pad_nd');
+const rowStep = 256;
 /** Most logits (tokens x vocabulary) that exist at once: 64 MiB in f32. */
 const chunkElements = 2 ** 24;
 
@@ -105,13 +107,24 @@ function logpsOf(
   options: TokenLogpOptions,
 ): TokenLogps {
   const rows = options.vocabulary ?? weight_VD.size(0);
-  const raw = hidden_ND.linear(like(weight_VD.narrow(0, 0, rows), hidden_ND)).to('f32');
+  const tokens = hidden_ND.size(0);
+  const padded = padRows(hidden_ND, Math.ceil(tokens / rowStep) * rowStep);
+  const raw = padded
+    .linear(like(weight_VD.narrow(0, 0, rows), hidden_ND))
+    .narrow(0, 0, tokens)
+    .to('f32');
   const logits_NV = options.temperature === 1 ? raw : raw.div(options.temperature);
   const all_NV = logits_NV.logSoftmax(-1);
   return {
     logps_N: all_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
     entropies_N: all_NV.exp().mul(all_NV).sum(-1).neg(),
   };
+}
+
+/** Rows of zeros below, so that the library meets few shapes of the head's product and compiles few. */
+function padRows(hidden_ND: Tensor, rows: number): Tensor {
+  const missing = rows - hidden_ND.size(0);
+  return missing === 0 ? hidden_ND : invoke(padOp, hidden_ND.handle, [0, 0, 0, missing]);
 }
 
 type Range = readonly [start: number, length: number];

