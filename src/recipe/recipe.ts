@@ -101,7 +101,7 @@ export interface SftStage extends OptimisationRecipe {
 
 /** A reward of the task by name, and its factor in the sum. */
 export interface RewardRecipe {
-  readonly name: 'correct' | 'format';
+  readonly name: 'correct' | 'format' | 'process';
   readonly weight: number;
 }
 

@@ -117,7 +117,7 @@ const sftSchema = z
   .describe('supervised fine-tuning on solution traces');
 
 const rewardSchema = z.strictObject({
-  name: z.enum(['correct', 'format']).describe('which rule scores the completion'),
+  name: z.enum(['correct', 'format', 'process']).describe('which rule scores the completion'),
   weight: z.number().describe('its factor in the sum'),
 });
 

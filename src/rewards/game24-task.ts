@@ -4,6 +4,7 @@ import { numbersOf, shuffledNumbers, splitGame24 } from '../data/game24.ts';
 import { alphabet, parseTrace, promptText, writeTrace } from '../data/game24-traces.ts';
 import type { Problem } from '../data/problem.ts';
 import { judgeGame24 } from './game24.ts';
+import { checkProcess } from './game24-process.ts';
 import type { Judged, Task } from './task.ts';
 
 /** The 24-point game; `splitSeed` decides which puzzles are held out. */
@@ -24,6 +25,11 @@ export function game24Task(splitSeed: number): Task {
         return verdict === 'unverifiable' ? null : Number(verdict === 'correct');
       },
       format: ({ rollout }) => Number(parseTrace(rollout.text).ok),
+      process: ({ problem, rollout }) => {
+        const finished = rollout.stopReason !== 'length' && rollout.stopReason !== 'aborted';
+        const { lines, errors } = checkProcess(numbersOf(problem), rollout.text, finished);
+        return 1 - errors / Math.max(1, lines);
+      },
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Owns the run directory: where it lies, what may be in it, opening it under its lock. Knows no stage's work. */
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -45,6 +45,7 @@ export function openRun({ runsDirectory, name, fresh = false }: OpenRunOptions):
   const lock = acquireLock(path);
   try {
     if (fresh) emptyRun(path);
+    clearLeftovers(path);
     return { path, lock, previousRecipe: readRunRecipe(path) };
   } catch (error) {
     lock.release();
@@ -91,6 +92,15 @@ function emptyRun(path: string): void {
   // The recipe goes last: a --fresh that is cut off leaves something that is still known as a run.
   const names = readdirSync(path).filter((name) => name !== LOCK_FILE && name !== 'recipe.yaml');
   for (const name of [...names, 'recipe.yaml']) rmSync(join(path, name), { recursive: true, force: true });
+}
+
+/** Removes what a killed process was writing aside, but for locks: those may be another process's, about to be refused. */
+function clearLeftovers(path: string): void {
+  for (const entry of readdirSync(path, { recursive: true, encoding: 'utf8' })) {
+    const name = basename(entry);
+    const aside = name.startsWith('.') && name.includes('.tmp-') && !name.startsWith(`.${LOCK_FILE}.`);
+    if (aside) rmSync(join(path, entry), { recursive: true, force: true });
+  }
 }
 
 function fail(message: string): never {

@@ -64,6 +64,7 @@ export const native: Addon = load();
 
 function load(): Addon {
   const path = fileURLToPath(new URL('../../build/reckon.node', import.meta.url));
+  spinBriefly();
   try {
     return createRequire(import.meta.url)(path) as Addon;
   } catch (error) {
@@ -74,4 +75,12 @@ function load(): Addon {
       { cause: error },
     );
   }
+}
+
+/**
+ * GNU OpenMP spins for milliseconds at every barrier, so on a machine that is busy with something else a step of small
+ * operators gets tens of times slower. It reads this once, when it is loaded; a user's own setting is left alone.
+ */
+function spinBriefly(): void {
+  if (process.env['OMP_WAIT_POLICY'] === undefined) process.env['GOMP_SPINCOUNT'] ??= '5000';
 }

@@ -1,3 +1,5 @@
+/** Owns the tests of the trace format: replay with exact fractions, the grammar, and hostile text. */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { game24Problems, numbersOf, shuffledNumbers } from '../../src/data/game24.ts';

@@ -1,0 +1,79 @@
+/** Owns the checking of a 24-game trace line by line with exact fractions. Judges no answer's value against 24. */
+
+import { apply, type Operator } from '../data/game24-solver.ts';
+import { equal, type Fraction, fraction } from '../util/fraction.ts';
+import { judgeGame24 } from './game24.ts';
+
+/** How many lines a trace has, and how many of them are wrong. */
+export interface ProcessCheck {
+  readonly lines: number;
+  readonly errors: number;
+}
+
+/**
+ * A step is right when its operands are in the state, its result is exact, and it shows the state that follows; `x`
+ * when something was tried; the answer when it uses the four numbers once each. After a wrong line the state is what that
+ * line claims, so that one slip counts once. `finished` says that the last line is whole.
+ */
+export function checkProcess(numbers: readonly number[], text: string, finished: boolean): ProcessCheck {
+  const start = numbers.map((number) => fraction(number));
+  const lines = text.split('\n');
+  if (!finished) lines.pop();
+  let state: readonly Fraction[] = start;
+  let errors = 0;
+  for (const line of lines) {
+    if (line === 'x') {
+      if (state === start) errors++;
+      state = start;
+    } else if (line.startsWith('#')) {
+      const { reason } = judgeGame24(numbers, line.slice(1));
+      if (reason !== 'correct' && reason !== 'not-24') errors++;
+    } else {
+      const step = readStep(line);
+      if (!step || !follows(state, step)) errors++;
+      state = step?.after ?? state;
+    }
+  }
+  return { lines: lines.length, errors };
+}
+
+interface Step {
+  readonly left: Fraction;
+  readonly operator: Operator;
+  readonly right: Fraction;
+  readonly after: readonly Fraction[];
+}
+
+const stepPattern = /^(\d{1,6}(?::\d{1,6})?)([+\-*/])(\d{1,6}(?::\d{1,6})?)=([\d: ]{1,40})$/;
+
+function readStep(line: string): Step | null {
+  const match = stepPattern.exec(line);
+  if (!match) return null;
+  const left = readNumber(match[1]!);
+  const right = readNumber(match[3]!);
+  const after = match[4]!.split(' ').map(readNumber);
+  if (left === null || right === null || after.some((number) => number === null)) return null;
+  return { left, operator: match[2] as Operator, right, after: after as Fraction[] };
+}
+
+function readNumber(text: string): Fraction | null {
+  const match = /^(\d{1,6})(?::(\d{1,6}))?$/.exec(text);
+  if (!match || Number(match[2] ?? 1) === 0) return null;
+  return fraction(Number(match[1]), Number(match[2] ?? 1));
+}
+
+function follows(state: readonly Fraction[], { left, operator, right, after }: Step): boolean {
+  const rest = without(without(state, left), right);
+  const value = apply(left, operator, right);
+  if (rest === null || value === null) return false;
+  const expected = [value, ...rest];
+  let unseen: readonly Fraction[] | null = expected;
+  for (const number of after) unseen = without(unseen, number);
+  return unseen !== null && unseen.length === 0;
+}
+
+/** The list without one element of that value, or null where there is none. */
+function without(list: readonly Fraction[] | null, value: Fraction): readonly Fraction[] | null {
+  const place = list?.findIndex((number) => equal(number, value)) ?? -1;
+  return place < 0 ? null : list!.toSpliced(place, 1);
+}
