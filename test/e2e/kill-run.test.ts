@@ -19,7 +19,9 @@ const MOMENTS = [
   '06-evaluate-grpo: started',
 ];
 
-it('is killed in every stage and ends with the result of the run that was not', async () => {
+it('is killed in every stage and ends with the result of the run that was not', {
+  timeout: 180_000,
+}, async () => {
   const folder = tinyFolder({ model: await trainedModel(), dtype: 'bf16' });
   const [whole, { kills, output }] = await Promise.all([
     runTiny(folder, 'whole'),

@@ -38,7 +38,9 @@ function stoppedAfter(run: string, stage: string): number {
 }
 
 describe.each(['f32', 'bf16'] as const)('in %s', (dtype) => {
-  it('a run that is stopped twice and resumed equals the uninterrupted one', async () => {
+  it('a run that is stopped twice and resumed equals the uninterrupted one', {
+    timeout: 180_000,
+  }, async () => {
     const folder = tinyFolder({ model, dtype });
     const run = join(folder, 'stopped');
     const [whole, first] = await Promise.all([

@@ -25,7 +25,7 @@ let seconds: number;
 
 beforeAll(async () => {
   setUp();
-  folder = tinyFolder({ stages: FROZEN, dtype: 'bf16', maxCompletionTokens: 24 });
+  folder = tinyFolder({ stages: FROZEN, dtype: 'bf16', maxCompletionTokens: 64 });
   run = join(folder, 'whole');
   const started = performance.now();
   const { code, stdout, stderr } = await runTiny(
@@ -163,7 +163,7 @@ describe('a run', () => {
 
   it('is stopped in an evaluation at once, and goes on to the same end', async () => {
     const words = runWords(folder, 'evaluated', '--set', 'evaluation.samplesPerProblem=8');
-    const { child, seen, ended } = startReckon([...words, '--set', 'sampling.maxCompletionTokens=200']);
+    const { child, seen, ended } = startReckon(words);
     expect(await seen('02-evaluate-untrained: started')).toBe(true);
     child.kill('SIGINT');
     const { code, stdout } = await ended;
@@ -171,6 +171,8 @@ describe('a run', () => {
     expect(stdout).toContain('SIGINT: stopping at the end of this step');
     expect(stdout).toContain('02-evaluate-untrained: stopped');
     expect(existsSync(join(folder, 'evaluated', 'evaluations', 'untrained.json'))).toBe(false);
+    expect((await again('evaluated')).code).toBe(0);
+    expect(essence(join(folder, 'evaluated'))).toEqual(essence(run));
   });
 
   it('is stopped by JSON users with a result that says so', async () => {
@@ -224,7 +226,14 @@ describe('a disk that fails is one sentence', () => {
 
 describe('a recipe that cannot work', () => {
   it('with positions for no demonstration says which number to raise', async () => {
-    const { code, stderr } = await runTiny(folder, 'short', '--set', 'model.init.maxPositions=64');
+    const { code, stderr } = await runTiny(
+      folder,
+      'short',
+      '--set',
+      'model.init.maxPositions=64',
+      '--set',
+      'sampling.maxCompletionTokens=16',
+    );
     expect(code).toBe(2);
     expect(stderr).toMatch(
       /^error: a demonstration takes \d+ positions and the model has 64; raise model.init.maxPositions\n$/,

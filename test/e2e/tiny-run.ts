@@ -2,10 +2,11 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 
 export const ROOT: string = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
@@ -34,9 +35,22 @@ export interface TinyOptions {
   readonly maxCompletionTokens?: number;
 }
 
+const folders: string[] = [];
+
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** An empty folder that is removed once the tests of the file that uses it are over. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'reckon-e2e-'));
+  folders.push(folder);
+  return folder;
+}
+
 /** A folder with `recipe.yaml` in it, for runs beside it. */
 export function tinyFolder(options: TinyOptions = {}): string {
-  const folder = mkdtempSync(join(tmpdir(), 'reckon-e2e-'));
+  const folder = temporaryFolder();
   const { model, stages = STAGES, dtype = 'f32', maxCompletionTokens = 80 } = options;
   writeFileSync(
     join(folder, 'recipe.yaml'),

@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { causalAttention } from '../../src/models/attention.ts';
+import { cacheMask, KvCache } from '../../src/models/index.ts';
+import { arange, backward, ids, noGrad, op, scope, type Tensor, zeros } from '../../src/torch/index.ts';
+import { assertNoLeaks, largestDifference, takeGradients, tinyModel } from './tiny.ts';
+
+assertNoLeaks();
+
+const sequences = [
+  [1, 5, 9, 13, 4, 7],
+  [1, 6, 6],
+  [1, 20, 11, 3, 8, 9, 10, 12],
+];
+
+describe.each([
+  ['grouped heads, tied', {}],
+  ['ungrouped heads, untied', { keyValueHeads: 4, tieEmbeddings: false }],
+] as const)('decoding with a cache: %s', (_name, changes) => {
+  it('equals the full forward for ragged sequences', () => {
+    using policy = tinyModel(changes);
+    using model = policy.snapshot();
+    using cache = new KvCache(
+      { layers: 2, rows: 3, keyValueHeads: model.config.keyValueHeads, capacity: 16, headDim: 8 },
+      'f32',
+      'cpu',
+    );
+    noGrad(() =>
+      scope(() => {
+        for (let position = 0; position < 8; position++) {
+          const tokens = sequences.map((sequence) => sequence[Math.min(position, sequence.length - 1)]!);
+          const places = sequences.map((sequence) => Math.min(position, sequence.length - 1));
+          const positions = ids(places);
+          const like = zeros([0]);
+          const hidden = model.step(ids(tokens), {
+            cache,
+            rows: arange(0, 3),
+            positions,
+            rotation: model.rope.at(positions, like),
+            mask: cacheMask(positions, 16, model.config.keyValueHeads, like),
+            length: 16,
+          });
+          const stepped = model.logits(hidden).toFloat32();
+          sequences.forEach((sequence, row) => {
+            const seen = sequence.slice(0, places[row]! + 1);
+            const full = policy
+              .logits(policy.forward(ids(seen, [1, seen.length])))
+              .toFloat32()
+              .slice(-25);
+            expect(largestDifference(stepped.slice(row * 25, (row + 1) * 25), full)).toBeLessThan(1e-5);
+          });
+        }
+      }),
+    );
+  });
+});
+
+describe('attention', () => {
+  it.each([7, 600])('over %i tokens equals the library in value and gradient', (t) => {
+    scope(() => {
+      const randn = op('aten::randn', 'generator');
+      const make = (heads: number) => (op('aten::randn')([2, t, heads, 8]) as Tensor).requiresGrad_();
+      expect(randn).toBeDefined();
+      const inputs = [make(4), make(2), make(2)] as const;
+      const weight = op('aten::randn')([2, t, 32]) as Tensor;
+      const results = [
+        () => causalAttention(...inputs),
+        () =>
+          (
+            op('aten::scaled_dot_product_attention')(
+              inputs[0].transpose(1, 2),
+              inputs[1].transpose(1, 2),
+              inputs[2].transpose(1, 2),
+              { is_causal: true, enable_gqa: true },
+            ) as Tensor
+          )
+            .transpose(1, 2)
+            .reshape([2, t, 32]),
+      ].map((compute) => {
+        const out = compute();
+        backward(out.mul(weight).sum());
+        const gradients = inputs.map((input) => input.grad!.toFloat32());
+        for (const input of inputs) input.grad = null;
+        return [out.toFloat32(), ...gradients];
+      });
+      results[0]!.forEach((values, i) => {
+        expect(largestDifference(values, results[1]![i]!)).toBeLessThan(2e-5);
+      });
+    });
+  });
+
+  it('right padding changes nothing before it', () => {
+    using model = tinyModel();
+    scope(() => {
+      const plain = model.forward(ids(sequences[0]!, [1, 6])).toFloat32();
+      const padded = model.forward(ids([...sequences[0]!, 0, 0, 0], [1, 9])).toFloat32();
+      expect(largestDifference(plain, padded.slice(0, plain.length))).toBeLessThan(1e-5);
+    });
+  });
+});
+
+describe('snapshot', () => {
+  it('is a copy: an update of the policy does not reach it, and a new one has it', () => {
+    using policy = tinyModel();
+    using before = policy.snapshot();
+    const logits = (model: typeof policy) =>
+      noGrad(() => scope(() => model.logits(model.forward(ids(sequences[0]!, [1, 6]))).toFloat32()));
+    const old = logits(before);
+    for (const [name, weight] of policy.namedParameters()) {
+      if (!name.endsWith('q_proj.weight') && !name.endsWith('up_proj.weight')) continue;
+      noGrad(() => scope(() => void weight.mul_(1.5)));
+    }
+    using after = policy.snapshot();
+    expect(logits(before)).toEqual(old);
+    expect(largestDifference(logits(after), old)).toBeGreaterThan(1e-3);
+    expect(largestDifference(logits(after), logits(policy))).toBeLessThan(1e-5);
+  });
+
+  it('takes no gradient and gives none', () => {
+    using policy = tinyModel();
+    using copy = policy.snapshot();
+    scope(() => expect(copy.forward(ids([1, 2], [1, 2])).requiresGrad).toBe(false));
+    expect(takeGradients(policy).size).toBe(0);
+  });
+});

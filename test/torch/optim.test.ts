@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { AdamW, clipGradNorm, learningRateAt } from '../../src/optim/index.ts';
+import { scope, tensor } from '../../src/torch/index.ts';
+import { Rng } from '../../src/util/rng.ts';
+import { assertNoLeaks, largestDifference } from './tiny.ts';
+
+assertNoLeaks();
+
+const rng = new Rng({ seed: 4, purpose: 'test' });
+const draw = (n: number) => Array.from({ length: n }, () => rng.normal());
+
+/** AdamW as its paper has it, in float64. */
+function adamTwin(
+  start: readonly number[],
+  gradients: readonly number[][],
+  lr: number,
+  decay: number,
+): number[] {
+  const [beta1, beta2, epsilon] = [0.9, 0.95, 1e-8];
+  const values = [...start];
+  const m = values.map(() => 0);
+  const v = values.map(() => 0);
+  gradients.forEach((gradient, step) => {
+    gradient.forEach((g, i) => {
+      m[i] = beta1 * m[i]! + (1 - beta1) * g;
+      v[i] = beta2 * v[i]! + (1 - beta2) * g * g;
+      const mHat = m[i]! / (1 - beta1 ** (step + 1));
+      const vHat = v[i]! / (1 - beta2 ** (step + 1));
+      values[i] = values[i]! * (1 - lr * decay) - (lr * mHat) / (Math.sqrt(vHat) + epsilon);
+    });
+  });
+  return values;
+}
+
+describe('AdamW', () => {
+  const options = { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1 } as const;
+
+  it('equals its formula over 20 steps, decays matrices only, and goes on exactly from a saved state', () => {
+    const starts = { matrix: draw(6), vector: draw(5) };
+    const gradients = {
+      matrix: Array.from({ length: 20 }, () => draw(6)),
+      vector: Array.from({ length: 20 }, () => draw(5)),
+    };
+    const run = (steps: readonly number[], from?: { values: typeof starts; optimizer: AdamW }) => {
+      const matrix = tensor(from?.values.matrix ?? starts.matrix, { shape: [2, 3] })
+        .requiresGrad_()
+        .keep();
+      const vector = tensor(from?.values.vector ?? starts.vector)
+        .requiresGrad_()
+        .keep();
+      const optimizer = new AdamW(
+        [
+          ['matrix', matrix],
+          ['vector', vector],
+        ],
+        options,
+      );
+      if (from) optimizer.load(from.optimizer.state());
+      for (const step of steps) {
+        scope(() => {
+          matrix.grad = tensor(gradients.matrix[step]!, { shape: [2, 3] });
+          vector.grad = tensor(gradients.vector[step]!);
+          optimizer.step(0.01);
+        });
+      }
+      const values = { matrix: [...matrix.toFloat32()], vector: [...vector.toFloat32()] };
+      matrix.dispose();
+      vector.dispose();
+      return { values, optimizer };
+    };
+    const all = Array.from({ length: 20 }, (_, i) => i);
+    const whole = run(all);
+    expect(
+      largestDifference(whole.values.matrix, adamTwin(starts.matrix, gradients.matrix, 0.01, 0.1)),
+    ).toBeLessThan(1e-5);
+    expect(
+      largestDifference(whole.values.vector, adamTwin(starts.vector, gradients.vector, 0.01, 0)),
+    ).toBeLessThan(1e-5);
+    const half = run(all.slice(0, 10));
+    const rest = run(all.slice(10), half);
+    expect(rest.values).toEqual(whole.values);
+    for (const { optimizer } of [whole, half, rest]) optimizer[Symbol.dispose]();
+  });
+
+  it('refuses a saved state that lacks a tensor', () => {
+    using parameter = tensor([1]);
+    using optimizer = new AdamW([['p', parameter]], options);
+    expect(() => optimizer.load(new Map())).toThrow(/no tensor 'p.exp_avg'/);
+  });
+});
+
+describe('clipGradNorm', () => {
+  it('scales a long gradient, leaves a short one, and returns the norm before', () => {
+    scope(() => {
+      const a = tensor([0, 0]);
+      const b = tensor([0]);
+      a.grad = tensor([3, 0]);
+      b.grad = tensor([4]);
+      expect(clipGradNorm([a, b], 10)).toBeCloseTo(5, 6);
+      expect([...a.grad!.toFloat32()]).toEqual([3, 0]);
+      expect(clipGradNorm([a, b], 1)).toBeCloseTo(5, 6);
+      expect(a.grad!.toFloat32()[0]).toBeCloseTo(0.6, 5);
+      expect(b.grad!.toFloat32()[0]).toBeCloseTo(0.8, 5);
+      b.grad = tensor([Number.NaN]);
+      expect(clipGradNorm([a, b], 1)).toBeNaN();
+      expect(clipGradNorm([], 1)).toBe(0);
+    });
+  });
+});
+
+describe('learningRateAt', () => {
+  const base = { steps: 110, learningRate: 1, warmupSteps: 10, minLearningRateRatio: 0.1 };
+  it.each([
+    ['constant', 110, 1],
+    ['linear', 60, 0.55],
+    ['linear', 110, 0.1],
+    ['cosine', 60, 0.55],
+    ['cosine', 110, 0.1],
+    ['cosine', 10, 1],
+    ['linear', 5, 0.5],
+    ['linear', 1, 0.1],
+  ] as const)('%s at step %i is %f', (schedule, step, expected) => {
+    expect(learningRateAt(step, { ...base, schedule })).toBeCloseTo(expected, 9);
+  });
+});
