@@ -98,7 +98,9 @@ interface Moves {
   readonly solving: readonly SolutionStep[];
 }
 
+/** Only a cache: it is emptied when full, because the states of all puzzles in all orders would take gigabytes. */
 const memory = new Map<string, Moves>();
+const memorySize = 20_000;
 
 /** The steps from a state that a demonstration may take, and those among them that can still reach 24. */
 function movesOf(state: readonly Fraction[], fractions: boolean): Moves {
@@ -110,6 +112,7 @@ function movesOf(state: readonly Fraction[], fractions: boolean): Moves {
   );
   const solving = allowed.filter((step) => solvable(shown(step), fractions));
   const moves = { all: small(allowed), solving: small(solving) };
+  if (memory.size >= memorySize) memory.clear();
   memory.set(key, moves);
   return moves;
 }

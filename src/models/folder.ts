@@ -43,13 +43,28 @@ export function loadModel(folder: string, options: LoadOptions): Decoder {
   const config = readConfig(folder);
   const state = readSafetensors(join(folder, 'model.safetensors'));
   for (const [name, value] of state) state.set(name, moved(value, options));
-  const model = new Decoder(config, state, options.computeDtype);
+  try {
+    return fitted(folder, config, state, options.computeDtype);
+  } catch (error) {
+    for (const value of state.values()) value.dispose();
+    throw error;
+  }
+}
+
+function fitted(
+  folder: string,
+  config: ModelConfig,
+  state: ReadonlyMap<string, Tensor>,
+  computeDtype: DType,
+): Decoder {
+  const model = new Decoder(config, state, computeDtype);
   const used = new Set(model.stateDict().keys());
   const extra = [...state.keys()].filter((name) => !used.has(name));
   if (extra.length === 0 || (config.tieEmbeddings && extra.every((name) => name === 'lm_head.weight'))) {
     for (const name of extra) state.get(name)!.dispose();
     return model;
   }
+  model[Symbol.dispose]();
   throw new ReckonError(
     'data',
     'extra-tensor',

@@ -1,0 +1,54 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { alphabet } from '../../src/data/game24-traces.ts';
+import { encodeCompletion, encodePrompt } from '../../src/prompts/index.ts';
+import { characterTokenizer, loadTokenizer } from '../../src/text/index.ts';
+
+const tokenizer = characterTokenizer(alphabet);
+
+describe('character tokenizers', () => {
+  it('read any text of the alphabet back, one id a character', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...alphabet), maxLength: 300 }), (text) => {
+        const ids = tokenizer.encode(text);
+        expect(ids).toHaveLength(text.length);
+        expect(tokenizer.decode(ids)).toBe(text);
+      }),
+    );
+  });
+
+  it('have pad, bos and eos first, and leave them out of text', () => {
+    expect([tokenizer.padId, tokenizer.bosId, tokenizer.eosId]).toEqual([0, 1, 2]);
+    expect(tokenizer.size).toBe(alphabet.length + 3);
+    expect(tokenizer.decode([1, ...tokenizer.encode('3 8'), 2])).toBe('3 8');
+    expect(tokenizer.decode([])).toBe('');
+  });
+
+  it('are the same after saving and loading', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'reckon-text-'));
+    tokenizer.save(folder);
+    const back = loadTokenizer(folder);
+    expect(back.files).toEqual(tokenizer.files);
+    expect(back.encode('12/2=6 8 12\nx\n#')).toEqual(tokenizer.encode('12/2=6 8 12\nx\n#'));
+    rmSync(folder, { recursive: true });
+    expect(() => loadTokenizer(folder)).toThrow(/tokenizer.json cannot be read/);
+  });
+
+  it('refuse an alphabet of words', () => {
+    expect(() => characterTokenizer(['ab'])).toThrow(/single characters/);
+  });
+});
+
+describe('prompts and completions', () => {
+  it('begin with bos and end with eos', () => {
+    expect(encodePrompt(tokenizer, '3 8')[0]).toBe(1);
+    expect(encodeCompletion(tokenizer, '3 8').at(-1)).toBe(2);
+  });
+
+  it('refuse a character that the vocabulary lacks, instead of losing it', () => {
+    expect(() => encodePrompt(tokenizer, '3 ? 8')).toThrow(/lacks a character/);
+  });
+});
