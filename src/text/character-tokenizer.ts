@@ -6,7 +6,11 @@ import { Tokenizer, type TokenizerFiles } from './tokenizer.ts';
 /** Ids 0, 1, 2 of every character tokenizer. */
 export const specialTokens: readonly ['<pad>', '<bos>', '<eos>'] = ['<pad>', '<bos>', '<eos>'];
 
-/** A tokenizer whose tokens are single characters, with pad, bos and eos before them; loads in transformers too. */
+/**
+ * A tokenizer whose tokens are single characters, with pad, bos and eos before them. In Python it loads as
+ * `PreTrainedTokenizerFast`; `AutoTokenizer` of transformers 5 gives every qwen2 folder Qwen's own pre-tokenizer instead,
+ * which loses spaces here.
+ */
 export function characterTokenizer(alphabet: readonly string[]): Tokenizer {
   return new Tokenizer(characterTokenizerFiles(alphabet));
 }
