@@ -128,11 +128,12 @@ function total(stage: RunStage, metric: string): number {
   return stage.metrics.reduce((sum, { values }) => sum + (values.get(metric) ?? 0), 0);
 }
 
-/** The command that repeats the run: what environment.json recorded, else the run of its resolved recipe. */
+/** The command that repeats the run under another name: what environment.json recorded, else its resolved recipe. */
 export function repeatCommand(run: RunData): string {
   const recorded = run.environment.get('command');
   if (recorded !== undefined) return recorded;
   const folder = relative(process.cwd(), run.directory);
   const path = `${folder === '' || folder.startsWith('..') ? run.directory : folder}/recipe.yaml`;
-  return `npx reckon run ${/^[A-Za-z0-9_./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`}`;
+  const quoted = /^[A-Za-z0-9_./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+  return `npx reckon run ${quoted} --name ${run.name}-again`;
 }

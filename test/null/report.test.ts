@@ -210,7 +210,7 @@ describe('a run directory', () => {
     expect(data.environment.get('cpu.flags')).toBe('avx2, amx');
     expect(data.notes).toHaveLength(2);
     expect(data.notes.join()).toMatch(/10-grpo\/stage.json.*evaluations\/broken.json/);
-    expect(repeatCommand(data)).toBe(`npx reckon run '${run}/recipe.yaml'`);
+    expect(repeatCommand(data)).toBe(`npx reckon run '${run}/recipe.yaml' --name ${data.name}-again`);
     expect(() => readRun(join(folder, 'none'))).toThrow(/found nothing at/);
   });
 
