@@ -65,6 +65,14 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
   }
   const file = parsed.data;
   const eos = file.eos_token_id;
+  const headDim = file.head_dim ?? file.hidden_size / file.num_attention_heads;
+  if (file.num_attention_heads % file.num_key_value_heads !== 0 || headDim % 2 !== 0) {
+    throw new ReckonError(
+      'data',
+      'unsupported-config',
+      `${source}: num_attention_heads ${file.num_attention_heads} must be a multiple of num_key_value_heads ${file.num_key_value_heads}, and a head's size even, found ${headDim}`,
+    );
+  }
   return {
     modelType: 'qwen2',
     vocabSize: file.vocab_size,
@@ -72,7 +80,7 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
     layers: file.num_hidden_layers,
     heads: file.num_attention_heads,
     keyValueHeads: file.num_key_value_heads,
-    headDim: file.head_dim ?? file.hidden_size / file.num_attention_heads,
+    headDim,
     intermediateSize: file.intermediate_size,
     tieEmbeddings: file.tie_word_embeddings,
     maxPositions: file.max_position_embeddings,

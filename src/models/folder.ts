@@ -42,8 +42,8 @@ export interface LoadOptions {
 export function loadModel(folder: string, options: LoadOptions): Decoder {
   const config = readConfig(folder);
   const state = readSafetensors(join(folder, 'model.safetensors'));
-  for (const [name, value] of state) state.set(name, moved(value, options));
   try {
+    for (const [name, value] of state) state.set(name, moved(value, options));
     return fitted(folder, config, state, options.computeDtype);
   } catch (error) {
     for (const value of state.values()) value.dispose();

@@ -2,21 +2,21 @@
 
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { type DType, dtypeBytes, fromBytes, type Tensor } from '../torch/index.ts';
-import { ReckonError } from '../util/errors.ts';
+import { messageOf, ReckonError } from '../util/errors.ts';
 
-const fromFile: Readonly<Record<string, DType>> = {
-  F64: 'f64',
-  F32: 'f32',
-  F16: 'f16',
-  BF16: 'bf16',
-  I64: 'i64',
-  I32: 'i32',
-  I16: 'i16',
-  I8: 'i8',
-  U8: 'u8',
-  BOOL: 'bool',
-};
-const toFile = new Map(Object.entries(fromFile).map(([file, dtype]) => [dtype, file]));
+const fromFile: ReadonlyMap<string, DType> = new Map<string, DType>([
+  ['F64', 'f64'],
+  ['F32', 'f32'],
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+  ['I64', 'i64'],
+  ['I32', 'i32'],
+  ['I16', 'i16'],
+  ['I8', 'i8'],
+  ['U8', 'u8'],
+  ['BOOL', 'bool'],
+]);
+const toFile = new Map([...fromFile].map(([file, dtype]) => [dtype, file]));
 const largestHeader = 100_000_000;
 
 interface Entry {
@@ -58,16 +58,26 @@ export function writeSafetensors(
 
 /** Reads every tensor of a file onto the CPU, in its own dtype; the caller owns them. */
 export function readSafetensors(path: string): Map<string, Tensor> {
+  const tensors = new Map<string, Tensor>();
+  try {
+    readInto(tensors, path);
+    return tensors;
+  } catch (error) {
+    for (const value of tensors.values()) value.dispose();
+    if (error instanceof ReckonError) throw error;
+    throw new ReckonError('data', 'bad-safetensors', `${path} cannot be read: ${messageOf(error)}`);
+  }
+}
+
+function readInto(tensors: Map<string, Tensor>, path: string): void {
   const file = openSync(path, 'r');
   try {
     const size = fstatSync(file).size;
     const { entries, start } = readHeader(file, size, path);
-    const tensors = new Map<string, Tensor>();
     for (const entry of entries) {
       const bytes = readAt(file, start + entry.begin, entry.end - entry.begin);
       tensors.set(entry.name, fromBytes(bytes, entry.dtype, entry.shape));
     }
-    return tensors;
   } finally {
     closeSync(file);
   }
@@ -114,7 +124,7 @@ function checkEntry(
   damaged: (why: string) => ReckonError,
 ): Entry {
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>;
-  const known = typeof dtype === 'string' ? fromFile[dtype] : undefined;
+  const known = typeof dtype === 'string' ? fromFile.get(dtype) : undefined;
   if (!known) throw damaged(`tensor '${name}' has the unknown dtype ${JSON.stringify(dtype)}`);
   if (!isSizes(shape)) throw damaged(`tensor '${name}' has no valid shape`);
   if (!isSizes(offsets) || offsets.length !== 2) throw damaged(`tensor '${name}' has no valid offsets`);

@@ -87,7 +87,7 @@ export class AdamW implements Disposable {
     return state;
   }
 
-  /** Copies a saved state in; every tensor must be there. */
+  /** Copies a saved state in; every tensor must be there in its shape. */
   load(saved: ReadonlyMap<string, Tensor>): void {
     noGrad(() =>
       scope(() => {
@@ -95,6 +95,13 @@ export class AdamW implements Disposable {
           const source = saved.get(name);
           if (!source) {
             throw new ReckonError('data', 'missing-tensor', `the saved optimizer has no tensor '${name}'`);
+          }
+          if (source.shape.join() !== target.shape.join()) {
+            throw new ReckonError(
+              'data',
+              'wrong-shape',
+              `the saved optimizer's tensor '${name}' must have shape [${target.shape.join(', ')}], found [${source.shape.join(', ')}]`,
+            );
           }
           target.copy_(source);
         }

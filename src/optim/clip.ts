@@ -12,8 +12,9 @@ export function clipGradNorm(parameters: Iterable<Tensor>, maxNorm: number): num
       if (gradients.length === 0) return 0;
       const norms = op('aten::_foreach_norm', 'Scalar')(gradients, 2) as Tensor[];
       const total = stack(norms).square().sum().sqrt().item();
-      // The 1e-6 is upstream's, so that a clipped norm ends just below the bound.
-      if (total > maxNorm) op('aten::_foreach_mul_', 'Scalar')(gradients, maxNorm / (total + 1e-6));
+      // As upstream: the 1e-6 makes a clipped norm end just below the bound, and NaN reaches every gradient.
+      const factor = maxNorm / (total + 1e-6);
+      if (!(factor >= 1)) op('aten::_foreach_mul_', 'Scalar')(gradients, factor);
       return total;
     }),
   );

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { alphabet } from '../../src/data/game24-traces.ts';
 import { encodeCompletion, encodePrompt } from '../../src/prompts/index.ts';
-import { characterTokenizer, loadTokenizer } from '../../src/text/index.ts';
+import { characterTokenizer, loadTokenizer, Tokenizer } from '../../src/text/index.ts';
 
 const tokenizer = characterTokenizer(alphabet);
 
@@ -35,6 +35,19 @@ describe('character tokenizers', () => {
     expect(back.encode('12/2=6 8 12\nx\n#')).toEqual(tokenizer.encode('12/2=6 8 12\nx\n#'));
     rmSync(folder, { recursive: true });
     expect(() => loadTokenizer(folder)).toThrow(/tokenizer.json cannot be read/);
+  });
+
+  it('add no special tokens of their own, whatever tokenizer.json says', () => {
+    const item = (name: string, id: string) => ({ [name]: { id, type_id: 0 } });
+    const post_processor = {
+      type: 'TemplateProcessing',
+      single: [item('SpecialToken', '<bos>'), item('Sequence', 'A')],
+      pair: [item('SpecialToken', '<bos>'), item('Sequence', 'A'), item('Sequence', 'B')],
+      special_tokens: { '<bos>': { id: '<bos>', ids: [1], tokens: ['<bos>'] } },
+    };
+    const { files } = tokenizer;
+    const other = new Tokenizer({ ...files, tokenizer: { ...files.tokenizer, post_processor } });
+    expect(other.encode('3 8')).toEqual(tokenizer.encode('3 8'));
   });
 
   it('refuse an alphabet of words', () => {

@@ -87,6 +87,14 @@ describe('AdamW', () => {
     using optimizer = new AdamW([['p', parameter]], options);
     expect(() => optimizer.load(new Map())).toThrow(/no tensor 'p.exp_avg'/);
   });
+
+  it('refuses a saved state of another shape, even where it would broadcast', () => {
+    using parameter = tensor([1, 2, 3]);
+    using other = tensor([1]);
+    using optimizer = new AdamW([['p', parameter]], options);
+    using saved = new AdamW([['p', other]], options);
+    expect(() => optimizer.load(saved.state())).toThrow(/'p.exp_avg' must have shape \[3\], found \[1\]/);
+  });
 });
 
 describe('clipGradNorm', () => {
@@ -103,6 +111,7 @@ describe('clipGradNorm', () => {
       expect(b.grad!.toFloat32()[0]).toBeCloseTo(0.8, 5);
       b.grad = tensor([Number.NaN]);
       expect(clipGradNorm([a, b], 1)).toBeNaN();
+      expect(a.grad!.toFloat32()[0]).toBeNaN();
       expect(clipGradNorm([], 1)).toBe(0);
     });
   });

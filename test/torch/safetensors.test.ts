@@ -71,6 +71,11 @@ describe('safetensors', () => {
     ['not JSON', () => writeRaw('{"a":', 0), /not JSON/],
     ['a list', () => writeRaw('[]', 0), /not an object/],
     ['an unknown dtype', () => writeRaw({ a: entry(0, 8, { dtype: 'F7' }) }, 8), /unknown dtype "F7"/],
+    [
+      'a dtype that is a property of objects',
+      () => writeRaw({ a: entry(0, 8, { dtype: 'constructor' }) }, 8),
+      /unknown dtype/,
+    ],
     ['no shape', () => writeRaw({ a: entry(0, 8, { shape: 'x' }) }, 8), /no valid shape/],
     ['a negative size', () => writeRaw({ a: entry(0, 8, { shape: [-2] }) }, 8), /no valid shape/],
     ['a null entry', () => writeRaw({ a: null }, 8), /unknown dtype/],
@@ -81,10 +86,20 @@ describe('safetensors', () => {
     ['a hole', () => writeRaw({ a: entry(0, 4), b: entry(8, 12) }, 12), /hole/],
     ['bytes of nobody', () => writeRaw({ a: entry(0, 4) }, 12), /8 bytes belong to no tensor/],
     ['huge sizes', () => writeRaw({ a: entry(0, 8, { shape: [2 ** 40, 2 ** 40] }) }, 8), /its shape needs/],
+    [
+      'huge sizes of nothing',
+      () => writeRaw({ a: entry(0, 4), b: entry(4, 4, { shape: [0, 2 ** 50, 2 ** 50] }) }, 4),
+      /overflow/,
+    ],
   ])('refuses %s', (_name, write, message) => {
     write();
     expect(() => readSafetensors(path)).toThrow(message);
     expect(() => readSafetensors(path)).toThrow(ReckonError);
+  });
+
+  it('refuses a file that is not there', () => {
+    expect(() => readSafetensors(join(folder, 'none.safetensors'))).toThrow(ReckonError);
+    expect(() => readSafetensors(folder)).toThrow(ReckonError);
   });
 
   it('any change of the header is read or refused, never a crash', () => {
@@ -142,6 +157,12 @@ describe('model folders', () => {
     expect(() => loadModel(folder, f32)).toThrow(message);
   });
 
+  it('free what they read when the device is not there', () => {
+    using model = tinyModel();
+    saveModel(model, folder);
+    expect(() => loadModel(folder, { ...f32, device: 'rocket' })).toThrow(/rocket/);
+  });
+
   it.each([
     [{ use_sliding_window: true }, /use_sliding_window/],
     [{ model_type: 'gpt2' }, /model_type/],
@@ -150,6 +171,9 @@ describe('model folders', () => {
     [{ layer_types: ['sliding_attention'] }, /layer_types/],
     [{ hidden_act: 'gelu' }, /hidden_act/],
     [{ vocab_size: undefined }, /vocab_size/],
+    [{ num_key_value_heads: 3 }, /num_attention_heads 4 must be a multiple of num_key_value_heads 3/],
+    [{ head_dim: 7 }, /head's size even, found 7/],
+    [{ num_attention_heads: 6 }, /head's size even, found 5.3/],
   ])('name the config field that is not supported: %j', (changes, message) => {
     const json = configToJson(tinyConfig(), 'float32');
     expect(parseConfig(json, 'config.json')).toEqual(tinyConfig());

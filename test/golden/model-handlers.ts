@@ -1,0 +1,178 @@
+/** Owns the golden cases of the decoder: logits, loss and gradients, log-probabilities, the cache, greedy decoding. */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { generate } from '../../src/generate/index.ts';
+import { backwardThroughLogps, tokenLogps } from '../../src/losses/index.ts';
+import { cacheMask, type Decoder, KvCache, loadModel } from '../../src/models/index.ts';
+import { loadTokenizer } from '../../src/text/index.ts';
+import { arange, type DType, ids, noGrad, scope, type Tensor, zeros } from '../../src/torch/index.ts';
+import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches.ts';
+import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
+
+const notOurs = 'another architecture, or a checkpoint in several files';
+
+export const modelHandlers: Handlers = {
+  'model.logits': (one, inputs) => {
+    if (one.id.includes('leftpad')) return 'left padding is not used';
+    const known = withModel(one, 'f32', (model) => logitsOf(model, inputs));
+    if (known === null) return notOurs;
+    if (!one.expected['logits_bf16']) return { logits: known };
+    return { logits_upcast_f32: known, logits_bf16: withModel(one, 'bf16', (m) => logitsOf(m, inputs))! };
+  },
+  'model.loss': (one, inputs) => {
+    const exact = withModel(one, 'f32', (model) => lossAndGradients(model, inputs));
+    if (exact === null) return notOurs;
+    if (!one.expected['loss_bf16']) return exact;
+    const rounded = withModel(one, 'bf16', (model) => lossAndGradients(model, inputs))!;
+    return { ...renamed(exact, 'upcast_f32'), ...renamed(rounded, 'bf16') };
+  },
+  'model.completion_logps': (one, inputs) =>
+    withModel(one, 'f32', (model) => completionLogps(one, model, inputs)) ?? notOurs,
+  'model.kv_cache': (one, inputs) =>
+    withModel(one, 'f32', (model) => stepwiseCache(one, model, inputs.get('input_ids')!)) ?? notOurs,
+  'model.greedy': async (one) => {
+    const folder = folderOf(one);
+    if (!isQwen2(folder)) return notOurs;
+    using policy = loadModel(folder, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+    using model = policy.snapshot();
+    const prompts = one.inputs['prompts']!.value as number[][];
+    const requests = prompts.map((promptIds, i) => ({ problemId: `${i}`, promptIds, samples: 1 }));
+    const greedy = async (stopIds: number[]) => {
+      const common = { temperature: 0, topP: 1, seed: 1, step: 0, stopIds };
+      const maxNewTokens = one.params['max_new_tokens'] as number;
+      const groups = await generate(model, loadTokenizer(folder), requests, { ...common, maxNewTokens });
+      return groups.flatMap(([first]) => first!.completionIds);
+    };
+    return {
+      tokens_without_eos: await greedy([]),
+      tokens_with_eos_trimmed: await greedy(one.params['eos_token_ids']),
+    };
+  },
+};
+
+function folderOf(one: Case): string {
+  return join(root, one.uses['model'] ?? '');
+}
+
+function isQwen2(folder: string): boolean {
+  const config = join(folder, 'config.json');
+  if (!existsSync(config) || !existsSync(join(folder, 'model.safetensors'))) return false;
+  return JSON.parse(readFileSync(config, 'utf8')).model_type === 'qwen2';
+}
+
+/** Runs `use` on the case's model with f32 weights, whatever the file has; null where it is not a model of ours. */
+function withModel<T>(one: Case, computeDtype: DType, use: (model: Decoder) => T): T | null {
+  const folder = folderOf(one);
+  if (!isQwen2(folder)) return null;
+  using model = loadModel(folder, { dtype: 'f32', computeDtype, device: 'cpu' });
+  return use(model);
+}
+
+function logitsOf(model: Decoder, inputs: Tensors): Float32Array {
+  return noGrad(() => scope(() => model.logits(model.forward(inputs.get('input_ids')!)).toFloat32()));
+}
+
+/** Through the trainer's own path: states that predict a label, chunked log-probabilities, their backward pass. */
+function lossAndGradients(model: Decoder, inputs: Tensors): Got {
+  for (const [, parameter] of model.namedParameters()) parameter.requiresGrad_();
+  const labels = inputs.get('labels')!;
+  const width = labels.size(1);
+  const rows = [...labels.toInt32()].flatMap((label, i) =>
+    i % width > 0 && label !== -100 ? [[i - 1, label] as const] : [],
+  );
+  return scope(() => {
+    const hidden = model.forward(inputs.get('input_ids')!).view([-1, model.config.hiddenSize]);
+    const loss = backwardThroughLogps(
+      hidden.indexSelect(0, ids(rows.map(([place]) => place))),
+      model.headWeight,
+      ids(rows.map(([, label]) => label)),
+      { temperature: 1, chunkTokens: 7 },
+      ({ logps_N }) => logps_N.mean().neg(),
+    );
+    const got: Got = { loss: loss.item() };
+    for (const [name, parameter] of model.namedParameters())
+      got[`grad.${name}`] = parameter.grad!.toFloat32();
+    return got;
+  });
+}
+
+function renamed(got: Got, suffix: string): Got {
+  return Object.fromEntries(
+    Object.entries(got).map(([name, value]) => [name.replace(/^(loss|grad)/, `$1_${suffix}`), value]),
+  );
+}
+
+function completionLogps(one: Case, model: Decoder, inputs: Tensors): Got {
+  const rows = (name: string) => {
+    const matrix = inputs.get(name)!;
+    return chunked([...matrix.toInt32()], matrix.size(1));
+  };
+  const kept = (values: number[][], mask: number[][]) =>
+    values.map((row, b) => row.filter((_, t) => mask[b]![t] === 1));
+  const mask = rows('completion_mask');
+  const prompts = kept(rows('prompt_ids'), rows('prompt_mask'));
+  const completions = kept(rows('completion_ids'), mask);
+  const sequences = prompts.map((promptIds, b) => ({ promptIds, completionIds: completions[b]! }));
+  const got: Got = {};
+  for (const name of Object.keys(one.expected).filter((key) => key.startsWith('logps_T'))) {
+    const suffix = name.slice('logps_'.length);
+    const logps = mask.map((row) => row.map(() => 0));
+    const entropies = mask.map((row) => row.map(() => 0));
+    for (const batch of cutMicroBatches(sequences, 24, model.config.padTokenId ?? 0)) {
+      scope(() => {
+        const { hidden_ND, targets_N } = noGrad(() => predictingStates(model, batch));
+        const values = tokenLogps(hidden_ND, model.headWeight, targets_N, {
+          temperature: Number(suffix.slice(1)),
+        });
+        const [l, e] = [values.logps_N.toFloat32(), values.entropies_N.toFloat32()];
+        let place = 0;
+        for (const b of batch.order) {
+          completions[b]!.forEach((_, t) => {
+            logps[b]![t] = l[place]!;
+            entropies[b]![t] = e[place++]!;
+          });
+        }
+      });
+    }
+    got[`logps_${suffix}`] = logps.flat();
+    got[`entropy_${suffix}`] = entropies.flat();
+    got[`sum_logps_${suffix}`] = logps.map((row) => row.reduce((sum, value) => sum + value, 0));
+  }
+  return got;
+}
+
+/** A prefill, then one token at a time: what the engine leaves in the cache. */
+function stepwiseCache(one: Case, model: Decoder, ids_BT: Tensor): Got {
+  const [rows, capacity] = ids_BT.shape as [number, number];
+  const { layers, keyValueHeads, headDim } = model.config;
+  using frozen = model.snapshot();
+  using cache = new KvCache({ layers, rows, keyValueHeads, capacity, headDim }, 'f32', 'cpu');
+  return noGrad(() =>
+    scope(() => {
+      const all = arange(0, rows);
+      const prefill = one.params['prefill'] as number;
+      frozen.forward(ids_BT.narrow(1, 0, prefill), (layer, keys, values) =>
+        cache.fill(layer, all, all, keys, values),
+      );
+      const like = zeros([0]);
+      for (let position = prefill; position < capacity; position++) {
+        const positions = ids(new Array<number>(rows).fill(position));
+        frozen.step(ids_BT.select(1, position), {
+          cache,
+          rows: all,
+          positions,
+          rotation: frozen.rope.at(positions, like),
+          mask: cacheMask(positions, position + 1, keyValueHeads, like),
+          length: position + 1,
+        });
+      }
+      const got: Got = {};
+      for (let layer = 0; layer < layers; layer++) {
+        got[`key_cache.${layer}`] = cache.keys[layer]!.toFloat32();
+        got[`value_cache.${layer}`] = cache.values[layer]!.toFloat32();
+      }
+      return got;
+    }),
+  );
+}
