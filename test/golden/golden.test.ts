@@ -6,11 +6,33 @@
 import { describe, expect, it } from 'vitest';
 import { liveTensors } from '../../src/torch/index.ts';
 import { compared, findCases, type Handlers, tensorsOf } from './case.ts';
+import { distillationHandlers } from './distillation-handlers.ts';
+import { intrinsicHandlers } from './intrinsic-handlers.ts';
+import { loraHandlers } from './lora-handlers.ts';
 import { modelHandlers } from './model-handlers.ts';
 import { optimHandlers } from './optim-handlers.ts';
+import { ppoHandlers } from './ppo-handlers.ts';
+import { preferenceHandlers } from './preference-handlers.ts';
 import { rlHandlers } from './rl-handlers.ts';
+import { samplingHandlers } from './sampling-handlers.ts';
+import { sftHandlers } from './sft-handlers.ts';
+import { tokenizerHandlers } from './tokenizer-handlers.ts';
+import { trainHandlers } from './train-handlers.ts';
 
-const handlers: Handlers = { ...modelHandlers, ...rlHandlers, ...optimHandlers };
+const handlers: Handlers = {
+  ...distillationHandlers,
+  ...intrinsicHandlers,
+  ...loraHandlers,
+  ...modelHandlers,
+  ...optimHandlers,
+  ...ppoHandlers,
+  ...preferenceHandlers,
+  ...rlHandlers,
+  ...samplingHandlers,
+  ...sftHandlers,
+  ...tokenizerHandlers,
+  ...trainHandlers,
+};
 const found = findCases();
 const skipped = new Map<string, number>();
 
