@@ -1,14 +1,18 @@
 /** Owns the checks across keys: combinations that the schema allows and that cannot work. Runs nothing. */
 
 import type { RecipeProblem } from './issues.ts';
-import { formatPath, type KeyPath } from './nearest.ts';
-import { type GrpoStage, labelOf, type ModelInit, type Recipe, type SftStage, type Stage } from './recipe.ts';
+import type { KeyPath } from './nearest.ts';
+import { labelOf, type ModelInit, type Recipe } from './recipe.ts';
+import { problem, type StageKind } from './stages/kind.ts';
+import { kindOf, type Stage } from './stages.ts';
 
 /** Everything impossible about a recipe that fits the schema, in the order of its keys. */
 export function checkCombinations(recipe: Recipe): RecipeProblem[] {
   return [
     ...checkModel(recipe),
-    ...recipe.stages.flatMap((stage, i) => checkStage(stage, ['stages', i])),
+    ...recipe.stages.flatMap((stage, i) =>
+      (kindOf(stage.type) as StageKind<Stage>).check(stage, ['stages', i], recipe),
+    ),
     ...checkOrder(recipe.stages),
     ...checkLabels(recipe.stages),
   ];
@@ -58,46 +62,6 @@ function checkInit(init: ModelInit, path: KeyPath): RecipeProblem[] {
   return found;
 }
 
-function checkStage(stage: Stage, path: KeyPath): RecipeProblem[] {
-  if (stage.type === 'sft') return checkSchedule(stage, path);
-  return stage.type === 'grpo' ? [...checkSchedule(stage, path), ...checkGrpo(stage, path)] : [];
-}
-
-function checkSchedule(stage: SftStage | GrpoStage, path: KeyPath): RecipeProblem[] {
-  if (stage.warmupSteps <= stage.steps) return [];
-  return [
-    problem([...path, 'warmupSteps'], `must be at most steps = ${stage.steps}, found ${stage.warmupSteps}`),
-  ];
-}
-
-function checkGrpo(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
-  const { promptsPerStep, groupSize, optimizerBatch, rewards } = stage;
-  const sequences = promptsPerStep * groupSize;
-  const found: RecipeProblem[] = [];
-  if (groupSize < 2) {
-    const reason = 'because an advantage is a difference from the mean of its group';
-    found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${groupSize}`));
-  }
-  if (sequences % optimizerBatch !== 0) {
-    const product = `promptsPerStep x groupSize = ${promptsPerStep} x ${groupSize} = ${sequences}`;
-    found.push(problem([...path, 'optimizerBatch'], `must divide ${product}, found ${optimizerBatch}`));
-  }
-  if (stage.kl.beta > 0 && stage.reference === 'none') {
-    found.push(problem([...path, 'reference'], 'must be start where kl.beta is more than 0, found none'));
-  }
-  if (!rewards.some((reward) => reward.weight > 0)) {
-    found.push(problem([...path, 'rewards'], 'must hold at least one weight above 0, found none'));
-  }
-  const names = rewards.map((reward) => reward.name);
-  const repeated = names.findIndex((name, i) => names.indexOf(name) !== i);
-  if (repeated >= 0) {
-    found.push(
-      problem([...path, 'rewards', repeated, 'name'], `repeats ${names[repeated]}; give each reward once`),
-    );
-  }
-  return found;
-}
-
 function checkOrder(stages: readonly Stage[]): RecipeProblem[] {
   return stages.flatMap((stage, i) => {
     const path: KeyPath = ['stages', i, 'type'];
@@ -121,8 +85,4 @@ function checkLabels(stages: readonly Stage[]): RecipeProblem[] {
       problem(['stages', i, 'label'], `repeats ${label}, the label of stages[${first}]; give it another`),
     ];
   });
-}
-
-function problem(path: KeyPath, rest: string): RecipeProblem {
-  return { path, message: `${formatPath(path)} ${rest}` };
 }

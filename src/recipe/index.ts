@@ -4,3 +4,11 @@ export { formatRecipe, loadRecipe, parseRecipe, type RecipeOverrides } from './l
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';
+export type { EvaluateStage } from './stages/evaluate.ts';
+export type { GrpoStage } from './stages/grpo.ts';
+export type { OptimisationRecipe } from './stages/optimisation.ts';
+export type { PrepareStage } from './stages/prepare.ts';
+export type { ReportStage } from './stages/report.ts';
+export type { RewardRecipe } from './stages/rewards.ts';
+export type { SftStage } from './stages/sft.ts';
+export { kindOf, type Stage, type StageOf, type StageType, stageTypes } from './stages.ts';

@@ -1,4 +1,6 @@
-/** Owns the Recipe types: what a run is told to do, every default filled in. Knows neither YAML nor validation. */
+/** Owns the Recipe type: what a run is told to do, every default filled in. Knows neither YAML nor validation. */
+
+import type { Stage } from './stages.ts';
 
 /** A whole recipe. Batch numbers count sequences unless they say tokens. */
 export interface Recipe {
@@ -66,71 +68,6 @@ export interface CheckpointsRecipe {
   readonly every: number;
   readonly keepLast: number;
 }
-
-/** What every trained stage says about AdamW and its schedule. */
-export interface OptimisationRecipe {
-  readonly steps: number;
-  readonly optimizerBatch: number;
-  readonly microBatchTokens: number;
-  readonly learningRate: number;
-  readonly warmupSteps: number;
-  readonly schedule: 'constant' | 'linear' | 'cosine';
-  readonly minLearningRateRatio: number;
-  readonly weightDecay: number;
-  readonly betas: readonly [number, number];
-  readonly adamEpsilon: number;
-  readonly maxGradNorm: number;
-}
-
-/** Makes the problems, the tokenizer and the model that later stages start from. */
-export interface PrepareStage {
-  readonly type: 'prepare';
-}
-
-/** Measures the current model on held-out problems. */
-export interface EvaluateStage {
-  readonly type: 'evaluate';
-  readonly label: string;
-}
-
-/** Supervised fine-tuning on solution traces. */
-export interface SftStage extends OptimisationRecipe {
-  readonly type: 'sft';
-  readonly label?: string | undefined;
-}
-
-/** A reward of the task by name, and its factor in the sum. */
-export interface RewardRecipe {
-  readonly name: 'correct' | 'format' | 'process';
-  readonly weight: number;
-}
-
-/** Group-relative policy optimisation; `steps` counts rollout steps. */
-export interface GrpoStage extends OptimisationRecipe {
-  readonly type: 'grpo';
-  readonly label?: string | undefined;
-  readonly promptsPerStep: number;
-  readonly groupSize: number;
-  readonly epochs: number;
-  readonly clip: { readonly low: number; readonly high: number };
-  readonly kl: { readonly beta: number; readonly estimator: 'k1' | 'k2' | 'k3' };
-  readonly reference: 'none' | 'start';
-  readonly advantages: { readonly scale: 'group' | 'batch' | 'none'; readonly epsilon: number };
-  readonly lossDenominator: 'tokens' | 'sequences' | 'constant';
-  readonly rewards: readonly RewardRecipe[];
-}
-
-/** Writes summary.json, report.md and report.html. */
-export interface ReportStage {
-  readonly type: 'report';
-}
-
-/** One stage of a recipe, told apart by `type`. */
-export type Stage = PrepareStage | EvaluateStage | SftStage | GrpoStage | ReportStage;
-/** The words that `type` may be. */
-export type StageType = Stage['type'];
-/** The stage of one type. */
-export type StageOf<T extends StageType> = Extract<Stage, { type: T }>;
 
 /** The label of a stage, or null where it has none. */
 export function labelOf(stage: Stage): string | null {

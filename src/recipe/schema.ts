@@ -1,10 +1,9 @@
 /** Owns the recipe's shape, its defaults and its key descriptions; knows no file and runs nothing. */
 
 import * as z from 'zod';
-import type { Recipe, Stage } from './recipe.ts';
-
-const count = (): z.ZodInt => z.int().min(1);
-const share = (): z.ZodNumber => z.number().min(0).max(1);
+import type { Recipe } from './recipe.ts';
+import { count, type StageKind } from './stages/kind.ts';
+import { kindOf, type Stage, stageTypes } from './stages.ts';
 
 const taskSchema = z
   .strictObject({
@@ -73,125 +72,11 @@ const checkpointsSchema = z
   })
   .describe('when training state is saved');
 
-const label = (): z.ZodString =>
-  z
-    .string()
-    .regex(/^[a-z][a-z0-9-]*$/, 'lower-case letters, digits and -')
-    .describe('names the stage in files, tables and `--set`');
-
-const optimisation = {
-  microBatchTokens: count()
-    .default(16384)
-    .describe('tokens, padding included, in one forward pass; no effect on results'),
-  learningRate: z.number().positive().describe('peak learning rate of AdamW'),
-  warmupSteps: z.int().min(0).default(0).describe('steps of linear warm-up, at most `steps`'),
-  schedule: z.enum(['constant', 'linear', 'cosine']).describe('decay after the warm-up'),
-  minLearningRateRatio: share().default(0).describe('learning rate at the end over its peak'),
-  weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices'),
-  betas: z
-    .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
-    .default([0.9, 0.95])
-    .describe('decay rates of the moments of AdamW'),
-  adamEpsilon: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
-  maxGradNorm: z.number().positive().default(1).describe('the gradient is clipped to this global norm'),
-};
-
-const prepareSchema = z
-  .strictObject({ type: z.literal('prepare') })
-  .describe('makes the problems, the tokenizer and the model that later stages start from');
-
-const evaluateSchema = z
-  .strictObject({ type: z.literal('evaluate'), label: label() })
-  .describe('measures the current model on held-out problems');
-
-const sftSchema = z
-  .strictObject({
-    type: z.literal('sft'),
-    label: label().optional(),
-    steps: count().describe('optimizer steps'),
-    optimizerBatch: count().default(64).describe('sequences in one optimizer step'),
-    ...optimisation,
-    learningRate: optimisation.learningRate.default(1e-3),
-    schedule: optimisation.schedule.default('cosine'),
-  })
-  .describe('supervised fine-tuning on solution traces');
-
-const rewardSchema = z.strictObject({
-  name: z.enum(['correct', 'format', 'process']).describe('which rule scores the completion'),
-  weight: z.number().describe('its factor in the sum'),
-});
-
-const grpoSchema = z
-  .strictObject({
-    type: z.literal('grpo'),
-    label: label().optional(),
-    steps: count().describe('rollout steps: each samples, then updates'),
-    promptsPerStep: count().default(8).describe('problems sampled for each step'),
-    groupSize: count().default(8).describe('completions for each problem'),
-    optimizerBatch: count()
-      .optional()
-      .describe(
-        'sequences in one optimizer step, a divisor of promptsPerStep x groupSize; by default all of them',
-      ),
-    epochs: count().default(1).describe('passes over the rollouts of a step'),
-    clip: z
-      .strictObject({
-        low: share().default(0.2).describe('the ratio is clipped below at 1 - low'),
-        high: z.number().min(0).default(0.2).describe('the ratio is clipped above at 1 + high'),
-      })
-      .prefault({})
-      .describe('clipping of the importance ratio'),
-    kl: z
-      .strictObject({
-        beta: z.number().min(0).default(0).describe('weight of the KL term in the loss'),
-        estimator: z
-          .enum(['k1', 'k2', 'k3'])
-          .default('k3')
-          .describe("estimator of the KL (Schulman's names)"),
-      })
-      .prefault({})
-      .describe('distance to the reference policy'),
-    reference: z
-      .enum(['none', 'start'])
-      .default('none')
-      .describe('`start`: the model that the stage begins with'),
-    advantages: z
-      .strictObject({
-        scale: z
-          .enum(['group', 'batch', 'none'])
-          .default('group')
-          .describe('what standard deviation divides'),
-        epsilon: z.number().min(0).default(1e-4).describe('added to that standard deviation'),
-      })
-      .prefault({})
-      .describe('rewards, centred on the mean of their group, become advantages'),
-    lossDenominator: z
-      .enum(['tokens', 'sequences', 'constant'])
-      .default('tokens')
-      .describe('what the summed loss is divided by'),
-    rewards: z
-      .array(rewardSchema)
-      .min(1)
-      .default([{ name: 'correct', weight: 1 }])
-      .describe('rules that score a completion, summed by weight'),
-    ...optimisation,
-    learningRate: optimisation.learningRate.default(1e-4),
-    schedule: optimisation.schedule.default('constant'),
-  })
-  .describe('group-relative policy optimisation');
-
-const reportSchema = z
-  .strictObject({ type: z.literal('report') })
-  .describe('writes summary.json, report.md and report.html');
-
 /** One entry of `stages`. */
-const stageSchema = z.discriminatedUnion('type', [
-  prepareSchema,
-  evaluateSchema,
-  sftSchema,
-  grpoSchema,
-  reportSchema,
-]);
+const stageSchema = z.discriminatedUnion(
+  'type',
+  stageTypes.map((type) => kindOf(type).schema) as [z.ZodObject, ...z.ZodObject[]],
+);
 
 const schema = z.strictObject({
   version: z.literal(1).describe('version of the recipe format'),
@@ -230,7 +115,8 @@ export interface JsonSchema {
   readonly oneOf?: readonly JsonSchema[];
 }
 
-function fillDerived(stage: z.output<typeof stageSchema>): Stage {
-  if (stage.type !== 'grpo') return stage;
-  return { ...stage, optimizerBatch: stage.optimizerBatch ?? stage.promptsPerStep * stage.groupSize };
+function fillDerived(parsed: Readonly<Record<string, unknown>>): Stage {
+  const stage = parsed as unknown as Stage;
+  const { derive } = kindOf(stage.type) as StageKind<Stage>;
+  return derive ? derive(stage) : stage;
 }

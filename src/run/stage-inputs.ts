@@ -1,6 +1,6 @@
 /** Owns what a stage's result depends on in the recipe, its hash, and what changed between two recipes. Reads no file. */
 
-import type { Recipe } from '../recipe/index.ts';
+import { kindOf, type Recipe } from '../recipe/index.ts';
 import { sha256 } from '../util/files.ts';
 
 /** Key paths and their values as JSON; what is not in it does not touch the stage. */
@@ -11,16 +11,17 @@ export function stageInputs(recipe: Recipe, index: number): StageInputs {
   const upTo = recipe.stages.slice(0, index + 1);
   const own = recipe.stages[index]!;
   const relevant = upTo.map((stage) => {
-    const counts = stage === own || own.type === 'report' || stage.type === 'sft' || stage.type === 'grpo';
+    const counts = stage === own || own.type === 'report' || kindOf(stage.type).trains;
     return counts ? stage : null;
   });
-  const types = new Set(relevant.map((stage) => stage?.type));
-  const samples = types.has('evaluate') || types.has('grpo');
+  const types = new Set(relevant.flatMap((stage) => (stage ? [stage.type] : [])));
+  const samples = [...types].some((type) => kindOf(type).samples);
+  const trains = [...types].some((type) => kindOf(type).trains);
   const flat: Record<string, string> = {};
   flatten(recipe.seed, 'seed', flat);
   flatten(recipe.task, 'task', flat);
   flatten(recipe.model, 'model', flat);
-  if (types.has('sft') || samples) flatten(recipe.compute, 'compute', flat);
+  if (trains || samples) flatten(recipe.compute, 'compute', flat);
   if (samples) flatten(recipe.sampling, 'sampling', flat);
   if (types.has('evaluate')) flatten(recipe.evaluation, 'evaluation', flat);
   for (const [i, stage] of relevant.entries()) flatten(stage, `stages[${i}]`, flat);

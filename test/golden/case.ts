@@ -17,6 +17,7 @@ interface Entry {
   readonly atol?: number;
   readonly relative_l2?: number;
   readonly mask?: string;
+  readonly exact?: boolean;
 }
 
 export interface Case {
@@ -30,8 +31,11 @@ export interface Case {
 }
 
 export type Tensors = ReadonlyMap<string, Tensor>;
-/** What a handler computed, by the name of the expected entry. */
-export type Got = Record<string, ArrayLike<number> | number>;
+/**
+ * What a handler computed, by the name of the expected entry: numbers, typed arrays, text, nested lists and objects.
+ * Beside `final.X` of a training case stands our own `initial.X`, because the update is what is compared.
+ */
+export type Got = Record<string, unknown>;
 /** Computes what it knows of a case, or says why the case is left out. */
 export type Handler = (one: Case, inputs: Tensors) => Got | string | Promise<Got | string>;
 export type Handlers = Readonly<Record<string, Handler>>;
@@ -58,41 +62,145 @@ export function chunked<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: items.length / size }, (_, i) => items.slice(i * size, (i + 1) * size));
 }
 
-/** Compares every entry that was computed and is expected; returns how many. */
-export function compared(one: Case, got: Got, inputs: Tensors, expected: Tensors): number {
-  let count = 0;
+/** How a case went: entries compared, and the worst difference as a share of what its tolerance allows. */
+export interface Comparison {
+  readonly count: number;
+  readonly worst: number;
+  /** The largest plain difference of any number. */
+  readonly largest: number;
+}
+
+/** Compares every entry that was computed and is expected. */
+export function compared(one: Case, got: Got, inputs: Tensors, expected: Tensors): Comparison {
+  const sum = { count: 0, worst: 0, largest: 0 };
+  const update = new Update();
   for (const [name, entry] of Object.entries(one.expected)) {
     const mine = got[name];
     if (mine === undefined) continue;
-    const ours = typeof mine === 'number' ? [mine] : Array.from(mine);
-    if (entry.relative_l2 === undefined) compareEach(one, name, ours, inputs, expected);
-    else compareNorm(one, name, ours, expected);
-    count++;
+    const numbers = expected.get(name)?.toFloat64();
+    const entryMask = entry.mask === undefined ? undefined : maskOf(entry.mask, inputs, expected);
+    if (entry.relative_l2 !== undefined) {
+      const theirs = numbers ?? Float64Array.from(valuesOf(entry));
+      const start = name.startsWith('final.') ? got[name.replace('final.', 'initial.')] : undefined;
+      if (start) update.add(flat(mine), theirs, flat(start), entry.relative_l2);
+      else compareNorm(one, name, flat(mine), theirs, entry.relative_l2, sum);
+    } else if (numbers) compareEach(`${one.id} ${name}`, flat(mine), numbers, entry, sum, entryMask);
+    else compareValue(`${one.id} ${name}`, mine, entry.value, entry, sum);
+    sum.count++;
   }
-  return count;
+  update.check(one.id, sum);
+  return sum;
 }
 
-function compareEach(one: Case, name: string, ours: number[], inputs: Tensors, expected: Tensors): void {
-  const entry = one.expected[name]!;
-  const theirs = expected.get(name)?.toFloat64() ?? valuesOf(entry);
-  expect(ours.length, name).toBe(theirs.length);
-  const mask =
-    entry.mask === undefined ? null : (inputs.get(entry.mask) ?? expected.get(entry.mask))!.toFloat64();
+interface Sum {
+  count: number;
+  worst: number;
+  largest: number;
+}
+
+function maskOf(name: string, inputs: Tensors, expected: Tensors): Float64Array {
+  return (inputs.get(name) ?? expected.get(name))!.toFloat64();
+}
+
+function flat(value: unknown): number[] {
+  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<number>, Number);
+  return [value].flat(Number.POSITIVE_INFINITY).map(Number);
+}
+
+/** Element by element; the mask may have fewer dimensions, and then covers the last ones. */
+function compareEach(
+  label: string,
+  ours: readonly number[],
+  theirs: ArrayLike<number>,
+  entry: Entry,
+  sum: Sum,
+  mask?: Float64Array,
+): void {
+  expect(ours.length, label).toBe(theirs.length);
   const stride = mask ? theirs.length / mask.length : 1;
   for (let i = 0; i < theirs.length; i++) {
     if (mask && mask[Math.floor(i / stride)] === 0) continue;
-    const bound = (entry.atol ?? 0) + (entry.rtol ?? 0) * Math.abs(theirs[i]!);
-    if (Object.is(ours[i], theirs[i]) || Math.abs(ours[i]! - theirs[i]!) <= bound) continue;
-    expect.fail(`${one.id} ${name}[${i}]: expected ${theirs[i]} within ${bound}, found ${ours[i]}`);
+    compareNumber(`${label}[${i}]`, ours[i]!, theirs[i]!, entry, sum);
   }
 }
 
-/** A bf16 result is held against the same quantity in f32, as one vector. */
-function compareNorm(one: Case, name: string, ours: number[], expected: Tensors): void {
-  const theirs = expected.get(name.replace('_bf16', '_upcast_f32'))!.toFloat64();
+function compareNumber(label: string, ours: number, theirs: number, entry: Entry, sum: Sum): void {
+  if (Object.is(ours, theirs) || ours === theirs) return;
+  const bound = (entry.atol ?? 0) + (entry.rtol ?? 0) * Math.abs(theirs);
+  const difference = Math.abs(ours - theirs);
+  if (!(difference <= bound)) expect.fail(`${label}: expected ${theirs} within ${bound}, found ${ours}`);
+  sum.largest = Math.max(sum.largest, difference);
+  sum.worst = Math.max(sum.worst, difference / bound);
+}
+
+/** A value that stands in case.json: the tolerance holds for every number in it; ours may have more keys. */
+function compareValue(label: string, ours: unknown, theirs: unknown, entry: Entry, sum: Sum): void {
+  const number = asNumber(theirs);
+  if (number !== null && typeof ours === 'number') compareNumber(label, ours, number, entry, sum);
+  else if (Array.isArray(theirs)) {
+    const list = ArrayBuffer.isView(ours) ? flat(ours) : ours;
+    if (!Array.isArray(list)) expect.fail(`${label}: expected a list, found ${ours}`);
+    // A flat list of numbers may stand for a nested one.
+    const wanted = typeof list[0] === 'number' ? theirs.flat(Number.POSITIVE_INFINITY) : theirs;
+    expect(list.length, `${label} length`).toBe(wanted.length);
+    wanted.forEach((item, i) => {
+      compareValue(`${label}[${i}]`, list[i], item, entry, sum);
+    });
+  } else if (typeof theirs === 'object' && theirs !== null) {
+    for (const [key, item] of Object.entries(theirs))
+      compareValue(`${label}.${key}`, (ours as Record<string, unknown>)?.[key], item, entry, sum);
+  } else expect(ours, label).toBe(theirs);
+}
+
+const special: Readonly<Record<string, number>> = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  '-Infinity': Number.NEGATIVE_INFINITY,
+};
+
+function asNumber(value: unknown): number | null {
+  if (typeof value === 'number') return value;
+  return typeof value === 'string' ? (special[value] ?? null) : null;
+}
+
+/** One vector as a whole; a bf16 result is held against the same quantity in f32 where that is given. */
+function compareNorm(
+  one: Case,
+  name: string,
+  ours: readonly number[],
+  theirs: Float64Array,
+  bound: number,
+  sum: Sum,
+): void {
   expect(ours.length, name).toBe(theirs.length);
-  const difference = Math.hypot(...ours.map((value, i) => value - theirs[i]!));
-  expect(difference / Math.hypot(...theirs), `${one.id} ${name}`).toBeLessThanOrEqual(
-    one.expected[name]!.relative_l2!,
-  );
+  const difference = Math.hypot(...ours.map((value, i) => value - theirs[i]!)) / Math.hypot(...theirs);
+  if (!(difference <= bound))
+    expect.fail(`${one.id} ${name}: relative difference ${difference}, allowed ${bound}`);
+  sum.worst = Math.max(sum.worst, difference / bound);
+  sum.largest = Math.max(sum.largest, difference);
+}
+
+/** The final weights of a training case: one vector of updates over all of them. */
+class Update {
+  private difference = 0;
+  private size = 0;
+  private bound = Number.POSITIVE_INFINITY;
+
+  add(ours: readonly number[], theirs: Float64Array, start: readonly number[], bound: number): void {
+    expect(ours.length).toBe(theirs.length);
+    this.bound = Math.min(this.bound, bound);
+    theirs.forEach((value, i) => {
+      this.difference += (ours[i]! - value) ** 2;
+      this.size += (value - start[i]!) ** 2;
+    });
+  }
+
+  check(id: string, sum: Sum): void {
+    if (this.bound === Number.POSITIVE_INFINITY) return;
+    const relative = Math.sqrt(this.difference / this.size);
+    if (!(relative <= this.bound))
+      expect.fail(`${id}: the update differs by ${relative}, allowed ${this.bound}`);
+    sum.worst = Math.max(sum.worst, relative / this.bound);
+    sum.largest = Math.max(sum.largest, relative);
+  }
 }

@@ -1,0 +1,5 @@
+/** Owns the golden cases of distillation. */
+
+import type { Handlers } from './case.ts';
+
+export const distillationHandlers: Handlers = {};

@@ -1,0 +1,5 @@
+/** Owns the golden cases of intrinsic. */
+
+import type { Handlers } from './case.ts';
+
+export const intrinsicHandlers: Handlers = {};

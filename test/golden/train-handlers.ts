@@ -1,0 +1,5 @@
+/** Owns the golden cases of train. */
+
+import type { Handlers } from './case.ts';
+
+export const trainHandlers: Handlers = {};
