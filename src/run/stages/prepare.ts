@@ -1,0 +1,62 @@
+/** Owns the `prepare` stage: problems, tokenizer and the model to start from. */
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeCheckpoint } from '../../checkpoints/index.ts';
+import { Decoder, initialWeights, loadModel, type ModelConfig, saveModel } from '../../models/index.ts';
+import type { ModelInit, Recipe } from '../../recipe/index.ts';
+import { characterTokenizer, loadTokenizer, type Tokenizer } from '../../text/index.ts';
+import { scope, setThreads } from '../../torch/index.ts';
+import type { StageOutcome } from '../../train/context.ts';
+import { writeFileAtomic } from '../../util/files.ts';
+import { appendJsonl } from '../../util/jsonl.ts';
+import type { RunStageContext } from '../stages.ts';
+import { taskOf } from './task.ts';
+
+/** Problems as JSONL, the tokenizer, and the model that later stages start from. */
+export async function prepare(context: RunStageContext<'prepare'>): Promise<StageOutcome> {
+  const { recipe, directory, seed } = context;
+  const task = taskOf(recipe);
+  setThreads(context.compute.threads);
+  for (const [split, problems] of Object.entries(task.splits)) {
+    mkdirSync(join(directory, 'problems'), { recursive: true });
+    const path = join(directory, 'problems', `${split}.jsonl`);
+    writeFileAtomic(path, '');
+    appendJsonl(path, problems);
+  }
+  const { train, validation, test } = task.splits;
+  context.log(
+    `${context.name}: ${task.name}, ${train.length} problems to train on, ${validation.length} for validation, ${test.length} held out`,
+  );
+  const tokenizer =
+    recipe.model.path === undefined ? characterTokenizer(task.alphabet) : loadTokenizer(recipe.model.path);
+  using model = initialModel(recipe, tokenizer, seed);
+  const { path } = await writeCheckpoint(directory, 0, (folder) => {
+    saveModel(model, folder);
+    tokenizer.save(folder);
+  });
+  context.log(
+    `${context.name}: a model of ${(model.parameterCount / 1e6).toFixed(2)} M parameters, a vocabulary of ${tokenizer.size}`,
+  );
+  context.setOutput(path);
+  return 'done';
+}
+
+function initialModel(recipe: Recipe, tokenizer: Tokenizer, seed: number): Decoder {
+  const { path, init } = recipe.model;
+  if (path !== undefined) return loadModel(path, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+  const config = configOf(init!, tokenizer);
+  return scope(() => new Decoder(config, initialWeights(config, seed), 'f32'));
+}
+
+function configOf(init: ModelInit, tokenizer: Tokenizer): ModelConfig {
+  return {
+    ...init,
+    modelType: 'qwen2',
+    vocabSize: tokenizer.size,
+    headDim: init.hiddenSize / init.heads,
+    bosTokenId: tokenizer.bosId,
+    eosTokenIds: tokenizer.eosId === null ? [] : [tokenizer.eosId],
+    padTokenId: tokenizer.padId,
+  };
+}
