@@ -65,6 +65,8 @@ export function chunked<T>(items: readonly T[], size: number): T[][] {
 /** How a case went: entries compared, and the worst difference as a share of what its tolerance allows. */
 export interface Comparison {
   readonly count: number;
+  /** Entries that the case expects. */
+  readonly expected: number;
   readonly worst: number;
   /** The largest plain difference of any number. */
   readonly largest: number;
@@ -72,7 +74,7 @@ export interface Comparison {
 
 /** Compares every entry that was computed and is expected. */
 export function compared(one: Case, got: Got, inputs: Tensors, expected: Tensors): Comparison {
-  const sum = { count: 0, worst: 0, largest: 0 };
+  const sum = { count: 0, expected: Object.keys(one.expected).length, worst: 0, largest: 0 };
   const update = new Update();
   for (const [name, entry] of Object.entries(one.expected)) {
     const mine = got[name];

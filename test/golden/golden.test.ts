@@ -11,6 +11,7 @@ import { intrinsicHandlers } from './intrinsic-handlers.ts';
 import { loraHandlers } from './lora-handlers.ts';
 import { modelHandlers } from './model-handlers.ts';
 import { optimHandlers } from './optim-handlers.ts';
+import { Parity } from './parity.ts';
 import { ppoHandlers } from './ppo-handlers.ts';
 import { preferenceHandlers } from './preference-handlers.ts';
 import { rlHandlers } from './rl-handlers.ts';
@@ -35,6 +36,7 @@ const handlers: Handlers = {
 };
 const found = findCases();
 const skipped = new Map<string, number>();
+const parity = new Parity();
 
 function skip(reason: string): void {
   skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
@@ -49,7 +51,11 @@ describe.skipIf(found.length === 0)('golden cases', () => {
       const expected = tensorsOf(id, 'expected');
       const got = await handlers[one.kind]!(one, inputs);
       if (typeof got === 'string') skip(`${one.kind}: ${got}`);
-      else expect(compared(one, got, inputs, expected).count).toBeGreaterThan(0);
+      else {
+        const comparison = compared(one, got, inputs, expected);
+        expect(comparison.count).toBeGreaterThan(0);
+        parity.add(one.kind, comparison);
+      }
       for (const value of [...inputs.values(), ...expected.values()]) value.dispose();
       expect(liveTensors()).toBe(before);
     },
@@ -61,5 +67,7 @@ describe.skipIf(found.length === 0)('golden cases', () => {
     process.stdout.write(`golden: ${found.length - total} of ${found.length} cases compared\n`);
     for (const [reason, count] of skipped) process.stdout.write(`golden: skipped ${count} x ${reason}\n`);
     expect(found.length).toBeGreaterThan(total);
+    const path = process.env['RECKON_PARITY'];
+    if (path !== undefined) parity.write(path);
   });
 });
