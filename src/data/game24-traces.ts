@@ -40,7 +40,10 @@ export function promptText(numbers: readonly number[]): string {
   return `${numbers.join(' ')}\n`;
 }
 
-/** A demonstration for numbers in this order: up to three failed attempts of two steps, a solution, the answer. */
+/**
+ * A demonstration for numbers in this order: up to three failed attempts of two steps, none given up at the same state
+ * as another, a solution, the answer.
+ */
 export function writeTrace(
   numbers: readonly number[],
   rng: Rng,
@@ -49,8 +52,9 @@ export function writeTrace(
   const start = numbers.map((number) => fraction(number));
   const kind = movesOf(start, false).solving.length > 0 ? 'whole' : 'fractions';
   const lines: string[] = [];
+  const givenUp = new Set<string>();
   for (let i = 1; i < options.attempts && rng.uniform() < options.failure; i++) {
-    lines.push(...failedAttempt(start, kind === 'fractions', rng));
+    lines.push(...failedAttempt(start, kind === 'fractions', givenUp, rng));
   }
   const steps: SolutionStep[] = [];
   for (let state: readonly Fraction[] = start; state.length > 1; ) {
@@ -81,14 +85,22 @@ export function parseTrace(text: string): ParsedTrace {
   return { ok: ok && size === 1, answer, rollbacks };
 }
 
-/** Two steps that cannot be completed to 24, and `x`; nothing where luck does not find any. */
-function failedAttempt(start: readonly Fraction[], fractions: boolean, rng: Rng): string[] {
+/** Two steps to a state that cannot reach 24 and is not in `givenUp`, and `x`; nothing where luck does not find any. */
+function failedAttempt(
+  start: readonly Fraction[],
+  fractions: boolean,
+  givenUp: Set<string>,
+  rng: Rng,
+): string[] {
   for (let tries = 0; tries < 10; tries++) {
     const moves = movesOf(start, fractions);
     const first = rng.pick(rng.uniform() < 0.5 ? moves.solving : moves.all);
     const second = rng.pick(movesOf(shown(first), fractions).all);
-    if (movesOf(shown(second), fractions).solving.length === 0)
-      return [stepLine(first), stepLine(second), 'x'];
+    const state = shown(second);
+    const key = state.map(formatFraction).sort().join(' ');
+    if (givenUp.has(key) || movesOf(state, fractions).solving.length > 0) continue;
+    givenUp.add(key);
+    return [stepLine(first), stepLine(second), 'x'];
   }
   return [];
 }

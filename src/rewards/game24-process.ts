@@ -1,7 +1,7 @@
-/** Owns the checking of a 24-game trace line by line with exact fractions. Judges no answer's value against 24. */
+/** Owns the checking of a 24-game trace line by line with exact fractions: what is a slip, and how many there are. */
 
-import { apply, type Operator } from '../data/game24-solver.ts';
-import { equal, type Fraction, fraction } from '../util/fraction.ts';
+import { apply, canReach24, type Operator } from '../data/game24-solver.ts';
+import { equal, type Fraction, formatFraction, fraction } from '../util/fraction.ts';
 import { judgeGame24 } from './game24.ts';
 
 /** How many lines a trace has, and how many of them are wrong. */
@@ -12,8 +12,9 @@ export interface ProcessCheck {
 
 /**
  * A step is right when its operands are in the state, its result is exact, and it shows the state that follows; `x`
- * when something was tried; the answer when it uses the four numbers once each. After a wrong line the state is what that
- * line claims, so that one slip counts once. `finished` says that the last line is whole.
+ * when the state that it gives up cannot reach 24 and was not given up before; the answer when it is correct. After a
+ * wrong line the state is what that line claims, so that one slip counts once. `finished` says that the last line is
+ * whole.
  */
 export function checkProcess(numbers: readonly number[], text: string, finished: boolean): ProcessCheck {
   const start = numbers.map((number) => fraction(number));
@@ -21,13 +22,16 @@ export function checkProcess(numbers: readonly number[], text: string, finished:
   if (!finished) lines.pop();
   let state: readonly Fraction[] = start;
   let errors = 0;
+  const givenUp = new Set<string>();
   for (const line of lines) {
     if (line === 'x') {
-      if (state === start) errors++;
+      const key = state.map(formatFraction).sort().join(' ');
+      // Without this, going round the same hopeless attempts is as good as searching on.
+      if (state.length > 3 || givenUp.has(key) || canReach24(state)) errors++;
+      givenUp.add(key);
       state = start;
     } else if (line.startsWith('#')) {
-      const { reason } = judgeGame24(numbers, line.slice(1));
-      if (reason !== 'correct' && reason !== 'not-24') errors++;
+      if (judgeGame24(numbers, line.slice(1)).verdict !== 'correct') errors++;
     } else {
       const step = readStep(line);
       if (!step || !follows(state, step)) errors++;

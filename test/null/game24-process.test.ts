@@ -29,12 +29,19 @@ describe('checkProcess', () => {
     ['a number lost', right.replace('6 8 12', '6 8'), 2],
     ['a number changed', right.replace('6 8 12', '6 8 13'), 2],
     ['a made-up ending', '12/2=6 8 12\n222+2=24\n#12+12', 2],
-    ['x before anything was tried', `x\n${right}`, 1],
+    ['the four numbers given up', `x\n${right}`, 1],
     ['no grammar', `hello\n${right}`, 1],
     ['division by zero', '12-12=0 2 8\n8/0=8 2\n#1', 2],
     ['a zero denominator', '12/2=6:0 8 12\n#12*(8-(12/2))', 1],
     ['an order of its own is no slip', right.replace('6 8 12', '12 6 8'), 0],
-    ['a wrong but honest end is no slip', '2+8=10 12 12\n10+12=22 12\n22+12=34\n#2+8+12+12', 0],
+    ['a wrong answer after right steps', '2+8=10 12 12\n10+12=22 12\n22+12=34\n#2+8+12+12', 1],
+    ['an attempt given up for good reason', `2+8=10 12 12\n10+12=22 12\nx\n${right}`, 0],
+    [
+      'the same state given up again, however it was reached',
+      `2+8=10 12 12\n10+12=22 12\nx\n8+2=10 12 12\n12+10=12 22\nx\n${right}`,
+      1,
+    ],
+    ['a state given up that is a step from 24', `12/2=6 8 12\n8-6=2 12\nx\n${right}`, 1],
   ])('%s', (_name, text, errors) => {
     expect(checkProcess(numbers, text, true).errors).toBe(errors);
   });
@@ -48,6 +55,7 @@ describe('checkProcess', () => {
     const started = performance.now();
     checkProcess(numbers, '1'.repeat(1_000_000), true);
     checkProcess(numbers, '1=1\n'.repeat(200_000), true);
+    checkProcess(numbers, '1+1=1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9\nx\n'.repeat(1000), true);
     expect(performance.now() - started).toBeLessThan(3000);
   });
 });
