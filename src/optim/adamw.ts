@@ -87,6 +87,15 @@ export class AdamW implements Disposable {
     return state;
   }
 
+  /** Forgets all moments and step counts. */
+  reset(): void {
+    noGrad(() =>
+      scope(() => {
+        for (const value of this.state().values()) value.copy_(zeros(value.shape, 'f32', value.device));
+      }),
+    );
+  }
+
   /** Copies a saved state in; every tensor must be there in its shape. */
   load(saved: ReadonlyMap<string, Tensor>): void {
     noGrad(() =>

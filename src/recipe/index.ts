@@ -5,6 +5,7 @@ export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts'
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';
 export type { EvaluateStage } from './stages/evaluate.ts';
+export type { ExpertIterationStage } from './stages/expert-iteration.ts';
 export type { GrpoStage } from './stages/grpo.ts';
 export type { OptimisationRecipe } from './stages/optimisation.ts';
 export type { PrepareStage } from './stages/prepare.ts';

@@ -1,6 +1,7 @@
 /** Owns the list of all types of stages, by the word that `type` may be. Runs nothing. */
 
 import { type EvaluateStage, evaluateKind } from './stages/evaluate.ts';
+import { type ExpertIterationStage, expertIterationKind } from './stages/expert-iteration.ts';
 import { type GrpoStage, grpoKind } from './stages/grpo.ts';
 import type { StageKind } from './stages/kind.ts';
 import { type PrepareStage, prepareKind } from './stages/prepare.ts';
@@ -11,6 +12,7 @@ interface StageByType {
   readonly prepare: PrepareStage;
   readonly evaluate: EvaluateStage;
   readonly sft: SftStage;
+  readonly 'expert-iteration': ExpertIterationStage;
   readonly grpo: GrpoStage;
   readonly report: ReportStage;
 }
@@ -26,6 +28,7 @@ const kinds: { readonly [T in StageType]: StageKind<StageOf<T>> } = {
   prepare: prepareKind,
   evaluate: evaluateKind,
   sft: sftKind,
+  'expert-iteration': expertIterationKind,
   grpo: grpoKind,
   report: reportKind,
 };

@@ -6,6 +6,7 @@ import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { automaticThreads, describeCpu } from './machine.ts';
 import { evaluate } from './stages/evaluate.ts';
+import { expertIteration } from './stages/expert-iteration.ts';
 import { grpo } from './stages/grpo.ts';
 import { prepare } from './stages/prepare.ts';
 import { report } from './stages/report.ts';
@@ -13,7 +14,14 @@ import { sft } from './stages/sft.ts';
 import type { StageFunctions } from './stages.ts';
 
 /** One function a stage type. */
-export const stageFunctions: StageFunctions = { prepare, evaluate, sft, grpo, report };
+export const stageFunctions: StageFunctions = {
+  prepare,
+  evaluate,
+  sft,
+  'expert-iteration': expertIteration,
+  grpo,
+  report,
+};
 
 /** Device, dtype, threads and kernels for a recipe on this machine. */
 export async function resolveCompute(recipe: Recipe): Promise<ResolvedCompute> {

@@ -42,6 +42,7 @@ export const METRICS = {
   'stop/eos': { unit: 'share', description: 'Completions that ended with the end-of-sequence id' },
   'stop/stop': { unit: 'share', description: 'Completions that ended with a stop string' },
   'stop/length': { unit: 'share', description: 'Completions cut at the length limit', better: 'lower' },
+  'rollouts/kept': { unit: '', description: 'Correct completions kept for fine-tuning' },
   'batch/tokens': { unit: 'tokens', description: 'Tokens in the step, padding left out' },
   'batch/padding_share': {
     unit: 'share',

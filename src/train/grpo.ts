@@ -7,12 +7,11 @@ import { type GroupAdvantageOptions, groupAdvantages } from '../advantages/index
 import { type LossDenominator, lossWeights, type PolicyGradientOptions } from '../losses/index.ts';
 import { type Decoder, loadModel } from '../models/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
-import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
-import { collectGroups } from '../rollouts/index.ts';
-import { Rng } from '../util/rng.ts';
+import { type Reward, scoreGroups, type Task } from '../rewards/index.ts';
+import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { cutMicroBatches } from './micro-batches.ts';
-import { itemsOfStep } from './order.ts';
+import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
   type PolicySequence,
@@ -37,11 +36,7 @@ export interface GrpoOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOp
   /** The explicit reference policy: none, or the model that the stage began with. */
   readonly reference: 'none' | 'start';
   readonly rewards: readonly Reward[];
-  readonly sampling: {
-    readonly temperature: number;
-    readonly topP: number;
-    readonly maxCompletionTokens: number;
-  };
+  readonly sampling: RolloutSampling;
 }
 
 /** Trains the parent's model by reinforcement; resumes from the stage's newest whole checkpoint. */
@@ -56,7 +51,8 @@ export async function trainGrpo(
   const { policy, optimizer } = session;
   for (let step = session.startStep + 1; step <= options.steps; step++) {
     const started = performance.now();
-    const scored = await collect(session, context, task, options, step);
+    const groups = await collectStep(session, context, task, options, step);
+    const scored = scoreGroups(task, options.rewards, groups);
     const rolloutSeconds = (performance.now() - started) / 1000;
 
     const rewards = scored.map((group) => group.scored.map((one) => one.reward));
@@ -110,51 +106,6 @@ export async function trainGrpo(
     if (stop) return session.end('stopped');
   }
   return session.end('done');
-}
-
-/** Samples and judges the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used. */
-async function collect(
-  session: Session,
-  context: TrainContext,
-  task: Task,
-  options: GrpoOptions,
-  step: number,
-): Promise<ScoredGroup[]> {
-  const { seed } = context;
-  using snapshot = session.policy.snapshot();
-  const problems = itemsOfStep(task.splits.train, step, options.promptsPerStep, seed).map(({ item }) => item);
-  const groups = await collectGroups(
-    snapshot,
-    session.tokenizer,
-    problems,
-    (problem) => task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id })),
-    {
-      ...options.sampling,
-      maxNewTokens: options.sampling.maxCompletionTokens,
-      stopIds: snapshot.config.eosTokenIds,
-      groupSize: options.groupSize,
-      seed,
-      step,
-    },
-  );
-  return scoreGroups(task, options.rewards, groups);
-}
-
-/** The rollouts of a step cut into optimizer batches, shuffled in every epoch unless one batch holds them all. */
-function minibatchesOf(
-  sequences: readonly PolicySequence[],
-  options: GrpoOptions,
-  seed: number,
-  step: number,
-): PolicySequence[][] {
-  return Array.from({ length: options.epochs }, (_, epoch) => {
-    if (options.optimizerBatch >= sequences.length) return [[...sequences]];
-    const order = new Rng({ seed, purpose: 'minibatch', step, index: epoch }).shuffled(sequences);
-    const count = Math.ceil(order.length / options.optimizerBatch);
-    return Array.from({ length: count }, (_, i) =>
-      order.slice(i * options.optimizerBatch, (i + 1) * options.optimizerBatch),
-    );
-  }).flat();
 }
 
 /** Log-probabilities of every minibatch before the first update, cut as the update will be, so that ratios begin at 1. */

@@ -1,6 +1,7 @@
 /** Owns the public face of training: one whole loop a method. */
 
 export type { ResolvedCompute, StageContext, StageOutcome } from './context.ts';
+export { type ExpertIterationOptions, trainExpertIteration } from './expert-iteration.ts';
 export { type GrpoOptions, trainGrpo } from './grpo.ts';
 export type { TrainContext } from './session.ts';
 export { type SftOptions, trainSft } from './sft.ts';

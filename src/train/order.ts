@@ -1,4 +1,4 @@
-/** Owns which problems a step sees: every epoch shuffles all of them by the seed, so a step needs no memory. */
+/** Owns which items a step and a minibatch see: shuffled by seed and step, so that nothing needs to be remembered. */
 
 import { Rng } from '../util/rng.ts';
 
@@ -17,4 +17,22 @@ export function itemsOfStep<T>(
       epochs.set(epoch, new Rng({ seed, purpose: 'order', step: epoch }).shuffled(items));
     return { item: epochs.get(epoch)![(first + i) % items.length]!, epoch };
   });
+}
+
+/** The rollouts of a step cut into optimizer batches, shuffled in every epoch unless one batch holds them all. */
+export function minibatchesOf<T>(
+  sequences: readonly T[],
+  options: { readonly epochs: number; readonly optimizerBatch: number },
+  seed: number,
+  step: number,
+): T[][] {
+  if (sequences.length === 0) return [];
+  return Array.from({ length: options.epochs }, (_, epoch) => {
+    if (options.optimizerBatch >= sequences.length) return [[...sequences]];
+    const order = new Rng({ seed, purpose: 'minibatch', step, index: epoch }).shuffled(sequences);
+    const count = Math.ceil(order.length / options.optimizerBatch);
+    return Array.from({ length: count }, (_, i) =>
+      order.slice(i * options.optimizerBatch, (i + 1) * options.optimizerBatch),
+    );
+  }).flat();
 }

@@ -9,8 +9,6 @@ import type { UpdateSums } from './policy-update.ts';
 /** Rewards and their parts, accuracy, format, lengths, stop reasons, spread of the groups. */
 export function rolloutMetrics(groups: readonly ScoredGroup[], advantages: GroupAdvantages): MetricRecord {
   const all = groups.flatMap((group) => group.scored);
-  const share = (test: (one: Scored) => boolean) => all.filter(test).length / all.length;
-  const lengths = all.map((one) => one.rollout.completionIds.length);
   const parts = Object.keys(all[0]?.parts ?? {}).map((name) => {
     const known = all.map((one) => one.parts[name]).filter((value) => typeof value === 'number');
     return [`reward/${name}`, known.length > 0 ? mean(known) : null];
@@ -19,11 +17,21 @@ export function rolloutMetrics(groups: readonly ScoredGroup[], advantages: Group
     'reward/mean': finiteOrNull(advantages.rewardMean),
     'reward/std': finiteOrNull(advantages.rewardStd),
     ...Object.fromEntries(parts),
+    ...judgementMetrics(groups),
+    'advantage/abs_mean': mean(advantages.advantages.flat().map(Math.abs)),
+    'group/no_spread_share': advantages.noSpreadShare,
+  };
+}
+
+/** Accuracy, format, lengths and stop reasons of the rollouts. */
+export function judgementMetrics(groups: readonly ScoredGroup[]): MetricRecord {
+  const all = groups.flatMap((group) => group.scored);
+  const share = (test: (one: Scored) => boolean) => all.filter(test).length / all.length;
+  const lengths = all.map((one) => one.rollout.completionIds.length);
+  return {
     'accuracy/mean': share((one) => one.judgement.verdict === 'correct'),
     'verdict/unverifiable': all.filter((one) => one.judgement.verdict === 'unverifiable').length,
     'format/mean': share((one) => one.formatOk),
-    'advantage/abs_mean': mean(advantages.advantages.flat().map(Math.abs)),
-    'group/no_spread_share': advantages.noSpreadShare,
     'completion/length_mean': mean(lengths),
     'completion/length_max': Math.max(...lengths),
     'stop/eos': share((one) => one.rollout.stopReason === 'eos'),
@@ -53,8 +61,12 @@ export function updateMetrics(
   };
 }
 
-/** The lines of a step's rollouts: what was said, what it earned and why. */
-export function rolloutLine(step: number, group: ScoredGroup, advantages: readonly number[]): object[] {
+/** The lines of a step's rollouts: what was said, what it earned and why; no advantages where none are used. */
+export function rolloutLine(
+  step: number,
+  group: ScoredGroup,
+  advantages: readonly number[] | null,
+): object[] {
   return group.scored.map(({ rollout, reward, parts, judgement, formatOk }, i) => ({
     step,
     problemId: rollout.problemId,
@@ -64,7 +76,7 @@ export function rolloutLine(step: number, group: ScoredGroup, advantages: readon
     stopReason: rollout.stopReason,
     reward,
     parts,
-    advantage: advantages[i],
+    ...(advantages ? { advantage: advantages[i] } : {}),
     ...judgement,
     formatOk,
   }));

@@ -16,7 +16,7 @@ import {
 import { type Decoder, loadModel } from '../models/index.ts';
 import { AdamW, type AdamWOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
-import { liveTensors, setThreads } from '../torch/index.ts';
+import { liveTensors, noGrad, scope, setThreads } from '../torch/index.ts';
 import { type MetricRecord, MetricsWriter, Progress } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -99,6 +99,22 @@ export class Session implements Disposable {
     mkdirSync(dirname(path), { recursive: true });
     if (existsSync(path)) truncateJsonl(path, this.startStep);
     return new JsonlWriter(path, { fsync: true });
+  }
+
+  /** Puts the weights that the stage began with back into the policy and forgets the optimizer's moments. */
+  restart(): void {
+    using base = loadModel(parentOf(this.context), {
+      dtype: 'f32',
+      computeDtype: this.context.compute.dtype,
+      device: this.context.compute.device,
+    });
+    noGrad(() =>
+      scope(() => {
+        const state = base.stateDict();
+        for (const [name, parameter] of this.policy.namedParameters()) parameter.copy_(state.get(name)!);
+      }),
+    );
+    this.optimizer.reset();
   }
 
   /** Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early. */

@@ -3,16 +3,15 @@
  * AdamW, log, checkpoint. Knows no recipe.
  */
 
-import { backwardThroughLogps } from '../losses/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
 import type { Demonstration, Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { scope } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
 import type { StageOutcome } from './context.ts';
-import { cutMicroBatches, paddingShare, predictingStates, type TrainingSequence } from './micro-batches.ts';
+import { accumulateCrossEntropy } from './cross-entropy.ts';
+import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
@@ -38,29 +37,13 @@ export async function trainSft(
     const started = performance.now();
     const sequences = batchOf(step);
     const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
-    const targets = sequences.reduce((sum, sequence) => sum + sequence.completionIds.length, 0);
-
-    let loss = 0;
-    for (const batch of batches) {
-      loss += scope(() => {
-        const { hidden_ND, targets_N } = predictingStates(policy, batch);
-        // The denominator is the tokens of the whole optimizer batch, so the cut into micro-batches leaves no trace.
-        return backwardThroughLogps(
-          hidden_ND,
-          policy.headWeight,
-          targets_N,
-          { temperature: 1 },
-          ({ logps_N }) => logps_N.sum().mul(-1 / targets),
-        ).item();
-      });
-    }
+    const { loss, targets, tokens } = accumulateCrossEntropy(policy, batches);
     const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);
     const learningRate = learningRateAt(step, options);
     optimizer.step(learningRate);
 
     const seconds = (performance.now() - started) / 1000;
-    const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
     const stop = await session.finishStep(step, {
       loss,
       learning_rate: learningRate,

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseRecipe } from '../../src/recipe/index.ts';
+import { kindOf, parseRecipe, type StageType, stageTypes } from '../../src/recipe/index.ts';
 import { executeRun, type RunStageContext, type StageFunctions } from '../../src/run/index.ts';
 import type { StageOutcome } from '../../src/train/context.ts';
 import { writeFileAtomic } from '../../src/util/files.ts';
@@ -20,9 +20,10 @@ stages:
 `;
 
 /** Counts to `steps`, one file a step, `delay` milliseconds each: a trainer as far as a run can see. */
-async function count(context: RunStageContext<'sft' | 'grpo'>, delay: number): Promise<StageOutcome> {
+async function count(context: RunStageContext<StageType>, delay: number): Promise<StageOutcome> {
+  const { steps = 0 } = context.stage as { steps?: number };
   const state = join(context.directory, 'count.txt');
-  for (let step = existsSync(state) ? Number(readFileSync(state, 'utf8')) : 0; step < context.stage.steps; ) {
+  for (let step = existsSync(state) ? Number(readFileSync(state, 'utf8')) : 0; step < steps; ) {
     if (context.stopRequested()) return 'stopped';
     await sleep(delay);
     step++;
@@ -37,15 +38,16 @@ async function count(context: RunStageContext<'sft' | 'grpo'>, delay: number): P
 
 /** Stage functions that take `delay` milliseconds a step. */
 export function fixtureFunctions(delay: number): StageFunctions {
+  const work = (context: RunStageContext<StageType>) => count(context, delay);
+  const training = stageTypes.filter((type) => kindOf(type).trains).map((type) => [type, work]);
   return {
+    ...(Object.fromEntries(training) as StageFunctions),
     prepare: async (context) => {
       const output = join(context.directory, 'model');
       mkdirSync(output, { recursive: true });
       context.setOutput(output);
       return 'done';
     },
-    sft: (context) => count(context, delay),
-    grpo: (context) => count(context, delay),
     evaluate: async (context) => {
       context.log(`evaluating ${context.parent}`);
       return 'done';

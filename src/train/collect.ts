@@ -1,0 +1,46 @@
+/** Owns the rollouts of a training step: which problems, which prompts, sampled from a snapshot. Knows no reward. */
+
+import type { Task } from '../rewards/index.ts';
+import { collectGroups, type Group } from '../rollouts/index.ts';
+import { Rng } from '../util/rng.ts';
+import { itemsOfStep } from './order.ts';
+import type { Session, TrainContext } from './session.ts';
+
+/** How training rollouts are sampled. */
+export interface RolloutSampling {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly maxCompletionTokens: number;
+}
+
+export interface CollectOptions {
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  readonly sampling: RolloutSampling;
+}
+
+/** Samples the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used. */
+export async function collectStep(
+  session: Session,
+  { seed }: TrainContext,
+  task: Task,
+  { promptsPerStep, groupSize, sampling }: CollectOptions,
+  step: number,
+): Promise<Group[]> {
+  using snapshot = session.policy.snapshot();
+  const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
+  return await collectGroups(
+    snapshot,
+    session.tokenizer,
+    problems,
+    (problem) => task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id })),
+    {
+      ...sampling,
+      maxNewTokens: sampling.maxCompletionTokens,
+      stopIds: snapshot.config.eosTokenIds,
+      groupSize,
+      seed,
+      step,
+    },
+  );
+}
