@@ -5,9 +5,12 @@ import { Command } from 'commander';
 import { reckonVersion } from '../run/machine.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
+import { addPruneCommand } from './prune.ts';
 import { addRecipeCommand } from './recipe.ts';
 import { addReportCommand } from './report.ts';
 import { addRunCommand } from './run.ts';
+import { addRunsCommand } from './runs.ts';
+import { addShowCommand } from './show.ts';
 
 function buildProgram(finish: (code: ExitCode) => void): Command {
   const program = new Command('reckon')
@@ -24,6 +27,9 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addRunCommand(program, finish);
   addRecipeCommand(program, finish);
   addReportCommand(program, finish);
+  addRunsCommand(program, finish);
+  addShowCommand(program, finish);
+  addPruneCommand(program, finish);
   addDoctorCommand(program, finish);
   return program;
 }

@@ -1,10 +1,9 @@
 /** Owns `reckon report`: writes the reports of a run directory again and prints the short one. */
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { painterFor } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+import { runFolder } from './run-folder.ts';
 
 interface ReportOptions extends GlobalOptions {
   readonly runsDir: string;
@@ -21,15 +20,9 @@ export function addReportCommand(program: Command, finish: (code: ExitCode) => v
     .action(async (run: string, _options, command: Command) => {
       const options = command.optsWithGlobals<ReportOptions>();
       const { terminalReport, writeReport } = await import('../report/index.ts');
-      const { htmlPath, markdownPath, run: data } = writeReport(folderOf(run, options.runsDir));
+      const { htmlPath, markdownPath, run: data } = writeReport(runFolder(run, options.runsDir));
       const text = `${terminalReport(data, painterFor(process.stdout))}\n${htmlPath}`;
       printResult(options, { html: htmlPath, markdown: markdownPath, notes: data.notes }, text);
       finish(0);
     });
-}
-
-/** A name means a run of the runs folder; what exists as a path is meant as one otherwise. */
-function folderOf(run: string, runsDirectory: string): string {
-  const named = join(runsDirectory, run);
-  return existsSync(named) || !existsSync(run) ? named : run;
 }

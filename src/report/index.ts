@@ -7,6 +7,7 @@ export * from './html.ts';
 export * from './markdown.ts';
 export * from './read-run.ts';
 export * from './results.ts';
+export * from './rollouts.ts';
 export * from './summary.ts';
 export * from './terminal.ts';
 export * from './write-report.ts';

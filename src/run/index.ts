@@ -4,6 +4,7 @@ export { RunClock } from './clock.ts';
 export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from './directory.ts';
 export { describeEnvironment, type Environment, readEnvironment, settleEnvironment } from './environment.ts';
 export { type ExecuteOptions, executeRun, type RunResult, type StageModule } from './execute.ts';
+export { listRuns, type RunState, type RunSummary } from './listing.ts';
 export { acquireLock, type LockHolder, lockHolder, type RunLock as HeldLock } from './lock.ts';
 export { openRunLog, type RunLog } from './log.ts';
 export {
@@ -15,6 +16,7 @@ export {
   reckonVersion,
   type TorchBuild,
 } from './machine.ts';
+export { type PrunableCheckpoint, planPruning, pruneRun } from './pruning.ts';
 export { watchSignals } from './signals.ts';
 export {
   type RunHandle,

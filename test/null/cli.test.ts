@@ -34,15 +34,22 @@ beforeAll(() => {
 });
 
 describe('help', () => {
-  it.each([[[]], [['run']], [['recipe']], [['recipe', 'check']], [['report']], [['doctor']]])(
-    'of reckon %j shows an example and the global options',
-    (words) => {
-      const { code, stdout } = reckon(...words, '--help');
-      expect(code).toBe(0);
-      expect(stdout).toContain(`Example:\n  reckon ${words.join(' ')}`);
-      expect(stdout).toContain('--json');
-    },
-  );
+  it.each([
+    [[]],
+    [['run']],
+    [['recipe']],
+    [['recipe', 'check']],
+    [['report']],
+    [['runs']],
+    [['show']],
+    [['prune']],
+    [['doctor']],
+  ])('of reckon %j shows an example and the global options', (words) => {
+    const { code, stdout } = reckon(...words, '--help');
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Example:\n  reckon ${words.join(' ')}`);
+    expect(stdout).toContain('--json');
+  });
 
   it('prints the version of the package', () => {
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
