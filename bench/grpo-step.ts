@@ -1,7 +1,7 @@
 /** Owns the measuring of one GRPO step, split into rollouts and update, through the functions that the trainer calls. */
 
 import { lossWeights } from '../src/losses/index.ts';
-import { Decoder, initialWeights, type ModelConfig } from '../src/models/index.ts';
+import { Decoder, initialWeights, type ModelConfig, qwen2Traits } from '../src/models/index.ts';
 import { AdamW, clipGradNorm } from '../src/optim/index.ts';
 import { collectGroups } from '../src/rollouts/index.ts';
 import { characterTokenizer } from '../src/text/index.ts';
@@ -21,7 +21,7 @@ export async function benchGrpoStep(): Promise<Measurement[]> {
 }
 
 const config: ModelConfig = {
-  modelType: 'qwen2',
+  ...qwen2Traits,
   vocabSize: 256,
   hiddenSize: 256,
   layers: 6,

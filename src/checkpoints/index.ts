@@ -2,4 +2,6 @@
 
 export * from './folder.ts';
 export * from './manifest.ts';
+export * from './model-card.ts';
+export * from './model-info.ts';
 export * from './trainer.ts';

@@ -1,9 +1,9 @@
-/** Owns what is inside a training checkpoint: a Hugging Face model folder, and trainer/ with state and optimizer. */
+/** Owns what is inside a training checkpoint: a Hugging Face model folder or a PEFT adapter folder, and trainer/ with state and optimizer. */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Decoder, readSafetensors, saveModel, writeSafetensors } from '../models/index.ts';
+import { type Decoder, readSafetensors, savePolicy, writeSafetensors } from '../models/index.ts';
 import type { AdamW } from '../optim/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
@@ -26,7 +26,7 @@ const stateSchema: z.ZodType<TrainerState> = z.object({
   tokens: z.int().nonnegative(),
 });
 
-/** Writes model, tokenizer, optimizer and state into a folder. */
+/** Writes what was trained (the model, or its adapter alone), tokenizer, optimizer and state into a folder. */
 export function saveTrainer(
   folder: string,
   parts: {
@@ -38,7 +38,7 @@ export function saveTrainer(
 ): void {
   const trainer = join(folder, 'trainer');
   mkdirSync(trainer, { recursive: true });
-  saveModel(parts.model, folder);
+  savePolicy(parts.model, folder);
   parts.tokenizer.save(folder);
   writeSafetensors(join(trainer, 'optimizer.safetensors'), parts.optimizer.state());
   writeFileSync(join(trainer, 'state.json'), `${JSON.stringify(parts.state, null, 2)}\n`);

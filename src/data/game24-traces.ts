@@ -21,6 +21,9 @@ export interface TraceOptions {
   readonly failure: number;
 }
 
+/** A step that was taken; the rest of the state does not matter to the answer. */
+export type MadeStep = Pick<SolutionStep, 'left' | 'operator' | 'right' | 'value'>;
+
 /** A parsed completion. */
 export interface ParsedTrace {
   /** Every line keeps the grammar, the states shrink from four numbers to one, and an answer ends it. */
@@ -64,6 +67,25 @@ export function writeTrace(
     lines.push(stepLine(step));
   }
   return `${lines.join('\n')}\n#${composed(steps)}`;
+}
+
+/**
+ * The line that a demonstration would write in a state after the steps of this attempt: one towards 24, or the answer
+ * once 24 is made; null where no step leads there.
+ */
+export function nextLine(state: readonly Fraction[], made: readonly MadeStep[], rng: Rng): string | null {
+  if (state.length === 1) return canReach24(state) ? `#${composed(made)}` : null;
+  for (const fractions of [false, true]) {
+    const { solving } = movesOf(state, fractions);
+    if (solving.length > 0) return stepLine(rng.pick(solving));
+  }
+  return null;
+}
+
+/** Any step that the rules allow in a state of two numbers or more, wherever it leads. */
+export function legalLine(state: readonly Fraction[], rng: Rng): string | null {
+  const { all } = movesOf(state, true);
+  return all.length > 0 ? stepLine(rng.pick(all)) : null;
 }
 
 /** Reads a completion back. Linear in its length. */
@@ -153,7 +175,7 @@ function written({ numerator, denominator }: Fraction): string {
 }
 
 /** The steps as one expression: a number that an earlier step made stands in parentheses as what made it. */
-function composed(steps: readonly SolutionStep[]): string {
+function composed(steps: readonly MadeStep[]): string {
   const made = new Map<string, string[]>();
   let expression = '';
   for (const { left, operator, right, value } of steps) {

@@ -173,6 +173,7 @@ class Batch implements Disposable {
     const { layers, keyValueHeads, headDim } = model.config;
     const rows = Math.max(1, Math.min(options.maxRows ?? defaultRows, this.waiting.length));
     const capacity = longest + options.maxNewTokens;
+    model.rope.reserve(capacity);
     this.cache = new KvCache(
       { layers, rows, keyValueHeads, capacity, headDim },
       model.computeDtype,

@@ -35,7 +35,7 @@ export function tokenLogps(
 ): TokenLogps {
   return noGrad(() =>
     scope(() => {
-      const parts = chunks(hidden_ND.size(0), weight_VD, options).map(([start, length]) =>
+      const parts = tokenChunks(hidden_ND.size(0), weight_VD, options).map(([start, length]) =>
         scope(() =>
           logpsOf(hidden_ND.narrow(0, start, length), weight_VD, targets_N.narrow(0, start, length), options),
         ),
@@ -62,7 +62,7 @@ export function backwardThroughLogps(
 ): Tensor {
   return scope(() => {
     const leaf = hidden_ND.detach().requiresGrad_();
-    const ranges = chunks(leaf.size(0), weight_VD, options);
+    const ranges = tokenChunks(leaf.size(0), weight_VD, options);
     let value: Tensor;
     if (ranges.length <= 1) {
       value = loss(logpsOf(leaf, weight_VD, targets_N, options));
@@ -106,6 +106,15 @@ function logpsOf(
   targets_N: Tensor,
   options: TokenLogpOptions,
 ): TokenLogps {
+  const all_NV = headLogits(hidden_ND, weight_VD, options).logSoftmax(-1);
+  return {
+    logps_N: all_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
+    entropies_N: all_NV.exp().mul(all_NV).sum(-1).neg(),
+  };
+}
+
+/** Logits [N, vocabulary] in f32 of hidden_ND under the head weight_VD, divided by the temperature. */
+export function headLogits(hidden_ND: Tensor, weight_VD: Tensor, options: TokenLogpOptions): Tensor {
   const rows = options.vocabulary ?? weight_VD.size(0);
   const tokens = hidden_ND.size(0);
   const padded = padRows(hidden_ND, Math.ceil(tokens / rowStep) * rowStep);
@@ -113,12 +122,7 @@ function logpsOf(
     .linear(like(weight_VD.narrow(0, 0, rows), hidden_ND))
     .narrow(0, 0, tokens)
     .to('f32');
-  const logits_NV = options.temperature === 1 ? raw : raw.div(options.temperature);
-  const all_NV = logits_NV.logSoftmax(-1);
-  return {
-    logps_N: all_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
-    entropies_N: all_NV.exp().mul(all_NV).sum(-1).neg(),
-  };
+  return options.temperature === 1 ? raw : raw.div(options.temperature);
 }
 
 /** Rows of zeros below, so that the library meets few shapes of the head's product and compiles few. */
@@ -127,9 +131,11 @@ function padRows(hidden_ND: Tensor, rows: number): Tensor {
   return missing === 0 ? hidden_ND : invoke(padOp, hidden_ND.handle, [0, 0, 0, missing]);
 }
 
-type Range = readonly [start: number, length: number];
+/** A chunk of tokens. */
+export type Range = readonly [start: number, length: number];
 
-function chunks(tokens: number, weight_VD: Tensor, options: TokenLogpOptions): Range[] {
+/** The tokens cut into chunks whose logits may exist at once. */
+export function tokenChunks(tokens: number, weight_VD: Tensor, options: TokenLogpOptions): Range[] {
   const vocabulary = options.vocabulary ?? weight_VD.size(0);
   const size = options.chunkTokens ?? Math.max(1, Math.floor(chunkElements / vocabulary));
   const count = Math.ceil(tokens / size);

@@ -13,8 +13,20 @@ const bmmOp = new Op('aten::bmm');
 /** Scores of longer sequences would take more memory than the products save time. */
 const longestProduct = 512;
 
-/** Causal attention of q [B, T, heads, dim] over k, v [B, T, keyValueHeads, dim]: [B, T, heads * dim]. */
-export function causalAttention(q: Tensor, k: Tensor, v: Tensor): Tensor {
+/** Additive mask [B, T, T]: 0 where a token sees an earlier one or itself of its own segment, -inf elsewhere. */
+export function segmentMask(segments_BT: Tensor, like: Tensor): Tensor {
+  const length = segments_BT.size(1);
+  const apart = segments_BT.unsqueeze(2).eq(segments_BT.unsqueeze(1)).logicalNot();
+  return zeros([segments_BT.size(0), length, length], like.dtype, like.device)
+    .maskedFill(apart, Number.NEGATIVE_INFINITY)
+    .add(causalMask(length, like));
+}
+
+/**
+ * Attention of q [B, T, heads, dim] over k, v [B, T, keyValueHeads, dim]: [B, T, heads * dim]. Causal, or by `mask`
+ * [B, T, T], which then says everything.
+ */
+export function causalAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | null = null): Tensor {
   const [b, t, heads, dim] = q.shape as [number, number, number, number];
   const groups = k.size(2);
   if (t > longestProduct || q.device !== 'cpu') {
@@ -23,9 +35,9 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor): Tensor {
       q.transpose(1, 2).handle,
       k.transpose(1, 2).handle,
       v.transpose(1, 2).handle,
-      null,
+      mask ? mask.unsqueeze(1).handle : null,
       0,
-      true,
+      mask === null,
       null,
       heads !== groups,
     );
@@ -43,9 +55,14 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor): Tensor {
     rows,
     keys,
     values,
-    causalMask(t, q)
-      .expand([shared, t, t])
-      .reshape([1, shared * t, t]),
+    mask
+      ? mask
+          .view([b, 1, 1, t, t])
+          .expand([b, groups, shared, t, t])
+          .reshape([b * groups, shared * t, t])
+      : causalMask(t, q)
+          .expand([shared, t, t])
+          .reshape([1, shared * t, t]),
   );
   return out
     .view([b, groups, shared, t, dim])

@@ -1,11 +1,23 @@
 /**
- * Owns the Qwen2-architecture decoder: RMSNorm, rotary grouped-query attention, gated SiLU MLP, tied or untied
- * embeddings. Gives hidden states; what is done with logits is the business of losses and the engine.
+ * Owns the decoder of Qwen2, Qwen3 and Llama 3: RMSNorm, rotary grouped-query attention, gated SiLU MLP, tied or untied
+ * embeddings; what tells them apart is in the config. Gives hidden states; what is done with logits is the business of
+ * losses and the engine.
  */
 
-import { Embedding, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
-import { type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
-import { cachedAttention, causalAttention } from './attention.ts';
+import {
+  Embedding,
+  Head,
+  Linear,
+  like,
+  Module,
+  mergedParameters,
+  NormedProjection,
+  normal,
+  RMSNorm,
+} from '../nn/index.ts';
+import { cat, type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
+import type { AdapterConfig } from './adapter-config.ts';
+import { cachedAttention, causalAttention, segmentMask } from './attention.ts';
 import type { ModelConfig } from './config.ts';
 import type { KvCache } from './kv-cache.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
@@ -21,23 +33,35 @@ export interface StepContext {
   readonly length: number;
 }
 
+/** Which tokens of padded or packed rows belong together, and where they stand. */
+export interface RowLayout {
+  /** [B, T], from 0 in every segment. */
+  readonly positions_BT: Tensor;
+  /** [B, T]: tokens attend within their own segment; padding is a segment of its own. */
+  readonly segments_BT: Tensor;
+}
+
 class Attention extends Module {
   readonly projection: NormedProjection;
   private readonly config: ModelConfig;
   private readonly o: Linear;
+  private readonly headNorms: { readonly q: RMSNorm; readonly k: RMSNorm } | null;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
-    const { hiddenSize, heads, keyValueHeads, headDim } = config;
+    const { hiddenSize, heads, keyValueHeads, headDim, projectionBias: bias } = config;
     const linear = (name: string, sizes: { in: number; out: number; bias: boolean }) =>
       this.child(name, new Linear(state, `${path}.${name}`, sizes));
     this.config = config;
     this.projection = new NormedProjection(norm, [
-      linear('q_proj', { in: hiddenSize, out: heads * headDim, bias: true }),
-      linear('k_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true }),
-      linear('v_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias: true }),
+      linear('q_proj', { in: hiddenSize, out: heads * headDim, bias }),
+      linear('k_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias }),
+      linear('v_proj', { in: hiddenSize, out: keyValueHeads * headDim, bias }),
     ]);
-    this.o = linear('o_proj', { in: heads * headDim, out: hiddenSize, bias: false });
+    this.o = linear('o_proj', { in: heads * headDim, out: hiddenSize, bias: config.outputBias });
+    const headNorm = (name: string) =>
+      this.child(name, new RMSNorm(state, `${path}.${name}`, headDim, config.rmsEps));
+    this.headNorms = config.headNorms ? { q: headNorm('q_norm'), k: headNorm('k_norm') } : null;
   }
 
   /** Rotated queries and keys, and values, of x [..., D]: each [..., its heads, headDim]. */
@@ -45,7 +69,7 @@ class Attention extends Module {
     const { heads, keyValueHeads, headDim } = this.config;
     const shape = [...x.shape.slice(0, -1), heads + 2 * keyValueHeads, headDim];
     const qkv = this.projection.forward(x).view(shape);
-    const qk = rotate(qkv.narrow(-2, 0, heads + keyValueHeads), rotation);
+    const qk = rotate(this.normed(qkv.narrow(-2, 0, heads + keyValueHeads)), rotation);
     return {
       q: qk.narrow(-2, 0, heads),
       k: qk.narrow(-2, heads, keyValueHeads),
@@ -53,11 +77,24 @@ class Attention extends Module {
     };
   }
 
-  /** Whole sequences x_BTD, causal; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
-  forward(x: Tensor, rotation: Rotation, captured?: (keys: Tensor, values: Tensor) => void): Tensor {
+  /** Queries and keys [..., heads + keyValueHeads, headDim] as they are rotated. */
+  private normed(qk: Tensor): Tensor {
+    if (!this.headNorms) return qk;
+    const { heads, keyValueHeads } = this.config;
+    const q = this.headNorms.q.forward(qk.narrow(-2, 0, heads));
+    return cat([q, this.headNorms.k.forward(qk.narrow(-2, heads, keyValueHeads))], -2);
+  }
+
+  /** Whole sequences x_BTD; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
+  forward(
+    x: Tensor,
+    rotation: Rotation,
+    mask: Tensor | null,
+    captured?: (keys: Tensor, values: Tensor) => void,
+  ): Tensor {
     const { q, k, v } = this.project(x, rotation);
     captured?.(k.transpose(1, 2), v.transpose(1, 2));
-    return this.o.forward(causalAttention(q, k, v));
+    return this.o.forward(causalAttention(q, k, v, mask));
   }
 
   /** One token of each running sequence x_ND: appends to the cache and attends over it. */
@@ -142,10 +179,12 @@ export class Decoder extends Module {
   readonly config: ModelConfig;
   readonly computeDtype: DType;
   readonly rope: RopeTables;
+  /** What the adapters that it was given say of themselves, by name. */
+  readonly adapterConfigs: Map<string, AdapterConfig> = new Map();
   private readonly embedding: Embedding;
   private readonly blocks: readonly Layer[];
   private readonly norm: RMSNorm;
-  private readonly head: Embedding;
+  private readonly head: Head;
 
   /** Takes over the tensors of a Hugging Face state dict; names and shapes must be the config's. */
   constructor(config: ModelConfig, state: ReadonlyMap<string, Tensor>, computeDtype: DType) {
@@ -161,10 +200,9 @@ export class Decoder extends Module {
       this.child(`model.layers.${i}`, new Layer(state, `model.layers.${i}`, config)),
     );
     this.norm = this.child('model.norm', new RMSNorm(state, 'model.norm', width, config.rmsEps));
-    this.head = config.tieEmbeddings
-      ? this.embedding
-      : this.child('lm_head', new Embedding(state, 'lm_head', { rows, width }));
-    this.rope = new RopeTables(config.headDim, config.ropeTheta, config.maxPositions, this.device);
+    const tied = config.tieEmbeddings ? this.embedding : null;
+    this.head = this.child('lm_head', new Head(state, 'lm_head', { rows, width }, tied));
+    this.rope = new RopeTables(config, this.device);
   }
 
   get device(): string {
@@ -176,13 +214,25 @@ export class Decoder extends Module {
     return this.head.weight;
   }
 
-  /** Hidden states [B, T, D] after the last norm of whole sequences; right padding needs no mask. */
-  forward(ids_BT: Tensor, captured?: Captured): Tensor {
+  /**
+   * Hidden states [B, T, D] after the last norm of whole sequences. Causal; right padding needs no layout, left padding
+   * and packed rows do. `watched` is given the embeddings and what each block but the last leaves.
+   */
+  forward(
+    ids_BT: Tensor,
+    captured?: Captured,
+    layout?: RowLayout,
+    watched?: (states: Tensor) => void,
+  ): Tensor {
     let x = this.embed(ids_BT);
-    const rotation = this.rope.upTo(ids_BT.size(1), x);
+    const length = ids_BT.size(1);
+    this.rope.reserve(length);
+    const rotation = layout ? this.rope.at(layout.positions_BT, x) : this.rope.upTo(length, x);
+    const mask = layout ? segmentMask(layout.segments_BT, x) : null;
     this.blocks.forEach((block, i) => {
       const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
-      x = block.forward(x, (input) => block.attention.forward(input, rotation, capture));
+      watched?.(x);
+      x = block.forward(x, (input) => block.attention.forward(input, rotation, mask, capture));
     });
     return this.norm.forward(x);
   }
@@ -203,14 +253,15 @@ export class Decoder extends Module {
   }
 
   /**
-   * A copy for reading only, with weights in the compute dtype and fused products. It shares nothing: make it anew
-   * after every update of the policy, and dispose it.
+   * A copy for reading only, with weights in the compute dtype, the adapter in use merged, and fused products. It
+   * shares nothing: make it anew after every update of the policy, and dispose it.
    */
   snapshot(): Decoder {
     const copy = scope(() => {
       const state = new Map<string, Tensor>();
-      for (const [name, value] of this.namedParameters()) state.set(name, copyAs(value, this.computeDtype));
-      return new Decoder(this.config, state, this.computeDtype);
+      for (const [name, value] of mergedParameters(this)) state.set(name, copyAs(value, this.computeDtype));
+      const tieEmbeddings = !state.has('lm_head.weight');
+      return new Decoder({ ...this.config, tieEmbeddings }, state, this.computeDtype);
     });
     copy.blocks.forEach((block, i) => {
       block.freezeFrom(this.blocks[i]!, this.computeDtype);
@@ -219,7 +270,7 @@ export class Decoder extends Module {
   }
 
   private embed(ids: Tensor): Tensor {
-    return this.embedding.weight.embedding(ids).to(this.computeDtype);
+    return this.embedding.forward(ids).to(this.computeDtype);
   }
 
   override [Symbol.dispose](): void {
@@ -254,8 +305,11 @@ export function initialWeights(config: ModelConfig, seed: number): Map<string, T
       ['v', keyValueHeads],
     ] as const) {
       random(`${path}.self_attn.${name}_proj.weight`, [count * headDim, hiddenSize], inner);
-      state.set(`${path}.self_attn.${name}_proj.bias`, zeros([count * headDim]));
+      if (config.projectionBias) state.set(`${path}.self_attn.${name}_proj.bias`, zeros([count * headDim]));
+      if (config.headNorms && name !== 'v')
+        state.set(`${path}.self_attn.${name}_norm.weight`, full([headDim], 1));
     }
+    if (config.outputBias) state.set(`${path}.self_attn.o_proj.bias`, zeros([hiddenSize]));
     random(`${path}.self_attn.o_proj.weight`, [hiddenSize, heads * headDim], residual(heads * headDim));
     random(`${path}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize], inner);
     random(`${path}.mlp.up_proj.weight`, [intermediateSize, hiddenSize], inner);

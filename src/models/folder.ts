@@ -2,11 +2,15 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { useAdapter } from '../nn/index.ts';
 import type { DType, Tensor } from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { isAdapterFolder, loadAdapter } from './adapter.ts';
+import { adapterBase, mergedModel } from './adapter-merge.ts';
 import { configToJson, type ModelConfig, parseConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import { readSafetensors, writeSafetensors } from './safetensors.ts';
+import { writeSafetensors } from './safetensors.ts';
+import { readShards } from './shards.ts';
 
 const longNames: Readonly<Partial<Record<DType, string>>> = {
   f32: 'float32',
@@ -38,10 +42,11 @@ export interface LoadOptions {
   readonly device: string;
 }
 
-/** Loads a model folder; the caller owns the model. */
+/** Loads a model folder, or an adapter folder as its base with the adapter merged; the caller owns the model. */
 export function loadModel(folder: string, options: LoadOptions): Decoder {
+  if (isAdapterFolder(folder)) return loadMerged(folder, options);
   const config = readConfig(folder);
-  const state = readSafetensors(join(folder, 'model.safetensors'));
+  const state = readShards(folder);
   try {
     for (const [name, value] of state) state.set(name, moved(value, options));
     return fitted(folder, config, state, options.computeDtype);
@@ -49,6 +54,13 @@ export function loadModel(folder: string, options: LoadOptions): Decoder {
     for (const value of state.values()) value.dispose();
     throw error;
   }
+}
+
+function loadMerged(folder: string, options: LoadOptions): Decoder {
+  using base = loadModel(adapterBase(folder), options);
+  loadAdapter(base, 'merged', folder);
+  useAdapter(base, 'merged');
+  return mergedModel(base);
 }
 
 function fitted(
@@ -72,9 +84,9 @@ function fitted(
   );
 }
 
-/** Reads a model folder's config.json. */
+/** Reads config.json of a model folder, or of an adapter folder's base. */
 export function readConfig(folder: string): ModelConfig {
-  const path = join(folder, 'config.json');
+  const path = join(isAdapterFolder(folder) ? adapterBase(folder) : folder, 'config.json');
   let json: unknown;
   try {
     json = JSON.parse(readFileSync(path, 'utf8'));

@@ -1,8 +1,27 @@
 /** Owns the public face of models: what a decoder is, and how it is saved and loaded. */
 
+export * from './adapter.ts';
+export { type AdapterConfig, adapterDefaults, parseAdapterConfig } from './adapter-config.ts';
+export { adapterBase, mergedModel } from './adapter-merge.ts';
+export {
+  type AdapterOptions,
+  openPolicy,
+  openReference,
+  type PolicyOptions,
+  savePolicy,
+  trainedAdapter,
+} from './adapter-policy.ts';
+export { type AdapterTargets, adapterTargets } from './adapter-targets.ts';
 export { cacheMask } from './attention.ts';
-export { configToJson, type ModelConfig, parseConfig } from './config.ts';
-export { type Captured, Decoder, initialWeights, type StepContext } from './decoder.ts';
+export {
+  configToJson,
+  type ModelConfig,
+  type ModelType,
+  parseConfig,
+  qwen2Traits,
+  type RopeScaling,
+} from './config.ts';
+export { type Captured, Decoder, initialWeights, type RowLayout, type StepContext } from './decoder.ts';
 export { type LoadOptions, loadModel, readConfig, saveModel } from './folder.ts';
 export { type CacheShape, KvCache } from './kv-cache.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';

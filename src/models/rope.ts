@@ -1,52 +1,90 @@
 /** Owns rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face checkpoints. */
 
-import { invoke, Op, scope, type Tensor, tensor } from '../torch/index.ts';
+import { arange, cat, invoke, Op, scope, type Tensor, tensor } from '../torch/index.ts';
+import type { ModelConfig, RopeScaling } from './config.ts';
 
 const rollOp = new Op('aten::roll');
 const addcmulOp = new Op('aten::addcmul');
+const smallest = 512;
 
 /** cos and signed sin by position, [positions, headDim]; the first half of `sin` carries the minus of rotate_half. */
 export class RopeTables implements Disposable {
-  readonly cos: Tensor;
-  readonly sin: Tensor;
+  /** headDim / 2 frequencies, radians a position. */
+  readonly frequencies: readonly number[];
+  private readonly longest: number;
+  private readonly device: string;
+  private table: { readonly cos: Tensor; readonly sin: Tensor; readonly length: number } | undefined;
 
-  constructor(headDim: number, theta: number, positions: number, device = 'cpu') {
-    const half = headDim / 2;
-    const cos: number[] = [];
-    const sin: number[] = [];
-    for (let position = 0; position < positions; position++) {
-      for (let i = 0; i < headDim; i++) {
-        // The reference stack rounds the frequency to f32 and the product again.
-        const frequency = Math.fround(1 / theta ** ((2 * (i % half)) / headDim));
-        const angle = Math.fround(position * frequency);
-        cos.push(Math.cos(angle));
-        sin.push(i < half ? -Math.sin(angle) : Math.sin(angle));
-      }
-    }
-    this.cos = tensor(cos, { shape: [positions, headDim], device }).keep();
-    this.sin = tensor(sin, { shape: [positions, headDim], device }).keep();
+  constructor(
+    config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling' | 'maxPositions'>,
+    device = 'cpu',
+  ) {
+    const { headDim, ropeTheta, ropeScaling } = config;
+    this.longest = config.maxPositions;
+    this.device = device;
+    // The reference stack rounds every frequency to f32.
+    this.frequencies = Array.from({ length: headDim / 2 }, (_, i) => {
+      const frequency = Math.fround(1 / ropeTheta ** ((2 * i) / headDim));
+      return ropeScaling ? Math.fround(scaled(frequency, ropeScaling)) : frequency;
+    });
+  }
+
+  /** Makes sure of the positions 0 to `length` - 1; tables grow by doubling, and are small for a model that can do more. */
+  reserve(length: number): void {
+    this.upToLength(length);
   }
 
   /** Rows 0 to `length` - 1 as [1, length, 1, headDim], for x of [B, T, heads, headDim]. */
   upTo(length: number, like: Tensor): Rotation {
+    const { cos, sin } = this.upToLength(length);
     return scope(() => ({
-      cos: this.cos.narrow(0, 0, length).unsqueeze(1).unsqueeze(0).to(like.dtype),
-      sin: this.sin.narrow(0, 0, length).unsqueeze(1).unsqueeze(0).to(like.dtype),
+      cos: cos.narrow(0, 0, length).unsqueeze(1).unsqueeze(0).to(like.dtype),
+      sin: sin.narrow(0, 0, length).unsqueeze(1).unsqueeze(0).to(like.dtype),
     }));
   }
 
-  /** The rows of each sequence's own position [B] as [B, 1, headDim], for x of [B, heads, headDim]. */
-  at(positions_B: Tensor, like: Tensor): Rotation {
-    return scope(() => ({
-      cos: this.cos.indexSelect(0, positions_B).unsqueeze(1).to(like.dtype),
-      sin: this.sin.indexSelect(0, positions_B).unsqueeze(1).to(like.dtype),
-    }));
+  /** The rows of positions of any shape [...] as [..., 1, headDim]; they must have been reserved. */
+  at(positions: Tensor, like: Tensor): Rotation {
+    const { cos, sin } = this.upToLength(1);
+    const rows = (table: Tensor) =>
+      table
+        .indexSelect(0, positions.reshape([-1]))
+        .view([...positions.shape, 1, table.size(1)])
+        .to(like.dtype);
+    return scope(() => ({ cos: rows(cos), sin: rows(sin) }));
+  }
+
+  private upToLength(length: number): { readonly cos: Tensor; readonly sin: Tensor } {
+    if (this.table && this.table.length >= length) return this.table;
+    const wanted = Math.max(smallest, length, 2 * (this.table?.length ?? 0));
+    const rows = Math.max(length, Math.min(wanted, this.longest));
+    this[Symbol.dispose]();
+    const made = scope(() => {
+      const frequencies = tensor([...this.frequencies], { device: this.device });
+      const positions = arange(0, rows, 'i64', this.device).to('f32');
+      const angles = positions.unsqueeze(1).mul(frequencies.unsqueeze(0));
+      const [cos, sin] = [angles.cos(), angles.sin()];
+      return { cos: cat([cos, cos], -1), sin: cat([sin.neg(), sin], -1) };
+    });
+    this.table = { cos: made.cos.keep(), sin: made.sin.keep(), length: rows };
+    return this.table;
   }
 
   [Symbol.dispose](): void {
-    this.cos.dispose();
-    this.sin.dispose();
+    this.table?.cos.dispose();
+    this.table?.sin.dispose();
+    this.table = undefined;
   }
+}
+
+/** Llama 3: short wavelengths stay, long ones are stretched, those between are mixed. */
+function scaled(frequency: number, scaling: RopeScaling): number {
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalMaxPositions } = scaling;
+  const turns = (originalMaxPositions * frequency) / (2 * Math.PI);
+  if (turns > high) return frequency;
+  if (turns < low) return frequency / factor;
+  const kept = (turns - low) / (high - low);
+  return (1 - kept) * (frequency / factor) + kept * frequency;
 }
 
 /** cos and signed sin, broadcastable to what they rotate. */

@@ -1,14 +1,19 @@
-/** Owns the leaf layers of a decoder: Linear, Embedding and RMSNorm; their weights may be wider than their inputs. */
+/**
+ * Owns the leaf layers of a decoder: Linear, Embedding, Head and RMSNorm. Their weights may be wider than their
+ * inputs, and what an adapter in use changes shows in them.
+ */
 
 import { dtypeCode, invoke, Op, type Tensor } from '../torch/index.ts';
-import { Module, takeParameter } from './module.ts';
+import { Layer } from './layer.ts';
+import { takeParameter } from './module.ts';
 
 const vectorNormOp = new Op('aten::linalg_vector_norm');
 
 /** y = x W^T + b, computed in the dtype of x: f32 master weights are cast to bf16 inputs in the graph. */
-export class Linear extends Module {
-  readonly weight: Tensor;
-  readonly bias: Tensor | null;
+export class Linear extends Layer {
+  /** The matrix [out, in] without any adapter. */
+  readonly ownWeight: Tensor;
+  private readonly ownBias: Tensor | null;
 
   constructor(
     state: ReadonlyMap<string, Tensor>,
@@ -16,34 +21,99 @@ export class Linear extends Module {
     sizes: { in: number; out: number; bias: boolean },
   ) {
     super();
-    this.weight = this.parameter('weight', takeParameter(state, `${path}.weight`, [sizes.out, sizes.in]));
-    this.bias = sizes.bias ? this.parameter('bias', takeParameter(state, `${path}.bias`, [sizes.out])) : null;
+    this.ownWeight = this.parameter('weight', takeParameter(state, `${path}.weight`, [sizes.out, sizes.in]));
+    this.ownBias = sizes.bias
+      ? this.parameter('bias', takeParameter(state, `${path}.bias`, [sizes.out]))
+      : null;
+  }
+
+  /** Without a low-rank update, which stands beside it. */
+  get weight(): Tensor {
+    return this.replaced?.get('weight') ?? this.ownWeight;
+  }
+
+  get bias(): Tensor | null {
+    return this.replaced?.get('bias') ?? this.ownBias;
   }
 
   forward(x: Tensor): Tensor {
-    return x.linear(like(this.weight, x), this.bias && like(this.bias, x));
+    const y = x.linear(like(this.weight, x), this.bias && like(this.bias, x));
+    return this.lowRank ? this.lowRank.forward(x, y, this) : y;
   }
 }
 
 /** Rows of a table [V, D] by id. */
-export class Embedding extends Module {
-  readonly weight: Tensor;
+export class Embedding extends Layer {
+  /** The table without any adapter. */
+  readonly ownWeight: Tensor;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, sizes: { rows: number; width: number }) {
     super();
-    this.weight = this.parameter('weight', takeParameter(state, `${path}.weight`, [sizes.rows, sizes.width]));
+    const shape = [sizes.rows, sizes.width];
+    this.ownWeight = this.parameter('weight', takeParameter(state, `${path}.weight`, shape));
+  }
+
+  get weight(): Tensor {
+    return this.replaced?.get('weight') ?? this.ownWeight;
+  }
+
+  /** Rows [..., D] for ids of any shape. */
+  forward(ids: Tensor): Tensor {
+    const y = this.weight.embedding(ids);
+    return this.lowRank ? this.lowRank.forwardRows(ids, y) : y;
+  }
+}
+
+/** The rows [V, D] that hidden states are multiplied with to give logits: its own, or those of an embedding. */
+export class Head extends Layer {
+  /** The rows without any adapter; `weight` has the one in use. */
+  readonly ownWeight: Tensor;
+  private readonly tied: Embedding | null;
+
+  /** Tied to `tied`, the head has no parameter of its own, and an adapter of the embedding does not reach it. */
+  constructor(
+    state: ReadonlyMap<string, Tensor>,
+    path: string,
+    sizes: { rows: number; width: number },
+    tied: Embedding | null,
+  ) {
+    super();
+    const shape = [sizes.rows, sizes.width];
+    this.tied = tied;
+    this.ownWeight =
+      tied?.ownWeight ?? this.parameter('weight', takeParameter(state, `${path}.weight`, shape));
+  }
+
+  /** Under a low-rank update a fresh tensor each time, which the update's gradient goes through. */
+  get weight(): Tensor {
+    const base = this.replaced?.get('weight') ?? this.ownWeight;
+    return this.lowRank ? this.lowRank.effective(base) : base;
+  }
+
+  /** A tied head shows its weight where an adapter has made it another than the embedding's. */
+  override *mergedParameters(): IterableIterator<[string, Tensor]> {
+    if (!this.tied) yield* super.mergedParameters();
+    else if (this.isAdapted || this.tied.isAdapted) yield ['weight', this.merged('weight', this.ownWeight)];
+  }
+
+  override baseParameters(): Map<string, Tensor> {
+    return new Map([['weight', this.ownWeight]]);
   }
 }
 
 /** Root mean square normalisation (Zhang and Sennrich 2019): statistics in f32, as the reference stack has them. */
-export class RMSNorm extends Module {
-  readonly weight: Tensor;
+export class RMSNorm extends Layer {
   readonly epsilon: number;
+  private readonly ownWeight: Tensor;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, width: number, epsilon: number) {
     super();
-    this.weight = this.parameter('weight', takeParameter(state, `${path}.weight`, [width]));
+    this.ownWeight = this.parameter('weight', takeParameter(state, `${path}.weight`, [width]));
     this.epsilon = epsilon;
+  }
+
+  get weight(): Tensor {
+    return this.replaced?.get('weight') ?? this.ownWeight;
   }
 
   /** x / rms(x) * weight over the last dimension, in the dtype of x. */

@@ -26,6 +26,17 @@ export abstract class Module implements Disposable {
     for (const [name, module] of this.children) yield* module.namedParameters(`${prefix}${name}.`);
   }
 
+  /** Every module below and this one, with its dotted path; '' is this one. */
+  *namedModules(path = ''): IterableIterator<[string, Module]> {
+    yield [path, this];
+    for (const [name, module] of this.children) yield* module.namedModules(path ? `${path}.${name}` : name);
+  }
+
+  /** The parameters registered with this module itself. */
+  ownParameters(): IterableIterator<[string, Tensor]> {
+    return this.own.entries();
+  }
+
   /** The state dict: the parameters by name, still owned by the module. */
   stateDict(): Map<string, Tensor> {
     return new Map(this.namedParameters());

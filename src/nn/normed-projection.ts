@@ -19,7 +19,7 @@ export class NormedProjection implements Disposable {
 
   /** The outputs of all layers side by side in the last dimension. */
   forward(x: Tensor): Tensor {
-    if (this.frozen || this.linears[0]!.weight.requiresGrad) {
+    if (this.frozen || this.linears.every(({ weight, lowRank }) => weight.requiresGrad && !lowRank)) {
       const { weight, bias } = this.frozen ?? this.join(x.dtype);
       return this.norm.normalise(x).linear(weight, bias);
     }
@@ -31,7 +31,7 @@ export class NormedProjection implements Disposable {
     );
   }
 
-  /** Joins the weights of `source`, of the same shape, once for all: for a model that is only read. */
+  /** Joins the weights of `source`, of the same shape, its adapter merged, once for all: for a model that is only read. */
   freezeFrom(source: NormedProjection, dtype: DType): void {
     const joined = scope(() => source.join(dtype));
     this.frozen = { weight: joined.weight.detach().keep(), bias: joined.bias?.detach().keep() ?? null };
@@ -42,7 +42,7 @@ export class NormedProjection implements Disposable {
   /** Folds in the dtype of the weights and casts last, so that every reader of the same weights gets the same bits. */
   private join(dtype: DType): { weight: Tensor; bias: Tensor | null } {
     const biases = this.linears.flatMap(({ bias }) => (bias ? [bias] : []));
-    const weight = cat(this.linears.map((linear) => linear.weight)).mul(this.norm.weight);
+    const weight = cat(this.linears.map(withUpdate)).mul(this.norm.weight);
     const bias = biases.length > 0 ? cat(biases) : null;
     return { weight: weight.to(dtype), bias: bias?.to(dtype) ?? null };
   }
@@ -51,4 +51,8 @@ export class NormedProjection implements Disposable {
     this.frozen?.weight.dispose();
     this.frozen?.bias?.dispose();
   }
+}
+
+function withUpdate({ weight, lowRank }: Linear): Tensor {
+  return lowRank ? lowRank.effective(weight) : weight;
 }

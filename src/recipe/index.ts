@@ -4,6 +4,8 @@ export { formatRecipe, loadRecipe, parseRecipe, type RecipeOverrides } from './l
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';
+export type { DistillStage } from './stages/distill.ts';
+export type { DpoStage } from './stages/dpo.ts';
 export type { EvaluateStage } from './stages/evaluate.ts';
 export type { ExpertIterationStage } from './stages/expert-iteration.ts';
 export type { GrpoStage } from './stages/grpo.ts';

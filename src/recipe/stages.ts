@@ -1,5 +1,7 @@
 /** Owns the list of all types of stages, by the word that `type` may be. Runs nothing. */
 
+import { type DistillStage, distillKind } from './stages/distill.ts';
+import { type DpoStage, dpoKind } from './stages/dpo.ts';
 import { type EvaluateStage, evaluateKind } from './stages/evaluate.ts';
 import { type ExpertIterationStage, expertIterationKind } from './stages/expert-iteration.ts';
 import { type GrpoStage, grpoKind } from './stages/grpo.ts';
@@ -14,6 +16,8 @@ interface StageByType {
   readonly sft: SftStage;
   readonly 'expert-iteration': ExpertIterationStage;
   readonly grpo: GrpoStage;
+  readonly dpo: DpoStage;
+  readonly distill: DistillStage;
   readonly report: ReportStage;
 }
 
@@ -30,6 +34,8 @@ const kinds: { readonly [T in StageType]: StageKind<StageOf<T>> } = {
   sft: sftKind,
   'expert-iteration': expertIterationKind,
   grpo: grpoKind,
+  dpo: dpoKind,
+  distill: distillKind,
   report: reportKind,
 };
 

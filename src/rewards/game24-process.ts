@@ -10,38 +10,59 @@ export interface ProcessCheck {
   readonly errors: number;
 }
 
+/** A line of a trace with its verdict, and where the search stood before it. */
+export interface CheckedLine {
+  readonly line: string;
+  readonly right: boolean;
+  readonly state: readonly Fraction[];
+  /** The steps of this attempt. */
+  readonly made: readonly TraceStep[];
+  /** Whether `x` would be right here; found by search when asked. */
+  hopeless(): boolean;
+}
+
+/** How many lines a trace has, and how many of them are wrong. `finished` says that the last line is whole. */
+export function checkProcess(numbers: readonly number[], text: string, finished: boolean): ProcessCheck {
+  const lines = checkedLines(numbers, text, finished);
+  return { lines: lines.length, errors: lines.filter((line) => !line.right).length };
+}
+
 /**
  * A step is right when its operands are in the state, its result is exact, and it shows the state that follows; `x`
  * when the state that it gives up cannot reach 24 and was not given up before; the answer when it is correct. After a
- * wrong line the state is what that line claims, so that one slip counts once. `finished` says that the last line is
- * whole.
+ * wrong line the state is what that line claims, so that one slip counts once.
  */
-export function checkProcess(numbers: readonly number[], text: string, finished: boolean): ProcessCheck {
+export function checkedLines(numbers: readonly number[], text: string, finished: boolean): CheckedLine[] {
   const start = numbers.map((number) => fraction(number));
   const lines = text.split('\n');
   if (!finished) lines.pop();
   let state: readonly Fraction[] = start;
-  let errors = 0;
+  let made: readonly TraceStep[] = [];
   const givenUp = new Set<string>();
-  for (const line of lines) {
+  return lines.map((line) => {
+    const key = state.map(formatFraction).sort().join(' ');
+    // Without the memory, going round the same hopeless attempts is as good as searching on.
+    const again = givenUp.has(key);
+    const here = state;
+    const before = { line, state, made, hopeless: () => here.length <= 3 && !again && !canReach24(here) };
     if (line === 'x') {
-      const key = state.map(formatFraction).sort().join(' ');
-      // Without this, going round the same hopeless attempts is as good as searching on.
-      if (state.length > 3 || givenUp.has(key) || canReach24(state)) errors++;
       givenUp.add(key);
       state = start;
-    } else if (line.startsWith('#')) {
-      if (judgeGame24(numbers, line.slice(1)).verdict !== 'correct') errors++;
-    } else {
-      const step = readStep(line);
-      if (!step || !follows(state, step)) errors++;
-      state = step?.after ?? state;
+      made = [];
+      return { ...before, right: before.hopeless() };
     }
-  }
-  return { lines: lines.length, errors };
+    if (line.startsWith('#'))
+      return { ...before, right: judgeGame24(numbers, line.slice(1)).verdict === 'correct' };
+    const step = readStep(line);
+    const right = step !== null && follows(state, step);
+    state = step?.after ?? state;
+    if (step) made = [...made, step];
+    return { ...before, right };
+  });
 }
 
-interface Step {
+/** A step line as it was read. */
+export interface TraceStep {
   readonly left: Fraction;
   readonly operator: Operator;
   readonly right: Fraction;
@@ -50,7 +71,7 @@ interface Step {
 
 const stepPattern = /^(\d{1,6}(?::\d{1,6})?)([+\-*/])(\d{1,6}(?::\d{1,6})?)=([\d: ]{1,40})$/;
 
-function readStep(line: string): Step | null {
+function readStep(line: string): TraceStep | null {
   const match = stepPattern.exec(line);
   if (!match) return null;
   const left = readNumber(match[1]!);
@@ -66,7 +87,7 @@ function readNumber(text: string): Fraction | null {
   return fraction(Number(match[1]), Number(match[2] ?? 1));
 }
 
-function follows(state: readonly Fraction[], { left, operator, right, after }: Step): boolean {
+function follows(state: readonly Fraction[], { left, operator, right, after }: TraceStep): boolean {
   const rest = without(without(state, left), right);
   const value = apply(left, operator, right);
   if (rest === null || value === null) return false;

@@ -5,6 +5,7 @@ import { alphabet, parseTrace, promptText, writeTrace } from '../data/game24-tra
 import type { Problem } from '../data/problem.ts';
 import { judgeGame24 } from './game24.ts';
 import { checkProcess } from './game24-process.ts';
+import { repairTrace } from './game24-repair.ts';
 import type { Judged, Task } from './task.ts';
 
 /** The 24-point game; `splitSeed` decides which puzzles are held out. */
@@ -19,6 +20,9 @@ export function game24Task(splitSeed: number): Task {
       return { prompt: promptText(numbers), completion: writeTrace(numbers, rng) };
     },
     judge: judgeTrace,
+    // The numbers in the order of the prompt, which the lines of a trace keep.
+    repair: (_problem, attempt, rng) =>
+      repairTrace(attempt.prompt.trim().split(' ').map(Number), attempt, rng),
     rewards: {
       correct: ({ problem, rollout }) => {
         const { verdict } = judgeTrace(problem, rollout.text).judgement;

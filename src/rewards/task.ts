@@ -24,6 +24,23 @@ export interface Demonstration {
   readonly completion: string;
 }
 
+/** What a model was asked and what it said; `finished` where it ended by itself. */
+export interface Attempt {
+  readonly prompt: string;
+  readonly completion: string;
+  readonly finished: boolean;
+}
+
+/** A completion's first wrong line, and a right one in its place. */
+export interface Repair {
+  /** The text before that line. */
+  readonly before: string;
+  /** The wrong line, with its line's end where it has one. */
+  readonly wrong: string;
+  /** A right line; without a line's end where it ends the completion. */
+  readonly right: string;
+}
+
 /** Everything that training and evaluation need to know of a task. */
 export interface Task {
   readonly name: string;
@@ -34,6 +51,8 @@ export interface Task {
   prompt(problem: Problem, rng: Rng): string;
   demonstrate(problem: Problem, rng: Rng): Demonstration;
   judge(problem: Problem, completion: string): Judged;
+  /** Where the task's solutions go line by line: the first wrong one repaired, or null where there is none to repair. */
+  repair?(problem: Problem, attempt: Attempt, rng: Rng): Repair | null;
   /** The rewards that recipes may name. */
   readonly rewards: Readonly<Record<string, Reward['score']>>;
 }

@@ -5,6 +5,8 @@ import { devices } from '../torch/index.ts';
 import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { automaticThreads, describeCpu } from './machine.ts';
+import { distill } from './stages/distill.ts';
+import { dpo } from './stages/dpo.ts';
 import { evaluate } from './stages/evaluate.ts';
 import { expertIteration } from './stages/expert-iteration.ts';
 import { grpo } from './stages/grpo.ts';
@@ -20,6 +22,8 @@ export const stageFunctions: StageFunctions = {
   sft,
   'expert-iteration': expertIteration,
   grpo,
+  dpo,
+  distill,
   report,
 };
 

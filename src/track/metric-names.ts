@@ -42,6 +42,34 @@ export const METRICS = {
   'stop/eos': { unit: 'share', description: 'Completions that ended with the end-of-sequence id' },
   'stop/stop': { unit: 'share', description: 'Completions that ended with a stop string' },
   'stop/length': { unit: 'share', description: 'Completions cut at the length limit', better: 'lower' },
+  'preference/reward_chosen': {
+    unit: '',
+    description: "Mean of the chosen completions' implicit reward: beta times policy over reference, in logs",
+  },
+  'preference/reward_rejected': { unit: '', description: 'The same of the rejected completions' },
+  'preference/pairs': { unit: '', description: 'Pairs that the step learned from' },
+  'preference/margin': {
+    unit: '',
+    description: 'Implicit reward of chosen minus rejected completions',
+    better: 'higher',
+  },
+  'preference/accuracy': {
+    unit: 'share',
+    description: 'Pairs whose chosen completion has the larger implicit reward',
+    better: 'higher',
+  },
+  'preference/logp_chosen': { unit: 'nats', description: 'Log-probability of a chosen completion' },
+  'preference/logp_rejected': { unit: 'nats', description: 'Log-probability of a rejected completion' },
+  'preference/nll_chosen': {
+    unit: 'nats',
+    description: 'Cross-entropy of the chosen completions, a token',
+    better: 'lower',
+  },
+  'preference/kto_zero': {
+    unit: 'nats',
+    description: "KTO's reference point: the log-ratio of completions under prompts that are not theirs",
+  },
+  'distillation/on_policy': { unit: 'share', description: 'Steps whose completions the student sampled' },
   'rollouts/kept': { unit: '', description: 'Correct completions kept for fine-tuning' },
   'batch/tokens': { unit: 'tokens', description: 'Tokens in the step, padding left out' },
   'batch/padding_share': {

@@ -1,5 +1,6 @@
 /** Owns the rollouts of a training step: which problems, which prompts, sampled from a snapshot. Knows no reward. */
 
+import type { Decoder } from '../models/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { collectGroups, type Group } from '../rollouts/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -19,15 +20,19 @@ export interface CollectOptions {
   readonly sampling: RolloutSampling;
 }
 
-/** Samples the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used. */
+/**
+ * Samples the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used; or from a snapshot of
+ * another model of the same vocabulary.
+ */
 export async function collectStep(
   session: Session,
   { seed }: TrainContext,
   task: Task,
   { promptsPerStep, groupSize, sampling }: CollectOptions,
   step: number,
+  model: Decoder = session.policy,
 ): Promise<Group[]> {
-  using snapshot = session.policy.snapshot();
+  using snapshot = model.snapshot();
   const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
   return await collectGroups(
     snapshot,

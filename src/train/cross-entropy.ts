@@ -1,8 +1,10 @@
 /** Owns the gradient of the cross-entropy of completion tokens over micro-batches. Knows no data and no schedule. */
 
-import { backwardThroughLogps } from '../losses/index.ts';
+import { backwardThroughLogps, type SupervisedLoss, supervisedLoss } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
+import { withDropout } from '../nn/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
+import { hash32 } from '../util/rng.ts';
 import { type MicroBatch, predictingStates } from './micro-batches.ts';
 
 /** How an update of supervised learning went; means over completion tokens, in nats. */
@@ -15,16 +17,28 @@ export interface CrossEntropySums {
   readonly tokens: number;
 }
 
+export interface CrossEntropyOptions {
+  readonly kind?: SupervisedLoss;
+  /** What the summed loss is divided by: the completion tokens of these micro-batches by default. */
+  readonly denominator?: number;
+  /** Turns an adapter's dropout on; the masks follow from it and the micro-batch's number. */
+  readonly dropoutSeed?: number;
+}
+
 /**
- * Accumulates the gradient of the mean cross-entropy into the policy's parameters. The denominator is the completion
- * tokens of all micro-batches together, so the cut into micro-batches leaves no trace.
+ * Accumulates the gradient of the mean cross-entropy (or another supervised loss) into the policy's parameters. The
+ * denominator is the completion tokens of all micro-batches together, so the cut into micro-batches leaves no trace.
  */
-export function accumulateCrossEntropy(policy: Decoder, batches: readonly MicroBatch[]): CrossEntropySums {
+export function accumulateCrossEntropy(
+  policy: Decoder,
+  batches: readonly MicroBatch[],
+  options: CrossEntropyOptions = {},
+): CrossEntropySums {
   const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   let loss = 0;
   let entropy = 0;
-  for (const batch of batches) {
-    scope(() => {
+  for (const [i, batch] of batches.entries()) {
+    const learn = () => {
       const { hidden_ND, targets_N } = predictingStates(policy, batch);
       const value = backwardThroughLogps(
         hidden_ND,
@@ -33,11 +47,15 @@ export function accumulateCrossEntropy(policy: Decoder, batches: readonly MicroB
         { temperature: 1 },
         ({ logps_N, entropies_N }) => {
           entropy += noGrad(() => entropies_N.detach().sum().item()) / targets;
-          return logps_N.sum().mul(-1 / targets);
+          return supervisedLoss(options.kind ?? 'nll', logps_N, options.denominator ?? targets);
         },
       );
       loss += value.item();
-    });
+    };
+    const { dropoutSeed } = options;
+    scope(() =>
+      dropoutSeed === undefined ? learn() : withDropout(policy, hash32(`${i}`, dropoutSeed), learn),
+    );
   }
   return { loss, entropy, targets, tokens: batches.reduce((sum, batch) => sum + batch.tokens, 0) };
 }

@@ -3,6 +3,7 @@
  * 2017; as rejection sampling from the base Zelikman et al. 2022). Knows no recipe and no particular task.
  */
 
+import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { Group, Rollout } from '../rollouts/index.ts';
@@ -58,7 +59,7 @@ export async function trainExpertIteration(
     for (const minibatch of minibatchesOf(kept, options, context.seed, step)) {
       const batches = cutMicroBatches(minibatch, options.microBatchTokens, padId);
       const sums = accumulateCrossEntropy(policy, batches);
-      const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
+      const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
       session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch);
       optimizer.step(learningRate);
       updates.push({ ...sums, gradNorm, paddingShare: paddingShare(batches) });

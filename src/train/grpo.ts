@@ -5,7 +5,8 @@
 
 import { type GroupAdvantageOptions, groupAdvantages } from '../advantages/index.ts';
 import { type LossDenominator, lossWeights, type PolicyGradientOptions } from '../losses/index.ts';
-import { type Decoder, loadModel } from '../models/index.ts';
+import type { Decoder } from '../models/index.ts';
+import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import { type Reward, scoreGroups, type Task } from '../rewards/index.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
@@ -46,7 +47,7 @@ export async function trainGrpo(
   options: GrpoOptions,
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'grpo' });
-  using reference = options.reference === 'start' ? referencePolicy(context) : null;
+  using reference = options.reference === 'start' ? session.startReference() : null;
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
   for (let step = session.startStep + 1; step <= options.steps; step++) {
@@ -85,7 +86,7 @@ export async function trainGrpo(
         truncated: options.sampling.topP < 1,
         loss: options,
       });
-      const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
+      const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
       session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch);
       optimizer.step(learningRate);
       updates.push({ ...sums, gradNorm });
@@ -121,11 +122,4 @@ function recordOld(
       options.sampling.temperature,
     ),
   );
-}
-
-/** The reference as a model of its own: the parent's weights, read only. */
-function referencePolicy(context: TrainContext): Decoder {
-  const { dtype, device } = context.compute;
-  using start = loadModel(context.parent!, { dtype: 'f32', computeDtype: dtype, device });
-  return start.snapshot();
 }

@@ -10,11 +10,13 @@ import { ids, type Tensor } from '../torch/index.ts';
 export interface TrainingSequence {
   readonly promptIds: readonly number[];
   readonly completionIds: readonly number[];
+  /** Which completion tokens count; all by default. The user's turns of a conversation do not. */
+  readonly learned?: readonly boolean[];
 }
 
-/** A few sequences as rectangles of ids; completion tokens are listed row by row, `order` says which sequence is which row. */
+/** A few sequences as rectangles of ids; completion tokens are listed row by row. */
 export interface MicroBatch {
-  /** Row -> index of the sequence in the list that was cut; rows beyond are padding. */
+  /** The sequences by their index in the list that was cut, in the order of their tokens: one a row, more if packed. */
   readonly order: readonly number[];
   readonly height: number;
   readonly width: number;
@@ -24,6 +26,8 @@ export interface MicroBatch {
   readonly targets: Int32Array;
   /** Input tokens that are not padding. */
   readonly tokens: number;
+  /** By place, where rows hold several sequences: the position in its own sequence, and which of the row's it is. */
+  readonly layout?: { readonly positions: Int32Array; readonly segments: Int32Array };
 }
 
 /**
@@ -32,6 +36,20 @@ export interface MicroBatch {
  */
 const widthStep = 8;
 const heightStep = 8;
+
+/** The width and height of a rectangle for rows of `longest` tokens. */
+export function roundedShape(longest: number, rows: number): { width: number; height: number } {
+  return {
+    width: Math.ceil(longest / widthStep) * widthStep,
+    height: rows <= heightStep ? rows : Math.ceil(rows / heightStep) * heightStep,
+  };
+}
+
+/** How many rows of a width fit the budget, in whole steps of the height; at least one. */
+export function fittingRows(budget: number, width: number): number {
+  const fitting = Math.max(1, Math.floor(budget / width));
+  return fitting <= heightStep ? fitting : fitting - (fitting % heightStep);
+}
 
 /** Cuts by falling length, so that rows of a micro-batch are padded little; at least one sequence each. */
 export function cutMicroBatches(
@@ -44,8 +62,7 @@ export function cutMicroBatches(
   const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
   const batches: MicroBatch[] = [];
   for (let start = 0; start < order.length; ) {
-    const fitting = Math.max(1, Math.floor(budget / lengthOf(order[start]!)));
-    const rows = fitting <= heightStep ? fitting : fitting - (fitting % heightStep);
+    const rows = fittingRows(budget, lengthOf(order[start]!));
     batches.push(fill(sequences, order.slice(start, start + rows), padId));
     start += rows;
   }
@@ -55,17 +72,17 @@ export function cutMicroBatches(
 function fill(sequences: readonly TrainingSequence[], order: readonly number[], padId: number): MicroBatch {
   const rows = order.map((i) => sequences[i]!);
   const longest = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
-  const width = Math.ceil(longest / widthStep) * widthStep;
-  const height = rows.length <= heightStep ? rows.length : Math.ceil(rows.length / heightStep) * heightStep;
+  const { width, height } = roundedShape(longest, rows.length);
   const inputIds = new Int32Array(height * width).fill(padId);
   const places: number[] = [];
   const targets: number[] = [];
   let tokens = 0;
-  rows.forEach(({ promptIds, completionIds }, row) => {
+  rows.forEach(({ promptIds, completionIds, learned }, row) => {
     const all = [...promptIds, ...completionIds.slice(0, -1)];
     inputIds.set(all, row * width);
     tokens += all.length;
     completionIds.forEach((id, j) => {
+      if (learned?.[j] === false) return;
       places.push(row * width + promptIds.length - 1 + j);
       targets.push(id);
     });
@@ -87,7 +104,12 @@ export function predictingStates(
   batch: MicroBatch,
 ): { hidden_ND: Tensor; targets_N: Tensor } {
   const { device } = model;
-  const hidden = model.forward(ids(batch.inputIds, [batch.height, batch.width], device));
+  const rectangle = (values: Int32Array) => ids(values, [batch.height, batch.width], device);
+  const layout = batch.layout && {
+    positions_BT: rectangle(batch.layout.positions),
+    segments_BT: rectangle(batch.layout.segments),
+  };
+  const hidden = model.forward(rectangle(batch.inputIds), undefined, layout);
   return {
     hidden_ND: hidden
       .view([-1, model.config.hiddenSize])
@@ -103,8 +125,13 @@ export function spread(
   values: readonly number[],
 ): Float32Array {
   return Float32Array.from(
-    batch.order.flatMap((i) => new Array<number>(sequences[i]!.completionIds.length).fill(values[i]!)),
+    batch.order.flatMap((i) => new Array<number>(learnedTokens(sequences[i]!)).fill(values[i]!)),
   );
+}
+
+/** Completion tokens that count. */
+export function learnedTokens({ completionIds, learned }: TrainingSequence): number {
+  return learned ? learned.filter(Boolean).length : completionIds.length;
 }
 
 /** Share of the micro-batches' places that are padding. */

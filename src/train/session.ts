@@ -6,14 +6,25 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
+  adapterInfo,
   loadOptimizer,
   newestWholeCheckpoint,
   pruneCheckpoints,
   readTrainerState,
   saveTrainer,
+  stageModelInfo,
   writeCheckpoint,
+  writeModelCard,
+  writeModelInfo,
 } from '../checkpoints/index.ts';
-import { type Decoder, loadModel } from '../models/index.ts';
+import {
+  type AdapterOptions,
+  type Decoder,
+  openPolicy,
+  openReference,
+  trainedAdapter,
+} from '../models/index.ts';
+import { trainableParameters } from '../nn/index.ts';
 import { AdamW, type AdamWOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { liveTensors, noGrad, scope, setThreads } from '../torch/index.ts';
@@ -42,6 +53,8 @@ export interface SessionOptions extends AdamWOptions {
   readonly trainer: string;
   readonly steps: number;
   readonly checkpoints: { readonly every: number; readonly keepLast: number };
+  /** Trained in place of the model's own weights, which stay as they are. */
+  readonly adapter?: AdapterOptions | undefined;
 }
 
 /** Means above these say that engine and trainer compute different things, not that they round differently. */
@@ -71,10 +84,9 @@ export class Session implements Disposable {
     const state = newest && readTrainerState(newest.path);
     this.context = context;
     this.options = options;
-    this.policy = loadModel(folder, { dtype: 'f32', computeDtype: compute.dtype, device: compute.device });
-    for (const [, parameter] of this.policy.namedParameters()) parameter.requiresGrad_();
+    this.policy = this.open(folder);
     this.tokenizer = loadTokenizer(folder);
-    this.optimizer = new AdamW(this.policy.namedParameters(), options);
+    this.optimizer = new AdamW(trainableParameters(this.policy), options);
     if (newest) loadOptimizer(newest.path, this.optimizer);
     this.startStep = state?.step ?? 0;
     this.lastSaved = this.startStep;
@@ -103,24 +115,43 @@ export class Session implements Disposable {
 
   /** Puts the weights that the stage began with back into the policy and forgets the optimizer's moments. */
   restart(): void {
-    using base = loadModel(parentOf(this.context), {
-      dtype: 'f32',
-      computeDtype: this.context.compute.dtype,
-      device: this.context.compute.device,
-    });
+    using start = this.open(parentOf(this.context));
     noGrad(() =>
       scope(() => {
-        const state = base.stateDict();
-        for (const [name, parameter] of this.policy.namedParameters()) parameter.copy_(state.get(name)!);
+        const state = trainableParameters(start);
+        for (const [name, parameter] of trainableParameters(this.policy)) parameter.copy_(state.get(name)!);
       }),
     );
     this.optimizer.reset();
   }
 
-  /** Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early. */
+  /** The model that the stage began with, read only; under an adapter it shares the policy's base. */
+  startReference(): Decoder {
+    const { dtype, device } = this.context.compute;
+    const load = { dtype: 'f32', computeDtype: dtype, device } as const;
+    return openReference(this.policy, parentOf(this.context), load);
+  }
+
+  private open(folder: string): Decoder {
+    const { compute, seed } = this.context;
+    const { adapter } = this.options;
+    return openPolicy(folder, {
+      dtype: 'f32',
+      computeDtype: compute.dtype,
+      device: compute.device,
+      adapter,
+      seed,
+    });
+  }
+
+  /**
+   * Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early.
+   * `last` says that the trainer ends here, whatever the number of steps.
+   */
   async finishStep(
     step: number,
     record: MetricRecord & { readonly 'batch/tokens': number },
+    last: boolean = step === this.options.steps,
   ): Promise<boolean> {
     this.tokens += record['batch/tokens'];
     const full = {
@@ -131,9 +162,8 @@ export class Session implements Disposable {
     this.metrics.write(step, full);
     this.progress.update(step, full);
     await new Promise((resolve) => setImmediate(resolve));
-    const stop = this.context.stopRequested() && step < this.options.steps;
-    if (stop || step === this.options.steps || step % this.options.checkpoints.every === 0)
-      await this.save(step);
+    const stop = this.context.stopRequested() && !last;
+    if (stop || last || step % this.options.checkpoints.every === 0) await this.save(step);
     return stop;
   }
 
@@ -181,12 +211,27 @@ export class Session implements Disposable {
     return outcome;
   }
 
+  /** Writes model_info.json and the model card beside a saved policy. */
+  describe(folder: string, step: number): void {
+    const { context, options, policy } = this;
+    const config = trainedAdapter(policy);
+    const info = stageModelInfo(context.directory, parentOf(context), {
+      how: options.trainer,
+      steps: step,
+      tokens: this.tokens,
+      adapter: config && adapterInfo(config, false),
+    });
+    writeModelInfo(folder, info);
+    writeModelCard(folder, info);
+  }
+
   private async save(step: number): Promise<void> {
     const { policy: model, tokenizer, optimizer } = this;
     const state = { version: 1, trainer: this.options.trainer, step, tokens: this.tokens } as const;
-    await writeCheckpoint(this.context.directory, step, (folder) =>
-      saveTrainer(folder, { model, tokenizer, optimizer, state }),
-    );
+    await writeCheckpoint(this.context.directory, step, (folder) => {
+      saveTrainer(folder, { model, tokenizer, optimizer, state });
+      this.describe(folder, step);
+    });
     pruneCheckpoints(this.context.directory, this.options.checkpoints.keepLast);
     this.lastSaved = step;
   }
@@ -198,7 +243,8 @@ export class Session implements Disposable {
   }
 }
 
-function parentOf(context: TrainContext): string {
+/** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
+export function parentOf(context: Pick<TrainContext, 'name' | 'parent'>): string {
   if (context.parent !== null) return context.parent;
   throw new ReckonError(
     'recipe',

@@ -1,114 +1,182 @@
 /**
- * Owns supervised fine-tuning, whole: demonstrations, micro-batches, cross-entropy on the completion's tokens,
- * AdamW, log, checkpoint. Knows no recipe.
+ * Owns supervised fine-tuning, whole: demonstrations or a file, micro-batches, cross-entropy on completions or on all
+ * tokens, AdamW, log, validation, best model, early stopping, checkpoint. Knows no recipe.
  */
 
+import { join } from 'node:path';
+import type { SupervisedLoss } from '../losses/index.ts';
+import { readConfig } from '../models/index.ts';
+import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
-import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
-import type { Demonstration, Task } from '../rewards/index.ts';
-import type { Tokenizer } from '../text/index.ts';
-import { ReckonError } from '../util/errors.ts';
-import { Rng } from '../util/rng.ts';
+import type { Task } from '../rewards/index.ts';
+import { loadTokenizer, type Tokenizer } from '../text/index.ts';
+import { readMetrics } from '../track/metrics.ts';
+import { hash32 } from '../util/rng.ts';
+import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
+import { demonstrationBatches, validationDemonstrations } from './demonstrations.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
-import { Session, type SessionOptions, type TrainContext } from './session.ts';
+import { packMicroBatches } from './packed-batches.ts';
+import { sequenceLogps } from './sequence-logps.ts';
+import { parentOf, Session, type SessionOptions, type TrainContext } from './session.ts';
+import { readSupervised, wholeSequence } from './supervised-rows.ts';
 
-export interface SftOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions {
+export interface SftOptions
+  extends Omit<SessionOptions, 'trainer' | 'steps'>,
+    Omit<ScheduleOptions, 'steps'> {
+  /** How long, in steps or in passes over the data. */
+  readonly length: { readonly steps: number } | { readonly epochs: number };
+  /** The task's own demonstrations, or JSONL of `text` or of `prompt` and `completion`. */
+  readonly data: { readonly from: 'task' } | { readonly from: 'file'; readonly path: string };
+  readonly loss: SupervisedLoss;
+  /** Which tokens are learned. */
+  readonly learn: 'completion' | 'all';
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
   readonly microBatchTokens: number;
+  /** Several sequences share a row, none of them sees another; does not change the result beyond rounding. */
+  readonly packing: boolean;
   readonly maxGradNorm: number;
+  readonly validation: {
+    /** Steps between measurements of the loss on validation sequences; 0 for none. */
+    readonly every: number;
+    /** JSONL as for `data`; the task's validation problems by default. */
+    readonly path: string | null;
+    /** The stage's result is the model of the best measurement, not the last. */
+    readonly keepBest: boolean;
+    /** Measurements in a row without a better one after which the stage ends; null for never. */
+    readonly patience: number | null;
+  };
+  /** The stage ends after the step in which it has trained for so long; null for never. */
+  readonly timeLimitS: number | null;
 }
 
-/** Trains the parent's model on the task's demonstrations; resumes from the stage's newest whole checkpoint. */
+/** Trains the parent's model on demonstrations; resumes from the stage's newest whole checkpoint. */
 export async function trainSft(
   context: TrainContext,
   task: Task,
   options: SftOptions,
 ): Promise<StageOutcome> {
-  using session = new Session(context, { ...options, trainer: 'sft' });
-  const { policy, tokenizer, optimizer } = session;
-  const { maxPositions } = policy.config;
-  const batchOf = demonstrationBatches(task, tokenizer, options.optimizerBatch, context.seed, maxPositions);
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  const data = trainingData(context, task, options, loadTokenizer(parentOf(context)));
+  const { steps } = data;
+  using session = new Session(context, { ...options, steps, trainer: 'sft' });
+  const best = new BestModel(context.directory);
+  const { policy, optimizer } = session;
+  const padId = policy.config.padTokenId ?? 0;
+  let trained = secondsTrained(context.directory);
+  for (let step = session.startStep + 1; step <= steps; step++) {
     const started = performance.now();
-    const sequences = batchOf(step);
-    const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
-    const { loss, targets, tokens } = accumulateCrossEntropy(policy, batches);
-    const gradNorm = clipGradNorm(policy.stateDict().values(), options.maxGradNorm);
+    const sequences = data.batchOf(step);
+    const cut = options.packing ? packMicroBatches : cutMicroBatches;
+    const batches = cut(sequences, options.microBatchTokens, padId);
+    const { loss, entropy, targets, tokens } = accumulateCrossEntropy(policy, batches, {
+      kind: options.loss,
+      ...(options.adapter ? { dropoutSeed: hash32(`dropout ${step}`, context.seed) } : {}),
+    });
+    const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);
-    const learningRate = learningRateAt(step, options);
+    const learningRate = learningRateAt(step, { ...options, steps });
     optimizer.step(learningRate);
 
     const seconds = (performance.now() - started) / 1000;
-    const stop = await session.finishStep(step, {
+    trained += seconds;
+    const validationLoss = await validated(session, data.validation, best, step, options);
+    const record = {
       loss,
       learning_rate: learningRate,
       grad_norm: gradNorm,
+      'policy/entropy': entropy,
       'completion/length_mean': targets / sequences.length,
+      ...(validationLoss === null ? {} : { 'validation/loss': validationLoss }),
       'batch/tokens': tokens,
       'batch/padding_share': paddingShare(batches),
       'time/step_s': seconds,
       'perf/tokens_per_s': tokens / seconds,
-    });
-    if (stop) return session.end('stopped');
+    };
+    const why = reasonToEnd(step, steps, best, trained, options);
+    if (why !== null && step < steps) context.log(`${context.name}: ends after step ${step}: ${why}`);
+    if (await session.finishStep(step, record, why !== null)) return session.end('stopped');
+    if (why !== null) break;
   }
-  return session.end('done');
+  await session.end('done');
+  if (options.validation.keepBest && best.folder !== null) context.setOutput(best.folder);
+  return 'done';
 }
 
-/** Steps whose demonstrations are sorted by length together, so that a batch has little padding. */
-const windowSteps = 64;
+/** What a stage learns from, and how often. */
+interface TrainingData {
+  readonly steps: number;
+  readonly validation: readonly TrainingSequence[];
+  batchOf(step: number): readonly TrainingSequence[];
+}
 
-/**
- * Batches by step: demonstrations of `windowSteps` steps are drawn (each visit to a problem gets another solution and
- * another order of its numbers), grouped by length and dealt out in a random order. All follows from seed and step.
- */
-function demonstrationBatches(
+function trainingData(
+  context: TrainContext,
   task: Task,
+  options: SftOptions,
   tokenizer: Tokenizer,
-  count: number,
-  seed: number,
-  maxPositions: number,
-): (step: number) => TrainingSequence[] {
-  let current = -1;
-  let batches: TrainingSequence[][] = [];
-  return (step) => {
-    const window = Math.floor((step - 1) / windowSteps);
-    if (window !== current) {
-      const drawn = itemsOfStep(task.splits.train, window + 1, count * windowSteps, seed).map(
-        ({ item, epoch }) =>
-          encoded(
-            tokenizer,
-            task.demonstrate(item, new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id })),
-          ),
-      );
-      const sorted = drawn.sort((a, b) => lengthOf(a) - lengthOf(b));
-      refuseLong(sorted.at(-1)!, maxPositions);
-      const groups = Array.from({ length: windowSteps }, (_, i) => sorted.slice(i * count, (i + 1) * count));
-      batches = new Rng({ seed, purpose: 'length-groups', step: window }).shuffled(groups);
-      current = window;
-    }
-    return batches[(step - 1) % windowSteps]!;
-  };
-}
-
-function encoded(tokenizer: Tokenizer, { prompt, completion }: Demonstration): TrainingSequence {
+): TrainingData {
+  const { optimizerBatch: count, data, learn, length, validation } = options;
+  const { seed } = context;
+  const { maxPositions } = readConfig(parentOf(context));
+  const shaped = (sequences: readonly TrainingSequence[]) =>
+    learn === 'all' ? sequences.map(wholeSequence) : sequences;
+  const rows = (path: string) =>
+    readSupervised(path, tokenizer, { completionOnly: learn === 'completion', maxLength: maxPositions });
+  const file = data.from === 'file' ? rows(data.path) : null;
+  const size = file?.length ?? task.splits.train.length;
+  const items = 'epochs' in length ? length.epochs * size : length.steps * count;
+  const demonstrations = demonstrationBatches({ task, tokenizer, count, seed, maxPositions });
+  const held = () =>
+    validation.path === null ? validationDemonstrations({ task, tokenizer, seed }) : rows(validation.path);
   return {
-    promptIds: encodePrompt(tokenizer, prompt),
-    completionIds: encodeCompletion(tokenizer, completion),
+    steps: Math.ceil(items / count),
+    validation: validation.every === 0 ? [] : shaped(held()),
+    batchOf: (step) => {
+      const batch = file
+        ? itemsOfStep(file, step, count, seed).map(({ item }) => item)
+        : shaped(demonstrations(step));
+      // The last batch of an epoch count may be smaller.
+      return batch.slice(0, items - (step - 1) * count);
+    },
   };
 }
 
-function refuseLong(longest: TrainingSequence, maxPositions: number): void {
-  const length = lengthOf(longest);
-  if (length <= maxPositions) return;
-  const found = `a demonstration takes ${length} positions and the model has ${maxPositions}`;
-  throw new ReckonError('recipe', 'too-long', `${found}; raise model.init.maxPositions`);
+/** The mean cross-entropy a token on validation sequences where it is due, in nats. */
+async function validated(
+  session: Session,
+  sequences: readonly TrainingSequence[],
+  best: BestModel,
+  step: number,
+  { validation, microBatchTokens }: SftOptions,
+): Promise<number | null> {
+  if (validation.every === 0 || step % validation.every !== 0) return null;
+  const { policy } = session;
+  const batches = cutMicroBatches(sequences, microBatchTokens, policy.config.padTokenId ?? 0);
+  const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
+  const loss = -sequenceLogps(policy, sequences, batches).reduce((sum, logp) => sum + logp, 0) / targets;
+  await best.consider(step, loss, validation.keepBest ? session : null);
+  return loss;
 }
 
-function lengthOf({ promptIds, completionIds }: TrainingSequence): number {
-  return promptIds.length + completionIds.length;
+function reasonToEnd(
+  step: number,
+  steps: number,
+  best: BestModel,
+  trained: number,
+  { validation: { patience }, timeLimitS }: SftOptions,
+): string | null {
+  if (step === steps) return 'all steps are done';
+  if (patience !== null && best.stalled >= patience)
+    return `${patience} validations in a row were not better than the best`;
+  return timeLimitS !== null && trained >= timeLimitS ? `${timeLimitS} s of training are over` : null;
+}
+
+/** Seconds of the steps that are already in the stage's metrics. */
+function secondsTrained(directory: string): number {
+  const rows = readMetrics(join(directory, 'metrics.jsonl'));
+  return rows.reduce((sum, row) => sum + (row['time/step_s'] ?? 0), 0);
 }

@@ -12,11 +12,13 @@ import { loraHandlers } from './lora-handlers.ts';
 import { modelHandlers } from './model-handlers.ts';
 import { optimHandlers } from './optim-handlers.ts';
 import { Parity } from './parity.ts';
+import { policyHandlers } from './policy-handlers.ts';
 import { ppoHandlers } from './ppo-handlers.ts';
 import { preferenceHandlers } from './preference-handlers.ts';
 import { rlHandlers } from './rl-handlers.ts';
 import { samplingHandlers } from './sampling-handlers.ts';
 import { sftHandlers } from './sft-handlers.ts';
+import { stepHandlers } from './step-handlers.ts';
 import { tokenizerHandlers } from './tokenizer-handlers.ts';
 import { trainHandlers } from './train-handlers.ts';
 
@@ -26,11 +28,13 @@ const handlers: Handlers = {
   ...loraHandlers,
   ...modelHandlers,
   ...optimHandlers,
+  ...policyHandlers,
   ...ppoHandlers,
   ...preferenceHandlers,
   ...rlHandlers,
   ...samplingHandlers,
   ...sftHandlers,
+  ...stepHandlers,
   ...tokenizerHandlers,
   ...trainHandlers,
 };

@@ -1,39 +1,51 @@
 /** Owns the golden cases of the decoder: logits, loss and gradients, log-probabilities, the cache, greedy decoding. */
 
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generate } from '../../src/generate/index.ts';
 import { backwardThroughLogps, tokenLogps } from '../../src/losses/index.ts';
-import { cacheMask, type Decoder, KvCache, loadModel } from '../../src/models/index.ts';
+import { cacheMask, type Decoder, KvCache, loadModel, type RowLayout } from '../../src/models/index.ts';
 import { loadTokenizer } from '../../src/text/index.ts';
-import { arange, type DType, ids, noGrad, scope, type Tensor, zeros } from '../../src/torch/index.ts';
+import { arange, type DType, ids, noGrad, scope, type Tensor, tensor, zeros } from '../../src/torch/index.ts';
 import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches.ts';
 import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
 
-const notOurs = 'another architecture, or a checkpoint in several files';
-
 export const modelHandlers: Handlers = {
   'model.logits': (one, inputs) => {
-    if (one.id.includes('leftpad')) return 'left padding is not used';
-    const known = withModel(one, 'f32', (model) => logitsOf(model, inputs));
-    if (known === null) return notOurs;
-    if (!one.expected['logits_bf16']) return { logits: known };
-    return { logits_upcast_f32: known, logits_bf16: withModel(one, 'bf16', (m) => logitsOf(m, inputs))! };
+    const exact = withModel(one, 'f32', (model) => logitsOf(model, inputs));
+    if (!one.expected['logits_bf16']) return exact;
+    const known = exact['logits'] as Float32Array;
+    const rounded = withModel(one, 'bf16', (model) => logitsOf(model, inputs)['logits'] as Float32Array);
+    return {
+      logits_upcast_f32: known,
+      logits_bf16: rounded,
+      // A bound, not a value: what is below it counts as it.
+      mean_abs_error_budget: Math.max(
+        meanDifference(rounded, known, inputs.get('attention_mask')!),
+        one.expected['mean_abs_error_budget']!.value as number,
+      ),
+    };
   },
+  'model.packed': (one, inputs) =>
+    withModel(one, 'f32', (model) => {
+      const positions_BT = inputs.get('position_ids')!;
+      const starts = [...positions_BT.toInt32()].map((position) => Number(position === 0));
+      return scope(() => {
+        const segments_BT = tensor(starts, { dtype: 'i64', shape: positions_BT.shape }).cumsum(1);
+        return { logits: run(model, inputs, { positions_BT, segments_BT }) };
+      });
+    }),
   'model.loss': (one, inputs) => {
     const exact = withModel(one, 'f32', (model) => lossAndGradients(model, inputs));
-    if (exact === null) return notOurs;
     if (!one.expected['loss_bf16']) return exact;
-    const rounded = withModel(one, 'bf16', (model) => lossAndGradients(model, inputs))!;
+    const rounded = withModel(one, 'bf16', (model) => lossAndGradients(model, inputs));
     return { ...renamed(exact, 'upcast_f32'), ...renamed(rounded, 'bf16') };
   },
   'model.completion_logps': (one, inputs) =>
-    withModel(one, 'f32', (model) => completionLogps(one, model, inputs)) ?? notOurs,
+    withModel(one, 'f32', (model) => completionLogps(one, model, inputs)),
   'model.kv_cache': (one, inputs) =>
-    withModel(one, 'f32', (model) => stepwiseCache(one, model, inputs.get('input_ids')!)) ?? notOurs,
+    withModel(one, 'f32', (model) => stepwiseCache(one, model, inputs.get('input_ids')!)),
   'model.greedy': async (one) => {
     const folder = folderOf(one);
-    if (!isQwen2(folder)) return notOurs;
     using policy = loadModel(folder, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
     using model = policy.snapshot();
     const prompts = one.inputs['prompts']!.value as number[][];
@@ -42,11 +54,17 @@ export const modelHandlers: Handlers = {
       const common = { temperature: 0, topP: 1, seed: 1, step: 0, stopIds };
       const maxNewTokens = one.params['max_new_tokens'] as number;
       const groups = await generate(model, loadTokenizer(folder), requests, { ...common, maxNewTokens });
-      return groups.flatMap(([first]) => first!.completionIds);
+      return groups.map(([first]) => [...first!.completionIds]);
     };
+    const ended = await greedy(one.params['eos_token_ids']);
+    const width = Math.max(...ended.map((row) => row.length));
     return {
       tokens_without_eos: await greedy([]),
-      tokens_with_eos_trimmed: await greedy(one.params['eos_token_ids']),
+      tokens_with_eos_trimmed: ended,
+      tokens_with_eos: ended.map((row) => [
+        ...row,
+        ...new Array<number>(width - row.length).fill(one.params['pad_token_id']),
+      ]),
     };
   },
 };
@@ -55,22 +73,68 @@ function folderOf(one: Case): string {
   return join(root, one.uses['model'] ?? '');
 }
 
-function isQwen2(folder: string): boolean {
-  const config = join(folder, 'config.json');
-  if (!existsSync(config) || !existsSync(join(folder, 'model.safetensors'))) return false;
-  return JSON.parse(readFileSync(config, 'utf8')).model_type === 'qwen2';
-}
-
-/** Runs `use` on the case's model with f32 weights, whatever the file has; null where it is not a model of ours. */
-function withModel<T>(one: Case, computeDtype: DType, use: (model: Decoder) => T): T | null {
-  const folder = folderOf(one);
-  if (!isQwen2(folder)) return null;
-  using model = loadModel(folder, { dtype: 'f32', computeDtype, device: 'cpu' });
+/** Runs `use` on the case's model with f32 weights, whatever the file has. */
+function withModel<T>(one: Case, computeDtype: DType, use: (model: Decoder) => T): T {
+  using model = loadModel(folderOf(one), { dtype: 'f32', computeDtype, device: 'cpu' });
   return use(model);
 }
 
-function logitsOf(model: Decoder, inputs: Tensors): Float32Array {
-  return noGrad(() => scope(() => model.logits(model.forward(inputs.get('input_ids')!)).toFloat32()));
+function run(
+  model: Decoder,
+  inputs: Tensors,
+  layout?: RowLayout,
+  watched?: (states: Tensor) => void,
+): Float32Array {
+  return noGrad(() =>
+    scope(() => {
+      const hidden = model.forward(inputs.get('input_ids')!, undefined, layout, watched);
+      watched?.(hidden);
+      return model.logits(hidden).toFloat32();
+    }),
+  );
+}
+
+/** Padding is a segment of its own; without position ids, positions count it, as a plain call of the reference does. */
+function logitsOf(model: Decoder, inputs: Tensors): Got {
+  const mask = inputs.get('attention_mask');
+  const given = inputs.get('position_ids');
+  if (!mask) {
+    const got: Got = {};
+    let place = 0;
+    got['logits'] = run(model, inputs, undefined, (states) => {
+      got[`hidden_states.${place++}`] = states.toFloat32();
+    });
+    return { ...got, ...ropeOf(model, inputs.get('input_ids')!.size(1)) };
+  }
+  using counted = noGrad(() =>
+    scope(() => arange(0, mask.size(1)).unsqueeze(0).expand(mask.shape).contiguous()),
+  );
+  const logits = run(model, inputs, { positions_BT: counted, segments_BT: mask });
+  if (!given) return { logits };
+  return { logits, logits_with_position_ids: run(model, inputs, { positions_BT: given, segments_BT: mask }) };
+}
+
+/** The tables as the reference has them: sin without the sign of the rotation. */
+function ropeOf(model: Decoder, length: number): Got {
+  return scope(() => {
+    const { cos, sin } = model.rope.upTo(length, zeros([0]));
+    const half = model.config.headDim / 2;
+    const [cosines, signed] = [cos.toFloat32(), sin.toFloat32()];
+    return {
+      rope_cos: cosines,
+      rope_sin: signed.map((value, i) => (i % (2 * half) < half ? -value : value)),
+      rope_inv_freq: [...model.rope.frequencies],
+    };
+  });
+}
+
+function meanDifference(ours: Float32Array, theirs: Float32Array, mask: Tensor): number {
+  const kept = mask.toFloat64();
+  const width = ours.length / kept.length;
+  const differences = [...ours].flatMap((value, i) =>
+    kept[Math.floor(i / width)] === 0 ? [] : [Math.abs(value - theirs[i]!)],
+  );
+  return differences.reduce((sum, value) => sum + value, 0) / differences.length;
 }
 
 /** Through the trainer's own path: states that predict a label, chunked log-probabilities, their backward pass. */
@@ -90,10 +154,14 @@ function lossAndGradients(model: Decoder, inputs: Tensors): Got {
       { temperature: 1, chunkTokens: 7 },
       ({ logps_N }) => logps_N.mean().neg(),
     );
-    const got: Got = { loss: loss.item() };
-    for (const [name, parameter] of model.namedParameters())
-      got[`grad.${name}`] = parameter.grad!.toFloat32();
-    return got;
+    const got: Got = { loss: loss.item(), loss_num_items_in_batch_doubled: loss.item() / 2 };
+    let squares = 0;
+    for (const [name, parameter] of model.namedParameters()) {
+      const gradient = parameter.grad!.toFloat32();
+      got[`grad.${name}`] = gradient;
+      squares += gradient.reduce((sum, value) => sum + value * value, 0);
+    }
+    return { ...got, grad_norm: Math.sqrt(squares) };
   });
 }
 

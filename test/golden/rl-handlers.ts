@@ -1,55 +1,144 @@
-/** Owns the golden cases of advantages and of the policy-gradient loss. */
+/** Owns the golden cases of advantages, and of RLOO whole. */
 
 import {
   decoupledAdvantages,
+  type GroupAdvantages,
   groupAdvantages,
   leaveOneOutAdvantages,
   type MaybeReward,
 } from '../../src/advantages/index.ts';
-import { lossWeights, policyGradientLoss } from '../../src/losses/index.ts';
-import { backward, type DType, scope, type Tensor, tensor } from '../../src/torch/index.ts';
-import { type Case, chunked, type Handlers, type Tensors } from './case.ts';
+import {
+  lossWeights,
+  type PolicyGradientOptions,
+  policyGradientLoss,
+  rowSums,
+} from '../../src/losses/index.ts';
+import { backward, type DType, scope } from '../../src/torch/index.ts';
+import { mean, std } from '../../src/util/statistics.ts';
+import { type Case, chunked, type Got, type Handlers, type Tensors } from './case.ts';
+import { Flat, metricsOf } from './policy-handlers.ts';
 
 export const rlHandlers: Handlers = {
   'grpo.advantages': ({ params }, inputs) => {
     const rows = rewardRows(inputs);
     const size: number = params['num_generations'];
     const epsilon: number = params['eps'];
-    const { advantages } =
-      params['multi_objective_aggregation'] === 'normalize_then_sum'
-        ? decoupledAdvantages(chunked(rows, size), params['reward_weights'], { epsilon })
-        : groupAdvantages(chunked(totals(rows, params['reward_weights']), size), {
-            scale: params['scale_rewards'],
-            epsilon,
-            ddof: params['ddof'],
-          });
-    return { advantages: advantages.flat(), advantages_f64: advantages.flat() };
+    const decoupled = params['multi_objective_aggregation'] === 'normalize_then_sum';
+    const total = totals(rows, params['reward_weights']);
+    const found = decoupled
+      ? decoupledAdvantages(chunked(rows, size), params['reward_weights'], { epsilon })
+      : groupAdvantages(chunked(total, size), {
+          scale: params['scale_rewards'],
+          epsilon,
+          ddof: params['ddof'],
+        });
+    const advantages = found.advantages.flat();
+    // Where TRL divides by the batch's std, it is that std which it counts as zero or not.
+    const wholeBatch = decoupled || params['scale_rewards'] === 'batch';
+    const metrics = {
+      ...rewardMetrics(rows, total),
+      frac_reward_zero_std: wholeBatch ? Number(found.rewardStd === 0) : found.noSpreadShare,
+    };
+    return { advantages, advantages_f64: advantages, metrics, metrics_f64: metrics };
   },
-  rloo: ({ params }, inputs) => {
-    const kl = sequenceKl(inputs);
-    const [least, most] = params['reward_clip_range'] ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-    const scores = totals(rewardRows(inputs), params['reward_weights']).map((total, b) =>
-      total === null ? null : Math.min(most, Math.max(least, total)) - params['beta'] * (kl[b] ?? 0),
-    );
-    const { advantages } = leaveOneOutAdvantages(chunked(scores, params['num_generations']), {
-      normalize: params['normalize_advantages'],
-      epsilon: params['eps'],
-    });
-    return { advantages: advantages.flat(), advantages_f64: advantages.flat() };
-  },
-  'grpo.loss': (one, inputs) => {
-    const reason = whyNotOurs(one);
-    if (reason !== null) return reason;
-    const single = policyLoss(one, inputs, 'f32');
-    const double = policyLoss(one, inputs, 'f64');
+  rloo: (one, inputs) => {
+    const { params } = one;
+    const rows = rewardRows(inputs);
+    const raw = totals(rows, params['reward_weights']);
+    const found = rlooAdvantages(params, raw, inputs);
+    const advantages = found.advantages.flat();
+    const single = rlooLoss(one, inputs, advantages, 'f32');
+    const double = rlooLoss(one, inputs, advantages, 'f64');
     return {
-      loss: single.loss,
-      grad_per_token_logps: single.gradient,
-      loss_f64: double.loss,
-      grad_per_token_logps_f64: double.gradient,
+      ...single,
+      loss_f64: double['loss'],
+      grad_per_token_logps_f64: double['grad_per_token_logps'],
+      advantages,
+      advantages_f64: advantages,
+      score_metrics: {
+        ...rewardMetrics(rows, raw),
+        frac_reward_zero_std: found.noSpreadShare,
+        ...(params['beta'] === 0 ? {} : { kl: tokenMean(sequenceKl(inputs), inputs) }),
+      },
     };
   },
 };
+
+/** Means and standard deviations of the total and of each function, of what was scored. */
+export function rewardMetrics(rows: readonly MaybeReward[][], total: readonly MaybeReward[]): Got {
+  const known = (values: readonly MaybeReward[]) => values.filter((value) => value !== null);
+  const columns = rows[0]!.map((_, k) => known(rows.map((row) => row[k]!)));
+  return {
+    reward: mean(known(total)),
+    reward_std: std(known(total), 1),
+    ...Object.fromEntries(
+      columns.flatMap((values, k) => [
+        [`rewards/reward_${k}/mean`, mean(values)],
+        [`rewards/reward_${k}/std`, std(values, 1)],
+      ]),
+    ),
+  };
+}
+
+/** Sums of sequences over all tokens. */
+function tokenMean(sums: readonly number[], inputs: Tensors): number {
+  const tokens = inputs
+    .get('completion_mask')!
+    .toFloat64()
+    .reduce((sum, value) => sum + value, 0);
+  return sums.reduce((sum, value) => sum + value, 0) / tokens;
+}
+
+function rlooAdvantages(
+  params: Case['params'],
+  total: readonly MaybeReward[],
+  inputs: Tensors,
+): GroupAdvantages {
+  const kl = sequenceKl(inputs);
+  const [least, most] = params['reward_clip_range'] ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const scores = total.map((reward, b) =>
+    reward === null ? null : Math.min(most, Math.max(least, reward)) - params['beta'] * (kl[b] ?? 0),
+  );
+  return leaveOneOutAdvantages(chunked(scores, params['num_generations']), {
+    normalize: params['normalize_advantages'],
+    epsilon: params['eps'],
+  });
+}
+
+/** One ratio a sequence, of the summed log-probabilities; a plain mean over sequences. */
+function rlooLoss({ params }: Case, inputs: Tensors, advantages: readonly number[], dtype: DType): Got {
+  return scope(() => {
+    const flat = new Flat(inputs.get('completion_mask')!, dtype);
+    const logps_N = flat.of(inputs.get('per_token_logps'))!.clone().detach().requiresGrad_();
+    const oldLogps_N = flat.of(inputs.get('old_per_token_logps'))!;
+    const options: PolicyGradientOptions = {
+      ratioLevel: 'sequence-product',
+      clip: { low: params['epsilon_low'], high: params['epsilon_high'] },
+      kl: { beta: 0, estimator: 'k1' },
+    };
+    const result = policyGradientLoss(
+      {
+        logps_N,
+        oldLogps_N,
+        referenceLogps_N: null,
+        advantages_N: flat.spread(advantages),
+        weights_N: flat.spread(lossWeights(flat.lengths, 'sequences', 1)),
+        rows: flat.rows,
+      },
+      options,
+    );
+    backward(result.loss);
+    return {
+      loss: result.loss.item(),
+      grad_per_token_logps: flat.unflatten(logps_N.grad!.toFloat64()),
+      old_logps: rowSums(oldLogps_N, flat.rows).toFloat64(),
+      loss_metrics: {
+        ...metricsOf(flat, result, options),
+        entropy: flat.meanOf(flat.of(inputs.get('entropies'))!.toFloat64()),
+      },
+    };
+  });
+}
 
 /** One row a sample, one reward a function; null where the function gave none. */
 function rewardRows(inputs: Tensors): MaybeReward[][] {
@@ -74,72 +163,4 @@ function sequenceKl(inputs: Tensors): number[] {
     );
     return old && reference ? [...old.sub(reference).mul(mask!).sum(1).toFloat64()] : [];
   });
-}
-
-const plain: Readonly<Record<string, unknown>> = {
-  importance_sampling_level: 'token',
-  delta: null,
-  top_entropy_quantile: 1,
-  entropy_coef: 0,
-  off_policy_mask_threshold: null,
-  num_processes: 1,
-};
-
-function whyNotOurs({ params }: Case): string | null {
-  if (!['grpo', 'bnpo', 'dr_grpo', 'dapo'].includes(params['loss_type']))
-    return `loss ${params['loss_type']}`;
-  for (const [name, value] of Object.entries(plain)) {
-    if (params[name] !== value) return `${name} is not built yet`;
-  }
-  if (params['beta'] === 0) return null;
-  if (params['use_bias_correction_kl']) return 'a KL multiplied by the ratio is not built yet';
-  return params['importance_sampling_ratio'] === null ? null : 'importance weights beside a KL';
-}
-
-/** The loss of the case's one micro-batch, and its gradient by token of the rectangle. */
-function policyLoss(one: Case, inputs: Tensors, dtype: DType): { loss: number; gradient: Float64Array } {
-  const { params } = one;
-  return scope(() => {
-    const logps = inputs.get('per_token_logps')!.to(dtype);
-    const [rows, width] = logps.shape as [number, number];
-    const tokensOf = (name: string) => inputs.get(name)?.to(dtype).expand([rows, width]);
-    const whole = (value: Tensor) => value.to(dtype).expand([rows, width]);
-    const mask = tokensOf('completion_mask')!.mul(tokensOf('tool_mask') ?? 1);
-    const advantages = inputs.get('advantages')!;
-    const lengths = [...mask.sum(1).toFloat64()];
-    const weights = whole(tensor(weightsOf(one, lengths), { dtype: 'f64', shape: [rows, 1] }).to(dtype)).mul(
-      mask,
-    );
-    const leaf = logps.clone().requiresGrad_();
-    const { loss } = policyGradientLoss(
-      {
-        logps_N: leaf,
-        oldLogps_N: tokensOf('old_per_token_logps') ?? leaf.detach(),
-        referenceLogps_N: tokensOf('ref_per_token_logps') ?? null,
-        advantages_N: whole(advantages.shape.length === 1 ? advantages.unsqueeze(1) : advantages),
-        weights_N: weights.mul(tokensOf('importance_sampling_ratio') ?? 1),
-      },
-      {
-        clip: { low: params['epsilon_low'], high: params['epsilon_high'] },
-        kl: { beta: params['beta'], estimator: 'k3' },
-      },
-    );
-    backward(loss);
-    return { loss: loss.item(), gradient: leaf.grad!.toFloat64() };
-  });
-}
-
-/** `lossWeights` by TRL's names: all but dapo are of one micro-batch and divided by the number of them. */
-function weightsOf({ params }: Case, lengths: readonly number[]): number[] {
-  const accumulation: number = params['mode'] === 'train' ? params['current_gradient_accumulation_steps'] : 1;
-  if (params['loss_type'] === 'dapo') {
-    const batches = params['current_gradient_accumulation_steps'] / params['steps_per_generation'];
-    return lengths.map(() => 1 / (params['num_items_in_batch'] * batches));
-  }
-  const denominator = ({ grpo: 'sequences', bnpo: 'tokens', dr_grpo: 'constant' } as const)[
-    params['loss_type'] as 'grpo' | 'bnpo' | 'dr_grpo'
-  ];
-  return lossWeights(lengths, denominator, params['max_completion_length']).map(
-    (weight) => weight / accumulation,
-  );
 }

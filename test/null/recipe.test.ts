@@ -14,6 +14,7 @@ import {
   recipeJsonSchema,
   type SftStage,
   stageDirectoryName,
+  stageTypes,
 } from '../../src/recipe/index.ts';
 import { formatPath, levenshtein, nearest } from '../../src/recipe/nearest.ts';
 import { ReckonError } from '../../src/util/errors.ts';
@@ -124,7 +125,7 @@ describe('a wrong recipe is one sentence with file, line, key and the nearest ke
     [
       'type: sft',
       'type: stf',
-      'r.yaml:10: stages[1].type must be one of prepare, evaluate, sft, grpo, report',
+      `r.yaml:10: stages[1].type must be one of ${stageTypes.join(', ')}, found "stf"; did you mean sft?`,
     ],
     ['stages:', 'compute: {threads: x}\nstages:', 'r.yaml:8: compute.threads must be auto or a number'],
     ['stages:', '__proto__: {a: 1}\nstages:', 'r.yaml:8: __proto__ is not a known key'],
@@ -143,7 +144,7 @@ describe('a wrong recipe is one sentence with file, line, key and the nearest ke
   });
 
   it('counts what else is wrong', () => {
-    expect(errorAfter('steps: 10', 'stpes: 10')).toMatch(/\(and 1 more problem\)$/);
+    expect(errorAfter('steps: 3', 'stpes: 3')).toMatch(/\(and 1 more problem\)$/);
   });
 
   it('says so of an empty file, a list, a missing file and a folder', () => {

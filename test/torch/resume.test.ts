@@ -1,20 +1,39 @@
 /** For every trainer: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint. */
 
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Harness, recipeWith } from './stage-harness.ts';
 
 const optimisation = 'optimizerBatch: 8, microBatchTokens: 512, learningRate: 2.0e-3';
 
+const harness = new Harness();
+/** The model before fine-tuning: a teacher that differs from the student everywhere. */
+const teacher = join(harness.folder, 'base-0', 'checkpoints', 'step-000000');
+
 /** One stage of ten steps a row; what is special about it is in the line. */
 const stages: readonly (readonly [name: string, stage: string])[] = [
   ['sft', `- { type: sft, steps: 10, ${optimisation} }`],
+  ['sft on packed rows', `- { type: sft, packing: true, learn: all, steps: 10, ${optimisation} }`],
+  [
+    'dpo',
+    `- { type: dpo, steps: 10, promptsPerStep: 8, groupSize: 4, compare: first-error, ${optimisation} }`,
+  ],
+  [
+    'kto against the step before',
+    `- { type: dpo, objective: kto, reference: previous, steps: 10, promptsPerStep: 4, groupSize: 4, compare: first-error, ${optimisation} }`,
+  ],
+  ...['divergence', 'log-ratio', 'sequence'].map(
+    (objective) =>
+      [
+        `distill by ${objective}`,
+        `- { type: distill, objective: ${objective}, teacher: ${teacher}, steps: 10, promptsPerStep: 4, groupSize: 2, microBatchTokens: 512, learningRate: 2.0e-3 }`,
+      ] as const,
+  ),
   [
     'grpo',
     `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, epochs: 2, reference: start, kl: { beta: 0.05 }, rewards: [{ name: process, weight: 1 }] }`,
   ],
 ];
-
-const harness = new Harness();
 
 beforeAll(async () => harness.prepare(recipeWith(stages[0]![1])));
 afterAll(() => harness[Symbol.dispose]());

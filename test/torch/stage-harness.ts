@@ -49,10 +49,11 @@ export class Harness implements Disposable {
     recipe: Recipe,
     name: string,
     stopAfter: number = Number.POSITIVE_INFINITY,
+    parent: string = this.model,
   ): Promise<StageOutcome> {
     const directory = join(this.folder, name);
     const stopRequested = () => this.metrics(name).length >= stopAfter;
-    return await this.call(recipe, recipe.stages.length - 1, name, { directory, stopRequested });
+    return await this.call(recipe, recipe.stages.length - 1, name, { directory, stopRequested, parent });
   }
 
   /** The lines of a stage's metrics without times, speeds and memory. */

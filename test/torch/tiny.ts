@@ -1,7 +1,7 @@
 /** Owns the tiny models and the leak check that torch tests share. */
 
 import { afterEach, beforeEach, expect } from 'vitest';
-import { Decoder, initialWeights, type ModelConfig } from '../../src/models/index.ts';
+import { Decoder, initialWeights, type ModelConfig, qwen2Traits } from '../../src/models/index.ts';
 import { characterTokenizer, type Tokenizer } from '../../src/text/index.ts';
 import { type DType, liveTensors, scope } from '../../src/torch/index.ts';
 
@@ -9,7 +9,7 @@ export const tokenizer: Tokenizer = characterTokenizer([...'0123456789+-*/()=# \
 
 export function tinyConfig(changes: Partial<ModelConfig> = {}): ModelConfig {
   return {
-    modelType: 'qwen2',
+    ...qwen2Traits,
     vocabSize: tokenizer.size,
     hiddenSize: 32,
     layers: 2,

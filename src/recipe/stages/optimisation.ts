@@ -1,6 +1,7 @@
 /** Owns the keys that every trained stage has: AdamW, its schedule, micro-batches. Runs nothing. */
 
 import * as z from 'zod';
+import { type AdapterRecipe, adapterKey } from '../adapter.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import { count, problem, share } from './kind.ts';
@@ -18,6 +19,7 @@ export interface OptimisationRecipe {
   readonly betas: readonly [number, number];
   readonly adamEpsilon: number;
   readonly maxGradNorm: number;
+  readonly adapter?: AdapterRecipe | undefined;
 }
 
 /** What a kind of stage starts from where the recipe is silent. */
@@ -56,11 +58,15 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
       .describe('decay rates of the moments of AdamW'),
     adamEpsilon: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
     maxGradNorm: z.number().positive().default(1).describe('the gradient is clipped to this global norm'),
+    adapter: adapterKey(),
   };
 }
 
 /** A warm-up that is longer than the stage. */
-export function checkSchedule(stage: OptimisationRecipe, path: KeyPath): RecipeProblem[] {
+export function checkSchedule(
+  stage: Pick<OptimisationRecipe, 'steps' | 'warmupSteps'>,
+  path: KeyPath,
+): RecipeProblem[] {
   if (stage.warmupSteps <= stage.steps) return [];
   return [
     problem([...path, 'warmupSteps'], `must be at most steps = ${stage.steps}, found ${stage.warmupSteps}`),
@@ -68,7 +74,11 @@ export function checkSchedule(stage: OptimisationRecipe, path: KeyPath): RecipeP
 }
 
 /** The learning rate in words. */
-export function describeRate({ learningRate, schedule, warmupSteps }: OptimisationRecipe): string {
+export function describeRate({
+  learningRate,
+  schedule,
+  warmupSteps,
+}: Pick<OptimisationRecipe, 'learningRate' | 'schedule' | 'warmupSteps'>): string {
   const warmup = warmupSteps === 0 ? '' : ` after ${warmupSteps} of warm-up`;
   return `learning rate ${learningRate} (${schedule}${warmup})`;
 }

@@ -1,13 +1,27 @@
 /** Owns the `sft` stage of a recipe. Runs nothing. */
 
 import * as z from 'zod';
-import { count, grouped, keysOf, label, type StageKind } from './kind.ts';
+import type { RecipeProblem } from '../issues.ts';
+import type { KeyPath } from '../nearest.ts';
+import type { Recipe } from '../recipe.ts';
+import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 
-/** Supervised fine-tuning on solution traces. */
-export interface SftStage extends OptimisationRecipe {
+/** Supervised fine-tuning on the task's demonstrations or on a file; one of `steps` and `epochs` is given. */
+export interface SftStage extends Omit<OptimisationRecipe, 'steps'> {
   readonly type: 'sft';
   readonly label?: string | undefined;
+  readonly steps?: number | undefined;
+  readonly epochs?: number | undefined;
+  readonly dataFile?: string | undefined;
+  readonly loss: 'nll' | 'dft';
+  readonly learn: 'completion' | 'all';
+  readonly packing: boolean;
+  readonly validateEvery: number;
+  readonly validationFile?: string | undefined;
+  readonly keepBest: boolean;
+  readonly patience?: number | undefined;
+  readonly timeLimitMinutes?: number | undefined;
 }
 
 export const sftKind: StageKind<SftStage> = {
@@ -16,22 +30,78 @@ export const sftKind: StageKind<SftStage> = {
       .strictObject({
         type: z.literal('sft'),
         label: label().optional(),
-        steps: count().describe('optimizer steps'),
+        steps: count().optional().describe('optimizer steps; give steps or epochs'),
+        epochs: count().optional().describe('passes over the data, in place of steps'),
         optimizerBatch: count().default(64).describe('sequences in one optimizer step'),
+        dataFile: z
+          .string()
+          .min(1)
+          .optional()
+          .describe("JSONL of text, or of prompt and completion; by default the task's demonstrations"),
+        loss: z
+          .enum(['nll', 'dft'])
+          .default('nll')
+          .describe('cross-entropy, or that weighted by the probability of each token (DFT)'),
+        learn: z.enum(['completion', 'all']).default('completion').describe('which tokens are learned'),
+        packing: z
+          .boolean()
+          .default(false)
+          .describe('several sequences share a row, unseen by each other; no effect on results'),
+        validateEvery: z
+          .int()
+          .min(0)
+          .default(0)
+          .describe('steps between measurements of the loss on validation sequences; 0 for none'),
+        validationFile: z
+          .string()
+          .min(1)
+          .optional()
+          .describe("JSONL as dataFile; by default demonstrations of the task's validation problems"),
+        keepBest: z
+          .boolean()
+          .default(false)
+          .describe('the result is the model of the best validation, not the last'),
+        patience: count()
+          .optional()
+          .describe('validations in a row without a better one after which the stage ends'),
+        timeLimitMinutes: z.number().positive().optional().describe('the stage ends after so much training'),
         ...optimisationKeys({ learningRate: 1e-3, schedule: 'cosine' }),
       })
-      .describe('supervised fine-tuning on solution traces'),
+      .describe('supervised fine-tuning on demonstrations'),
   ),
   trains: true,
   samples: false,
-  check: checkSchedule,
-  plan: (stage, recipe) => {
-    const sequences = stage.steps * stage.optimizerBatch;
-    const checkpoints = Math.ceil(stage.steps / recipe.checkpoints.every);
-    const batches = `${grouped(stage.steps)} steps of ${stage.optimizerBatch} sequences = ${grouped(sequences)} sequences`;
-    return {
-      summary: `${batches}, ${describeRate(stage)}`,
-      numbers: { steps: stage.steps, updates: stage.steps, sequences, checkpoints },
-    };
-  },
+  check,
+  plan,
 };
+
+function check(stage: SftStage, path: KeyPath): RecipeProblem[] {
+  const { steps, epochs, validateEvery, warmupSteps, keepBest, patience } = stage;
+  const found = steps === undefined ? [] : checkSchedule({ steps, warmupSteps }, path);
+  if ((steps === undefined) === (epochs === undefined)) {
+    const holds = steps === undefined ? 'neither steps nor epochs' : 'both steps and epochs';
+    found.push(problem(path, `holds ${holds}; give one of the two`));
+  }
+  if (validateEvery === 0 && (keepBest || patience !== undefined)) {
+    const key = keepBest ? 'keepBest' : 'patience';
+    found.push(problem([...path, 'validateEvery'], `must be at least 1 where ${key} is set, found 0`));
+  }
+  return found;
+}
+
+function plan(stage: SftStage, recipe: Recipe): StageWords {
+  const { steps, epochs, optimizerBatch, dataFile } = stage;
+  const source = dataFile === undefined ? '' : ` of ${dataFile}`;
+  if (steps === undefined) {
+    const passes = `${epochs} ${epochs === 1 ? 'pass' : 'passes'} over the data${source}`;
+    const summary = `${passes} in batches of ${optimizerBatch}, ${describeRate(stage)}`;
+    return { summary, numbers: { epochs: epochs ?? 0 } };
+  }
+  const sequences = steps * optimizerBatch;
+  const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
+  const batches = `${grouped(steps)} steps of ${optimizerBatch} sequences${source} = ${grouped(sequences)} sequences`;
+  return {
+    summary: `${batches}, ${describeRate(stage)}`,
+    numbers: { steps, updates: steps, sequences, checkpoints },
+  };
+}

@@ -3,7 +3,14 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeCheckpoint } from '../../checkpoints/index.ts';
-import { Decoder, initialWeights, loadModel, type ModelConfig, saveModel } from '../../models/index.ts';
+import {
+  Decoder,
+  initialWeights,
+  loadModel,
+  type ModelConfig,
+  qwen2Traits,
+  saveModel,
+} from '../../models/index.ts';
 import type { ModelInit, Recipe } from '../../recipe/index.ts';
 import { characterTokenizer, loadTokenizer, type Tokenizer } from '../../text/index.ts';
 import { scope, setThreads } from '../../torch/index.ts';
@@ -52,7 +59,7 @@ function initialModel(recipe: Recipe, tokenizer: Tokenizer, seed: number): Decod
 function configOf(init: ModelInit, tokenizer: Tokenizer): ModelConfig {
   return {
     ...init,
-    modelType: 'qwen2',
+    ...qwen2Traits,
     vocabSize: tokenizer.size,
     headDim: init.hiddenSize / init.heads,
     bosTokenId: tokenizer.bosId,

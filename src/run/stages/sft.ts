@@ -8,8 +8,18 @@ import { taskOf } from './task.ts';
 /** Supervised fine-tuning. */
 export function sft(context: RunStageContext<'sft'>): Promise<StageOutcome> {
   const { recipe, stage } = context;
+  const { steps, epochs, dataFile, validationFile, validateEvery, keepBest, patience } = stage;
   return trainSft(context, taskOf(recipe), {
     ...stage,
+    length: steps === undefined ? { epochs: epochs! } : { steps },
+    data: dataFile === undefined ? { from: 'task' } : { from: 'file', path: dataFile },
+    validation: {
+      every: validateEvery,
+      path: validationFile ?? null,
+      keepBest,
+      patience: patience ?? null,
+    },
+    timeLimitS: stage.timeLimitMinutes === undefined ? null : 60 * stage.timeLimitMinutes,
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
   });

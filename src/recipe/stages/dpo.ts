@@ -1,0 +1,160 @@
+/** Owns the `dpo` stage of a recipe. Runs nothing. */
+
+import * as z from 'zod';
+import type { RecipeProblem } from '../issues.ts';
+import type { KeyPath } from '../nearest.ts';
+import type { Recipe } from '../recipe.ts';
+import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
+import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+
+const objectives = [
+  'sigmoid',
+  'sigmoid_norm',
+  'hinge',
+  'ipo',
+  'robust',
+  'exo_pair',
+  'discopop',
+  'nca_pair',
+  'bco_pair',
+  'sppo_hard',
+  'apo_zero',
+  'apo_down',
+  'aot',
+  'aot_unpaired',
+  'sft',
+  'simpo',
+  'cpo',
+  'orpo',
+  'kto',
+] as const;
+
+/** Learning from preference pairs; `steps` counts optimizer steps over a file, rollout steps over own completions. */
+export interface DpoStage extends OptimisationRecipe {
+  readonly type: 'dpo';
+  readonly label?: string | undefined;
+  readonly objective: (typeof objectives)[number];
+  readonly beta: number;
+  readonly labelSmoothing: number;
+  readonly gamma: number;
+  readonly nllWeight: number;
+  readonly desirableWeight: number;
+  readonly undesirableWeight: number;
+  readonly pairsFile?: string | undefined;
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  readonly compare: 'outcome' | 'first-error';
+  readonly pairsPerProblem: number;
+  readonly reference: 'start' | 'previous';
+  readonly precompute: boolean;
+  readonly epochs: number;
+}
+
+/** As the recipe has it, before `beta` and `nllWeight` follow from the objective. */
+type Keys = Omit<DpoStage, 'beta' | 'nllWeight'> & {
+  readonly beta?: number | undefined;
+  readonly nllWeight?: number | undefined;
+};
+
+export const dpoKind: StageKind<DpoStage> = {
+  schema: keysOf<Keys>(
+    z
+      .strictObject({
+        type: z.literal('dpo'),
+        label: label().optional(),
+        steps: count().describe('optimizer steps over a file, or rollout steps over own completions'),
+        objective: z
+          .enum(objectives)
+          .default('sigmoid')
+          .describe("which loss, by TRL's names; sigmoid is DPO"),
+        beta: z
+          .number()
+          .positive()
+          .optional()
+          .describe('sharpness of the preference; by default 2 for simpo, 0.1 for all others'),
+        labelSmoothing: z
+          .number()
+          .min(0)
+          .lt(0.5)
+          .default(0)
+          .describe('share of pairs believed to be the wrong way round'),
+        gamma: z.number().min(0).default(0.5).describe('target margin of simpo'),
+        nllWeight: z
+          .number()
+          .min(0)
+          .optional()
+          .describe(
+            'factor of the cross-entropy of chosen completions; by default 1 for orpo and cpo, else 0',
+          ),
+        desirableWeight: z.number().min(0).default(1).describe('factor of chosen completions in kto'),
+        undesirableWeight: z.number().min(0).default(1).describe('factor of rejected completions in kto'),
+        pairsFile: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('JSONL of prompt, chosen and rejected; without it pairs are made of own completions'),
+        promptsPerStep: count().default(32).describe('problems sampled for each step'),
+        groupSize: count().default(8).describe('completions for each problem'),
+        compare: z
+          .enum(['outcome', 'first-error'])
+          .default('outcome')
+          .describe('correct against incorrect completions, or a right line against the first wrong one'),
+        pairsPerProblem: count().default(4).describe('most pairs made of the completions of a problem'),
+        reference: z
+          .enum(['start', 'previous'])
+          .default('start')
+          .describe('the model that the stage begins with, or the policy before each step'),
+        precompute: z
+          .boolean()
+          .default(false)
+          .describe('the reference scores all pairs of the file once and is freed'),
+        epochs: count().default(1).describe("passes over the pairs of a step's completions"),
+        optimizerBatch: count().default(32).describe('pairs in one optimizer step'),
+        ...optimisationKeys({ learningRate: 1e-5, schedule: 'linear' }),
+      })
+      .describe('learning from preference pairs: DPO and its family'),
+  ),
+  trains: true,
+  samples: true,
+  derive: (stage) => ({
+    ...stage,
+    beta: stage.beta ?? (stage.objective === 'simpo' ? 2 : 0.1),
+    nllWeight: stage.nllWeight ?? (stage.objective === 'orpo' || stage.objective === 'cpo' ? 1 : 0),
+  }),
+  check,
+  plan,
+};
+
+function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
+  const found = checkSchedule(stage, path);
+  if (stage.pairsFile === undefined && stage.groupSize < 2) {
+    const reason = 'because a pair takes two completions';
+    found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${stage.groupSize}`));
+  }
+  if (stage.precompute && (stage.pairsFile === undefined || stage.reference !== 'start')) {
+    found.push(problem([...path, 'precompute'], 'needs a pairsFile and the reference start, found true'));
+  }
+  if (stage.precompute && stage.objective === 'kto') {
+    const reason = 'because the pairing of prompts for its zero point changes with every batch';
+    found.push(problem([...path, 'precompute'], `must be false for kto, ${reason}, found true`));
+  }
+  if (stage.objective === 'exo_pair' && stage.labelSmoothing === 0) {
+    found.push(problem([...path, 'labelSmoothing'], 'must be above 0 for exo_pair, such as 0.001, found 0'));
+  }
+  return found;
+}
+
+function plan(stage: DpoStage, recipe: Recipe): StageWords {
+  const { steps, optimizerBatch, promptsPerStep, groupSize, objective, beta } = stage;
+  const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
+  const rate = `${objective} with beta ${beta}, ${describeRate(stage)}`;
+  if (stage.pairsFile !== undefined) {
+    const summary = `${grouped(steps)} updates of ${optimizerBatch} pairs of ${stage.pairsFile}, ${rate}`;
+    return { summary, numbers: { steps, pairs: steps * optimizerBatch, checkpoints } };
+  }
+  const sequencesPerStep = promptsPerStep * groupSize;
+  const rollouts = steps * sequencesPerStep;
+  const batches = `${grouped(steps)} steps of ${promptsPerStep} problems x ${groupSize} completions`;
+  const summary = `${batches} = ${grouped(rollouts)} rollouts, pairs in batches of ${optimizerBatch}, ${rate}`;
+  return { summary, numbers: { steps, sequencesPerStep, rollouts, checkpoints } };
+}

@@ -1,0 +1,17 @@
+/** Owns the `distill` stage: hands the recipe's numbers to the trainer. */
+
+import type { StageOutcome } from '../../train/context.ts';
+import { trainDistill } from '../../train/index.ts';
+import type { RunStageContext } from '../stages.ts';
+import { taskOf } from './task.ts';
+
+/** Learning from a teacher. */
+export function distill(context: RunStageContext<'distill'>): Promise<StageOutcome> {
+  const { recipe, stage } = context;
+  return trainDistill(context, taskOf(recipe), {
+    ...stage,
+    epsilon: stage.adamEpsilon,
+    checkpoints: recipe.checkpoints,
+    sampling: recipe.sampling,
+  });
+}

@@ -1,0 +1,21 @@
+/** Owns the `dpo` stage: hands the recipe's numbers to the trainer. */
+
+import type { StageOutcome } from '../../train/context.ts';
+import { trainDpo } from '../../train/index.ts';
+import type { RunStageContext } from '../stages.ts';
+import { taskOf } from './task.ts';
+
+/** Learning from preference pairs. */
+export function dpo(context: RunStageContext<'dpo'>): Promise<StageOutcome> {
+  const { recipe, stage } = context;
+  return trainDpo(context, taskOf(recipe), {
+    ...stage,
+    pairs:
+      stage.pairsFile === undefined
+        ? { ...stage, from: 'rollouts' }
+        : { from: 'file', path: stage.pairsFile },
+    epsilon: stage.adamEpsilon,
+    checkpoints: recipe.checkpoints,
+    sampling: recipe.sampling,
+  });
+}

@@ -1,0 +1,220 @@
+/**
+ * Owns distillation, whole: sequences of the student, of the teacher or of demonstrations, the teacher's say on every
+ * token, loss, step, log, checkpoint (GKD, Agarwal et al. 2024; on-policy distillation by log-ratios; sequence-level
+ * distillation, Kim and Rush 2016). Knows no recipe and no particular task.
+ */
+
+import {
+  backwardThroughDivergence,
+  backwardThroughLogps,
+  policyGradientLoss,
+  type TokenLogpOptions,
+  tokenLogps,
+} from '../losses/index.ts';
+import type { Decoder } from '../models/index.ts';
+import { trainableParameters } from '../nn/index.ts';
+import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
+import { full, noGrad, scope } from '../torch/index.ts';
+import { Rng } from '../util/rng.ts';
+import { collectStep, type RolloutSampling } from './collect.ts';
+import type { StageOutcome } from './context.ts';
+import { accumulateCrossEntropy } from './cross-entropy.ts';
+import { demonstrationBatches } from './demonstrations.ts';
+import {
+  cutMicroBatches,
+  type MicroBatch,
+  paddingShare,
+  predictingStates,
+  type TrainingSequence,
+} from './micro-batches.ts';
+import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
+import { Session, type SessionOptions, type TrainContext } from './session.ts';
+import { loadTeacher, sharedVocabulary } from './teacher.ts';
+
+/** Who made the sequences of a step. */
+export type DistillationData = 'student' | 'teacher' | 'demonstrations';
+
+export interface DistillOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions {
+  /** A model folder; its tokenizer must be the student's. */
+  readonly teacher: string;
+  /**
+   * `divergence` matches whole next-token distributions, `log-ratio` takes log(teacher / student) of each sampled token
+   * as its advantage, `sequence` is cross-entropy.
+   */
+  readonly objective: 'divergence' | 'log-ratio' | 'sequence';
+  /** Of the divergence: 0 forward KL, 1 reverse KL, between them the generalised JSD. */
+  readonly beta: number;
+  /** Softens both distributions in the divergence. */
+  readonly softening: number;
+  /** Share of steps whose sequences the student samples itself (GKD's lambda). */
+  readonly onPolicyShare: number;
+  /** Who makes the sequences of the other steps. */
+  readonly offPolicyData: Exclude<DistillationData, 'student'>;
+  readonly promptsPerStep: number;
+  readonly groupSize: number;
+  /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
+  readonly microBatchTokens: number;
+  readonly maxGradNorm: number;
+  readonly sampling: RolloutSampling;
+}
+
+/** Trains the parent's model towards a teacher; a step is one optimizer batch of `promptsPerStep` x `groupSize`. */
+export async function trainDistill(
+  context: TrainContext,
+  task: Task,
+  options: DistillOptions,
+): Promise<StageOutcome> {
+  using session = new Session(context, { ...options, trainer: 'distill' });
+  using rolloutFile = session.jsonl('rollouts/train.jsonl');
+  const { policy, tokenizer, optimizer } = session;
+  using teacher = loadTeacher(context, options.teacher, tokenizer);
+  const vocabulary = sharedVocabulary(policy, teacher, tokenizer);
+  const demonstrationsOf = demonstrationBatches({
+    task,
+    tokenizer,
+    count: options.promptsPerStep * options.groupSize,
+    seed: context.seed,
+    maxPositions: policy.config.maxPositions,
+  });
+  for (let step = session.startStep + 1; step <= options.steps; step++) {
+    const started = performance.now();
+    const data = dataOf(step, context.seed, options);
+    const model = data === 'teacher' ? teacher : policy;
+    const scored: ScoredGroup[] =
+      data === 'demonstrations'
+        ? []
+        : await scoreGroups(task, [], await collectStep(session, context, task, options, step, model));
+    const sequences: readonly TrainingSequence[] =
+      data === 'demonstrations'
+        ? demonstrationsOf(step)
+        : scored.flatMap((group) => group.scored.map((one) => one.rollout));
+    const rolloutSeconds = (performance.now() - started) / 1000;
+
+    const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+    const { loss, entropy } = accumulateDistillation(policy, teacher, batches, { ...options, vocabulary });
+    const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
+    session.requireFinite(step, { loss, gradNorm }, sequences);
+    const learningRate = learningRateAt(step, options);
+    optimizer.step(learningRate);
+
+    const seconds = (performance.now() - started) / 1000;
+    const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
+    rolloutFile.append(...scored.flatMap((group) => rolloutLine(step, group, null)));
+    const stop = await session.finishStep(step, {
+      loss,
+      learning_rate: learningRate,
+      grad_norm: gradNorm,
+      ...(scored.length > 0 ? judgementMetrics(scored) : {}),
+      'policy/entropy': entropy,
+      'distillation/on_policy': data === 'student' ? 1 : 0,
+      'batch/tokens': tokens,
+      'batch/padding_share': paddingShare(batches),
+      'time/step_s': seconds,
+      'time/rollout_s': rolloutSeconds,
+      'time/update_s': seconds - rolloutSeconds,
+      'perf/tokens_per_s': tokens / seconds,
+    });
+    if (stop) return session.end('stopped');
+  }
+  return session.end('done');
+}
+
+/** Whose sequences a step learns from; drawn by the step alone. */
+function dataOf(
+  step: number,
+  seed: number,
+  { onPolicyShare, offPolicyData }: DistillOptions,
+): DistillationData {
+  const drawn = new Rng({ seed, purpose: 'on-policy', step }).uniform();
+  return drawn < onPolicyShare ? 'student' : offPolicyData;
+}
+
+/** Means over completion tokens, in nats. */
+interface Accumulated {
+  readonly loss: number;
+  readonly entropy: number;
+}
+
+/** Accumulates the gradient of one optimizer batch into the student's parameters. */
+export function accumulateDistillation(
+  policy: Decoder,
+  teacher: Decoder,
+  batches: readonly MicroBatch[],
+  options: Pick<DistillOptions, 'objective' | 'beta' | 'softening' | 'sampling'> & {
+    readonly vocabulary: number;
+  },
+): Accumulated {
+  if (options.objective === 'sequence') return accumulateCrossEntropy(policy, batches);
+  const one = options.objective === 'divergence' ? divergeFrom : imitate;
+  const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
+  const sums = batches.map((batch) => scope(() => one(policy, teacher, batch, targets, options)));
+  return {
+    loss: sums.reduce((sum, part) => sum + part.loss, 0),
+    entropy: sums.reduce((sum, part) => sum + part.entropy, 0) / targets,
+  };
+}
+
+type MicroOptions = Parameters<typeof accumulateDistillation>[3];
+
+/** GKD: the divergence of whole distributions. The loss of the micro-batch over all targets; entropy summed. */
+function divergeFrom(
+  policy: Decoder,
+  teacher: Decoder,
+  batch: MicroBatch,
+  targets: number,
+  { beta, softening, vocabulary }: MicroOptions,
+): Accumulated {
+  const statesOf = (model: Decoder) => ({
+    hidden_ND: predictingStates(model, batch).hidden_ND,
+    head_VD: model.headWeight,
+  });
+  return backwardThroughDivergence(
+    statesOf(policy),
+    noGrad(() => statesOf(teacher)),
+    full([batch.targets.length], 1 / targets, 'f32', policy.device),
+    { beta, temperature: softening, vocabulary },
+  );
+}
+
+/**
+ * The policy gradient of the reverse KL: log(teacher / student) of each sampled token is its advantage, at the sampling
+ * temperature. The loss is the estimate of the KL itself.
+ */
+function imitate(
+  policy: Decoder,
+  teacher: Decoder,
+  batch: MicroBatch,
+  targets: number,
+  { sampling, vocabulary }: MicroOptions,
+): Accumulated {
+  const options: TokenLogpOptions = { temperature: sampling.temperature, vocabulary };
+  const { hidden_ND, targets_N } = predictingStates(policy, batch);
+  const teacherLogps_N = noGrad(
+    () =>
+      tokenLogps(predictingStates(teacher, batch).hidden_ND, teacher.headWeight, targets_N, options).logps_N,
+  );
+  let entropy = 0;
+  const loss = backwardThroughLogps(
+    hidden_ND,
+    policy.headWeight,
+    targets_N,
+    options,
+    ({ logps_N, entropies_N }) => {
+      entropy = noGrad(() => entropies_N.detach().sum().item());
+      const oldLogps_N = logps_N.detach();
+      return policyGradientLoss(
+        {
+          logps_N,
+          oldLogps_N,
+          referenceLogps_N: null,
+          advantages_N: teacherLogps_N.sub(oldLogps_N),
+          weights_N: full([batch.targets.length], 1 / targets, 'f32', policy.device),
+        },
+        // One update a batch: the ratio is 1 and no bound is ever active.
+        { clip: { low: 1, high: 1 }, kl: { beta: 0, estimator: 'k1' } },
+      ).loss;
+    },
+  );
+  return { loss: loss.item(), entropy };
+}

@@ -1,0 +1,75 @@
+/**
+ * Owns micro-batches whose rows hold several sequences, one behind another: positions begin anew with each and none sees
+ * another, so loss and gradient are those of the sequences alone. Knows no loss.
+ */
+
+import { type Piece, packRows } from '../data/packing.ts';
+import { fittingRows, type MicroBatch, roundedShape, type TrainingSequence } from './micro-batches.ts';
+
+/**
+ * Packs the sequences into rows as long as the longest of them, and cuts the rows within the token budget; at least one
+ * row each. Longer rows would save no more padding, and cost attention over places that see nothing of each other.
+ */
+export function packMicroBatches(
+  sequences: readonly TrainingSequence[],
+  budget: number,
+  padId: number,
+): MicroBatch[] {
+  // The last token is only predicted, never read.
+  const lengths = sequences.map(
+    ({ promptIds, completionIds }) => promptIds.length + completionIds.length - 1,
+  );
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
+  const rows = packRows(lengths, longest, 'bfd');
+  const count = fittingRows(budget, longest);
+  return Array.from({ length: Math.ceil(rows.length / count) }, (_, i) =>
+    fill(sequences, rows.slice(i * count, (i + 1) * count), longest, padId),
+  );
+}
+
+function fill(
+  sequences: readonly TrainingSequence[],
+  rows: readonly (readonly Piece[])[],
+  longest: number,
+  padId: number,
+): MicroBatch {
+  const { width, height } = roundedShape(longest, rows.length);
+  const inputIds = new Int32Array(height * width).fill(padId);
+  const positions = new Int32Array(height * width);
+  // Padding is a segment of its own: it sees itself, so that no row of the attention is empty.
+  const segments = new Int32Array(height * width).fill(-1);
+  const places: number[] = [];
+  const targets: number[] = [];
+  let tokens = 0;
+  rows.forEach((pieces, row) => {
+    let offset = row * width;
+    for (const [segment, piece] of pieces.entries()) {
+      const { promptIds, completionIds, learned } = sequences[piece.row]!;
+      const all = [...promptIds, ...completionIds.slice(0, -1)];
+      inputIds.set(all, offset);
+      positions.set(
+        all.map((_, t) => t),
+        offset,
+      );
+      segments.fill(segment, offset, offset + all.length);
+      const first = offset + promptIds.length - 1;
+      completionIds.forEach((id, j) => {
+        if (learned?.[j] === false) return;
+        places.push(first + j);
+        targets.push(id);
+      });
+      offset += all.length;
+      tokens += all.length;
+    }
+  });
+  return {
+    order: rows.flat().map((piece) => piece.row),
+    height,
+    width,
+    inputIds,
+    places: Int32Array.from(places),
+    targets: Int32Array.from(targets),
+    tokens,
+    layout: { positions, segments },
+  };
+}

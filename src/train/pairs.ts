@@ -1,0 +1,141 @@
+/** Owns preference pairs as token ids: read from a file, or made of judged rollouts. Knows no loss. */
+
+import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
+import type { ScoredGroup, Task } from '../rewards/index.ts';
+import type { Rollout } from '../rollouts/index.ts';
+import type { Tokenizer } from '../text/index.ts';
+import { ReckonError } from '../util/errors.ts';
+import { readJsonl } from '../util/jsonl.ts';
+import type { Rng } from '../util/rng.ts';
+import type { TrainingSequence } from './micro-batches.ts';
+
+/** Two completions of one prompt; the first is the better one. */
+export interface PreferencePair {
+  readonly promptIds: readonly number[];
+  readonly chosenIds: readonly number[];
+  readonly rejectedIds: readonly number[];
+}
+
+/** A pair as text. */
+export interface PairText {
+  readonly prompt: string;
+  readonly chosen: string;
+  readonly rejected: string;
+}
+
+/** The ids of a pair of texts; both completions end with the tokenizer's eos where it has one. */
+export function encodePair(tokenizer: Tokenizer, { prompt, chosen, rejected }: PairText): PreferencePair {
+  return {
+    promptIds: encodePrompt(tokenizer, prompt),
+    chosenIds: encodeCompletion(tokenizer, chosen),
+    rejectedIds: encodeCompletion(tokenizer, rejected),
+  };
+}
+
+/** The pairs of a JSONL file whose lines hold `prompt`, `chosen` and `rejected` as text. */
+export function readPairs(path: string, tokenizer: Tokenizer): PreferencePair[] {
+  const pairs = readJsonl(path, (value) => encodePair(tokenizer, asPairText(value)));
+  if (pairs.length > 0) return pairs;
+  throw new ReckonError(
+    'data',
+    'no-pairs',
+    `${path} holds no preference pair; a line is {"prompt", "chosen", "rejected"}`,
+  );
+}
+
+function asPairText(value: unknown): PairText {
+  const { prompt, chosen, rejected } = (value ?? {}) as Partial<Record<keyof PairText, unknown>>;
+  if (typeof prompt === 'string' && typeof chosen === 'string' && typeof rejected === 'string')
+    return { prompt, chosen, rejected };
+  throw new ReckonError('data', 'bad-pair', 'expected the texts prompt, chosen and rejected');
+}
+
+/** What trainers learn from: all chosen completions, then all rejected ones. */
+export function pairSequences(pairs: readonly PreferencePair[]): TrainingSequence[] {
+  return [
+    ...pairs.map(({ promptIds, chosenIds }) => ({ promptIds, completionIds: chosenIds })),
+    ...pairs.map(({ promptIds, rejectedIds }) => ({ promptIds, completionIds: rejectedIds })),
+  ];
+}
+
+/** The completions under the prompt of the next pair, as far as the model has positions: what KTO's zero point is of. */
+export function mismatchedSequences(
+  pairs: readonly PreferencePair[],
+  maxPositions: number,
+): TrainingSequence[] {
+  const moved = pairs.map((pair, i) => ({ ...pair, promptIds: pairs[(i + 1) % pairs.length]!.promptIds }));
+  return pairSequences(moved).filter(
+    ({ promptIds, completionIds }) => promptIds.length + completionIds.length <= maxPositions,
+  );
+}
+
+/** Correct against incorrect completions of the same problem, no completion twice, at most `most` pairs. */
+export function outcomePairs({ scored }: ScoredGroup, most: number, rng: Rng): PreferencePair[] {
+  const distinct = (verdict: string): Rollout[] => {
+    const found = scored.filter((one) => one.judgement.verdict === verdict).map(({ rollout }) => rollout);
+    return rng.shuffled([
+      ...new Map(found.map((rollout) => [rollout.completionIds.join(), rollout])).values(),
+    ]);
+  };
+  const [correct, incorrect] = [distinct('correct'), distinct('incorrect')];
+  return correct.slice(0, Math.min(most, incorrect.length)).map(({ promptIds, completionIds }, i) => ({
+    promptIds,
+    chosenIds: completionIds,
+    rejectedIds: incorrect[i]!.completionIds,
+  }));
+}
+
+/**
+ * The first wrong line of incorrect completions against a right one in its place, after the same prompt and the same
+ * lines (step-wise DPO, Lai et al. 2024); at most `most` pairs of a group, none of the same prefix.
+ */
+export function firstErrorPairs(
+  task: Task,
+  tokenizer: Tokenizer,
+  { problem, scored }: ScoredGroup,
+  most: number,
+  rng: Rng,
+): PreferencePair[] {
+  const pairs = new Map<string, PreferencePair>();
+  for (const { rollout, judgement } of scored) {
+    if (judgement.verdict !== 'incorrect' || pairs.size >= most) continue;
+    const pair = repaired(task, tokenizer, problem, rollout, rng);
+    const key = pair?.promptIds.join();
+    if (pair && key !== undefined && !pairs.has(key)) pairs.set(key, pair);
+  }
+  return [...pairs.values()];
+}
+
+/** The sampled ids are cut, never encoded again; null where no id ends at the line's ends. */
+function repaired(
+  task: Task,
+  tokenizer: Tokenizer,
+  problem: ScoredGroup['problem'],
+  { promptIds, completionIds, text, stopReason }: Rollout,
+  rng: Rng,
+): PreferencePair | null {
+  const finished = stopReason === 'eos' || stopReason === 'stop';
+  const attempt = { prompt: tokenizer.decode(promptIds), completion: text, finished };
+  const repair = task.repair?.(problem, attempt, rng) ?? null;
+  if (repair === null) return null;
+  const start = idsOf(tokenizer, completionIds, repair.before);
+  const whole = repair.before + repair.wrong;
+  const end = whole === text ? completionIds.length : idsOf(tokenizer, completionIds, whole);
+  if (start === null || end === null) return null;
+  return {
+    promptIds: [...promptIds, ...completionIds.slice(0, start)],
+    chosenIds: repair.right.endsWith('\n')
+      ? tokenizer.encode(repair.right)
+      : encodeCompletion(tokenizer, repair.right),
+    rejectedIds: completionIds.slice(start, end),
+  };
+}
+
+/** How many of the ids make exactly this beginning of their text. */
+function idsOf(tokenizer: Tokenizer, ids: readonly number[], beginning: string): number | null {
+  for (let count = 0; count <= ids.length; count++) {
+    const text = tokenizer.decode(ids.slice(0, count));
+    if (text.length >= beginning.length) return text === beginning ? count : null;
+  }
+  return null;
+}

@@ -1,0 +1,45 @@
+/** Owns the loading of a frozen teacher beside a student, and the check that both read the same tokens. */
+
+import { type Decoder, loadModel } from '../models/index.ts';
+import { loadTokenizer, type Tokenizer } from '../text/index.ts';
+import { ReckonError } from '../util/errors.ts';
+import type { TrainContext } from './session.ts';
+
+/** A frozen model in the run's compute dtype; throws `other-tokenizer` where an id means something else to it. */
+export function loadTeacher(context: TrainContext, folder: string, student: Tokenizer): Decoder {
+  requireSameTokens(folder, loadTokenizer(folder), student);
+  const { dtype, device } = context.compute;
+  using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
+  return whole.snapshot();
+}
+
+/** The rows of the vocabulary that both models share: all where they have equally many, else the tokenizer's. */
+export function sharedVocabulary(student: Decoder, teacher: Decoder, tokenizer: Tokenizer): number {
+  const [ours, theirs] = [student.headWeight.size(0), teacher.headWeight.size(0)];
+  return ours === theirs ? ours : Math.min(ours, theirs, tokenizer.size);
+}
+
+function requireSameTokens(folder: string, teacher: Tokenizer, student: Tokenizer): void {
+  const [theirs, ours] = [tokensById(teacher), tokensById(student)];
+  const length = Math.max(theirs.length, ours.length);
+  for (let id = 0; id < length; id++) {
+    if (theirs[id] === ours[id]) continue;
+    const found = `id ${id} is ${JSON.stringify(theirs[id])} to the teacher and ${JSON.stringify(ours[id])} to the student`;
+    throw new ReckonError(
+      'recipe',
+      'other-tokenizer',
+      `${folder}: ${found}; a teacher needs the student's tokenizer`,
+    );
+  }
+}
+
+function tokensById({ files }: Tokenizer): (string | undefined)[] {
+  const { model, added_tokens: added } = files.tokenizer as {
+    model?: { vocab?: Readonly<Record<string, number>> };
+    added_tokens?: readonly { readonly id: number; readonly content: string }[];
+  };
+  const tokens: (string | undefined)[] = [];
+  for (const [token, id] of Object.entries(model?.vocab ?? {})) tokens[id] = token;
+  for (const { id, content } of added ?? []) tokens[id] = content;
+  return tokens;
+}

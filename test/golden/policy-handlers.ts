@@ -1,0 +1,328 @@
+/** Owns the golden cases of the policy-gradient loss: rectangles of log-probabilities, cut to flat tokens as trainers do. */
+
+import {
+  adaptEntropyCoefficient,
+  gammaWeights,
+  highEntropyMask,
+  type LossDenominator,
+  lossWeights,
+  type PolicyGradientLoss,
+  type PolicyGradientOptions,
+  type PolicyObjective,
+  policyGradientLoss,
+  type RatioLevel,
+  type Rows,
+} from '../../src/losses/index.ts';
+import { backward, type DType, ids, scope, type Tensor, tensor } from '../../src/torch/index.ts';
+import type { Case, Got, Handlers, Tensors } from './case.ts';
+
+export const policyHandlers: Handlers = {
+  'grpo.loss': (one, inputs) => both((dtype) => lossOf(one, inputs, dtype, {})),
+  'grpo.variant': (one, inputs) =>
+    both((dtype) =>
+      lossOf(
+        one,
+        inputs,
+        dtype,
+        one.params['variant'] === 'gmpo'
+          ? { objective: { name: 'gmpo' }, denominator: 'sequences' }
+          : { ratioLevel: 'sequence-token' },
+      ),
+    ),
+  'grpo.adaptive_entropy': adaptiveEntropy,
+};
+
+/** Micro-batches in windows of one optimizer step each; the weight of the bonus changes at the end of a window. */
+function adaptiveEntropy(one: Case, inputs: Tensors): Got {
+  const { params } = one;
+  const steps = one.expected['micro_batches']!.value as { num_items_in_batch: number; sync: boolean }[];
+  const options = {
+    target: params['entropy_target'],
+    delta: params['entropy_coef_delta'],
+    min: params['entropy_coef_min'] ?? 0,
+    max: params['entropy_coef_max'],
+  };
+  let state = { coefficient: params['entropy_coef'] as number, counts: false };
+  let last = Number.POSITIVE_INFINITY;
+  let window: { entropy: number; tokens: number }[] = [];
+  const rows = steps.map(({ num_items_in_batch, sync }, i) => {
+    const own = new Map(
+      [...inputs].flatMap(([name, value]) =>
+        name.startsWith(`${i}.`) ? [[name.slice(name.indexOf('.') + 1), value] as const] : [],
+      ),
+    );
+    const coefficient = state.counts ? state.coefficient : 0;
+    const accumulation: number = params['gradient_accumulation_steps'];
+    const given = {
+      ...params,
+      num_items_in_batch,
+      entropy_coef: coefficient,
+      current_gradient_accumulation_steps: accumulation,
+      steps_per_generation: accumulation,
+    };
+    const got = lossOf({ ...one, params: given }, own, 'f32', {});
+    const metrics = got['metrics'] as Record<string, number>;
+    const tokens = own
+      .get('completion_mask')!
+      .toFloat64()
+      .reduce((sum, value) => sum + value, 0);
+    window.push({ entropy: metrics['entropy']!, tokens });
+    if (sync) {
+      const total = window.reduce((sum, part) => sum + part.tokens, 0);
+      last = window.reduce((sum, part) => sum + part.entropy * part.tokens, 0) / total;
+      state = adaptEntropyCoefficient(state.coefficient, last, options);
+      window = [];
+    }
+    const extra = coefficient === 0 ? { policy_loss: got['loss'] as number } : {};
+    return {
+      loss: got['loss'],
+      num_items_in_batch,
+      sync,
+      entropy_coef_after: state.coefficient,
+      last_world_entropy_after: last,
+      metrics: { ...metrics, ...extra, entropy_coef: state.coefficient },
+    };
+  });
+  return { micro_batches: rows };
+}
+
+/** The f32 and the float64 twin under their names. */
+function both(run: (dtype: DType) => Got): Got {
+  const double = Object.entries(run('f64')).map(([name, value]) => [`${name}_f64`, value] as const);
+  return { ...run('f32'), ...Object.fromEntries(double) };
+}
+
+/** The tokens of a rectangle that count, row by row. */
+export class Flat {
+  readonly height: number;
+  readonly width: number;
+  readonly rows: Rows;
+  readonly lengths: number[];
+  readonly rowOf: number[];
+  private readonly places: Tensor;
+  readonly flatPlaces: number[];
+  private readonly dtype: DType;
+
+  constructor(mask: Tensor, dtype: DType) {
+    [this.height, this.width] = mask.shape as [number, number];
+    this.dtype = dtype;
+    this.flatPlaces = [...mask.toFloat64()].flatMap((value, i) => (value === 0 ? [] : [i]));
+    this.rowOf = this.flatPlaces.map((place) => Math.floor(place / this.width));
+    this.lengths = Array.from(
+      { length: this.height },
+      (_, row) => this.rowOf.filter((r) => r === row).length,
+    );
+    this.places = ids(this.flatPlaces);
+    this.rows = { rows_N: ids(this.rowOf), count: this.height };
+  }
+
+  /** The tokens of [B, T], or of [B] or [B, 1] spread over their rows. */
+  of(values: Tensor | undefined): Tensor | undefined {
+    if (!values) return undefined;
+    const square = values.shape.length === 1 ? values.unsqueeze(1) : values;
+    return square.to(this.dtype).expand([this.height, this.width]).reshape([-1]).indexSelect(0, this.places);
+  }
+
+  numbers(values: readonly number[]): Tensor {
+    return tensor([...values], { dtype: 'f64' }).to(this.dtype);
+  }
+
+  /** One number a row, as one a token. */
+  spread(values: readonly number[]): Tensor {
+    return this.numbers(this.rowOf.map((row) => values[row]!));
+  }
+
+  /** Back to a rectangle, 0 where nothing counts. */
+  unflatten(values: ArrayLike<number>): Float64Array {
+    const all = new Float64Array(this.height * this.width);
+    this.flatPlaces.forEach((place, i) => {
+      all[place] = values[i]!;
+    });
+    return all;
+  }
+
+  meanOf(values: ArrayLike<number>): number {
+    return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+  }
+
+  /** Mean of each row, NaN for an empty one. */
+  rowMeansOf(values: ArrayLike<number>): number[] {
+    const sums = new Array<number>(this.height).fill(0);
+    this.rowOf.forEach((row, i) => {
+      sums[row]! += values[i]!;
+    });
+    return sums.map((sum, row) => sum / this.lengths[row]!);
+  }
+}
+
+interface Special {
+  readonly objective?: PolicyObjective;
+  readonly ratioLevel?: RatioLevel;
+  readonly denominator?: LossDenominator;
+}
+
+function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got {
+  const { params } = one;
+  return scope(() => {
+    const toolMask = inputs.get('tool_mask');
+    const mask = inputs.get('completion_mask')!.to('f64');
+    const flat = new Flat(toolMask ? mask.mul(toolMask.to('f64')) : mask, dtype);
+    const logps_N = flat.of(inputs.get('per_token_logps'))!.clone().detach().requiresGrad_();
+    const entropies_N = flat.of(inputs.get('entropies'))!.clone().detach();
+    const masked = highEntropyShare(params) < 1;
+    const high = masked ? highEntropyMask(entropies_N.toFloat64(), highEntropyShare(params)) : null;
+    const bonus = (params['entropy_coef'] ?? 0) as number;
+    if (bonus !== 0) entropies_N.requiresGrad_();
+    const counted = high ? high.reduce((sum, value) => sum + value, 0) : flat.flatPlaces.length;
+    const accumulation = accumulationOf(params);
+    const importance_N = flat.of(inputs.get('importance_sampling_ratio'));
+    const isVespo = params['loss_type'] === 'vespo';
+    const oldLogps_N = flat.of(inputs.get('old_per_token_logps')) ?? logps_N.detach();
+    // TRL logs the policy's part before it divides by the number of micro-batches.
+    const divisor = params['loss_type'] in denominators ? accumulation : 1;
+    const samplingLogps_N =
+      isVespo && importance_N
+        ? oldLogps_N.sub(flat.spread(rowShares(flat, inputs.get('importance_sampling_ratio')!)))
+        : flat.of(inputs.get('sampling_per_token_logps'));
+    const mask_N = high ? flat.numbers([...high]) : undefined;
+    const policyWeights_N = product(mask_N, isVespo ? undefined : importance_N);
+    const given = {
+      logps_N,
+      oldLogps_N,
+      referenceLogps_N: params['beta'] === 0 ? null : flat.of(inputs.get('ref_per_token_logps'))!,
+      advantages_N: flat.of(inputs.get('advantages'))!,
+      weights_N: flat.spread(weightsOf(params, flat.lengths, special.denominator)),
+      rows: flat.rows,
+      entropies_N,
+      entropyWeights_N: (mask_N ?? flat.numbers(flat.rowOf.map(() => 1))).mul(1 / (counted * accumulation)),
+      ...(policyWeights_N ? { policyWeights_N } : {}),
+      ...(samplingLogps_N ? { samplingLogps_N } : {}),
+    };
+    const options = optionsOf(params, special);
+    const result = policyGradientLoss(given, options);
+    backward(result.loss);
+    const got: Got = {
+      loss: result.loss.item(),
+      grad_per_token_logps: flat.unflatten(logps_N.grad!.toFloat64()),
+      metrics: {
+        ...metricsOf(flat, result, options),
+        entropy: flat.meanOf(entropies_N.detach().toFloat64()),
+        ...(options.objective?.name === 'vespo'
+          ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective)) }
+          : {}),
+        ...(bonus === 0
+          ? {}
+          : {
+              entropy_coef: bonus,
+              policy_loss: (result.loss.item() + bonus * bonusOf(given)) * divisor,
+            }),
+      },
+    };
+    if (bonus !== 0) got['grad_entropies'] = flat.unflatten(entropies_N.grad!.toFloat64());
+    return got;
+  });
+}
+
+/** VESPO's log weights by row: TRL sums them over padding too, so each token takes its share of the whole row. */
+function rowShares(flat: Flat, ratio: Tensor): number[] {
+  const sums = ratio.to('f64').expand([flat.height, flat.width]).log().sum(1).toFloat64();
+  return flat.lengths.map((length, row) => sums[row]! / Math.max(1, length));
+}
+
+/** The mean entropy that the bonus rewards. */
+function bonusOf(given: { readonly entropies_N: Tensor; readonly entropyWeights_N: Tensor }): number {
+  return given.entropies_N.detach().mul(given.entropyWeights_N).sum().item();
+}
+
+function highEntropyShare(params: Case['params']): number {
+  return params['top_entropy_quantile'] ?? 1;
+}
+
+function product(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
+  return a && b ? a.mul(b) : (a ?? b);
+}
+
+function phiMean(flat: Flat, phi_N: Tensor): number {
+  return flat.meanOf(flat.rowMeansOf(phi_N.toFloat64()).filter((value) => !Number.isNaN(value)));
+}
+
+function accumulationOf(params: Case['params']): number {
+  return params['mode'] === 'eval' ? 1 : (params['current_gradient_accumulation_steps'] ?? 1);
+}
+
+/** TRL's names in ours. */
+export function optionsOf(params: Case['params'], special: Special): PolicyGradientOptions {
+  const kind: string = params['loss_type'];
+  const objectives: Readonly<Record<string, PolicyObjective>> = {
+    cispo: { name: 'cispo' },
+    sapo: {
+      name: 'sapo',
+      positive: params['sapo_temperature_pos'],
+      negative: params['sapo_temperature_neg'],
+    },
+    vespo: {
+      name: 'vespo',
+      positive: { k: params['vespo_k_pos'], lambda: params['vespo_lambda_pos'] },
+      negative: { k: params['vespo_k_neg'], lambda: params['vespo_lambda_neg'] },
+    },
+  };
+  return {
+    objective: special.objective ?? objectives[kind] ?? { name: 'clip' },
+    ratioLevel: special.ratioLevel ?? params['importance_sampling_level'] ?? 'token',
+    clip: {
+      low: params['epsilon_low'] ?? 0.2,
+      high: params['epsilon_high'] ?? 0.2,
+      cap: params['delta'] ?? null,
+    },
+    kl: { beta: params['beta'], estimator: 'k3', corrected: params['use_bias_correction_kl'] ?? false },
+    offPolicyThreshold: params['off_policy_mask_threshold'] ?? null,
+    entropyCoefficient: params['entropy_coef'] ?? 0,
+  };
+}
+
+const denominators: Readonly<Record<string, LossDenominator>> = {
+  grpo: 'sequences',
+  sapo: 'sequences',
+  bnpo: 'tokens',
+  dr_grpo: 'constant',
+  luspo: 'token-sums',
+};
+
+/** `lossWeights` by TRL's names: dapo's kind is of the whole generation batch, the others of one micro-batch. */
+export function weightsOf(
+  params: Case['params'],
+  lengths: readonly number[],
+  denominator?: LossDenominator,
+): number[] {
+  const named = denominator ?? denominators[params['loss_type']];
+  if (named)
+    return lossWeights(lengths, named, params['max_completion_length']).map(
+      (weight) => weight / accumulationOf(params),
+    );
+  const items: number = params['num_items_in_batch'] ?? lengths.reduce((sum, length) => sum + length, 0);
+  const batches = accumulationOf(params) / (params['steps_per_generation'] ?? accumulationOf(params));
+  return lengths.map(() => 1 / (items * batches));
+}
+
+/** TRL's metrics of a batch from what the loss says of its tokens. */
+export function metricsOf(flat: Flat, { tokens }: PolicyGradientLoss, options: PolicyGradientOptions): Got {
+  const kl = tokens.kl_N ? { kl: flat.meanOf(tokens.kl_N.toFloat64()) } : {};
+  const name = options.objective?.name ?? 'clip';
+  const low = tokens.clippedLow_N.to('f64').toFloat64();
+  const high = tokens.clippedHigh_N.to('f64').toFloat64();
+  if (name === 'cispo') return { ...kl, cispo_clip_ratio: flat.meanOf(high) };
+  if (name !== 'clip' && name !== 'gmpo') return kl;
+  const byRow = options.ratioLevel?.startsWith('sequence') && options.ratioLevel !== 'sequence-token';
+  const rows = (values: ArrayLike<number>) =>
+    flat.rowMeansOf(values).map((value) => (byRow && Number.isNaN(value) ? 0 : value));
+  const mean = (values: ArrayLike<number>) => flat.meanOf(byRow ? rows(values) : values);
+  const known = (values: number[]) => values.filter((value) => !Number.isNaN(value));
+  return {
+    ...kl,
+    'clip_ratio/low_mean': mean(low),
+    'clip_ratio/low_min': Math.min(...known(rows(low))),
+    'clip_ratio/high_mean': mean(high),
+    'clip_ratio/high_max': Math.max(...known(rows(high))),
+    'clip_ratio/region_mean': mean(low) + mean(high),
+  };
+}

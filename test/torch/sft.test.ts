@@ -1,0 +1,196 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadModel } from '../../src/models/index.ts';
+import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
+import { cutMicroBatches, paddingShare, type TrainingSequence } from '../../src/train/micro-batches.ts';
+import { packMicroBatches } from '../../src/train/packed-batches.ts';
+import { sequenceLogps } from '../../src/train/sequence-logps.ts';
+import { sequenceOf, supervisedRow, wholeSequence } from '../../src/train/supervised-rows.ts';
+import { Rng } from '../../src/util/rng.ts';
+import { Harness, recipeWith } from './stage-harness.ts';
+import { assertNoLeaks, largestDifference, takeGradients, tinyModel, tokenizer } from './tiny.ts';
+
+const rng = new Rng({ seed: 21, purpose: 'test' });
+const word = (length: number) => Array.from({ length }, () => 3 + Math.floor(rng.uniform() * 20));
+const sequences: TrainingSequence[] = Array.from({ length: 7 }, (_, i) => {
+  const completionIds = word(2 + ((i * 5) % 8));
+  const learned = completionIds.map((_, t) => (t + i) % 3 !== 0);
+  return { promptIds: [1, ...word(2 + i)], completionIds, ...(i % 2 === 0 ? { learned } : {}) };
+});
+
+describe('supervised losses', () => {
+  assertNoLeaks();
+
+  it.each(['nll', 'dft'] as const)('%s does not depend on the cut into micro-batches', (kind) => {
+    using policy = tinyModel();
+    const sumsOf = (budget: number) =>
+      accumulateCrossEntropy(policy, cutMicroBatches(sequences, budget, 0), { kind });
+    const whole = sumsOf(10_000);
+    const expected = takeGradients(policy);
+    const size = Math.max(...[...expected.values()].flatMap((values) => [...values].map(Math.abs)));
+    expect(whole.targets).toBe(
+      sequences.reduce((sum, one) => sum + (one.learned ?? one.completionIds).filter(Boolean).length, 0),
+    );
+    for (const budget of [1, 25, 60]) {
+      const cut = sumsOf(budget);
+      expect(Math.abs(cut.loss / whole.loss - 1)).toBeLessThan(1e-5);
+      for (const [name, gradient] of takeGradients(policy))
+        expect(largestDifference(gradient, expected.get(name)!)).toBeLessThan(1e-5 * Math.max(1, size));
+    }
+  });
+
+  it('is the same where sequences share rows, with less padding', () => {
+    using policy = tinyModel();
+    const plain = cutMicroBatches(sequences, 10_000, 0);
+    const { loss } = accumulateCrossEntropy(policy, plain);
+    const expected = takeGradients(policy);
+    for (const budget of [1, 40, 10_000]) {
+      const packed = packMicroBatches(sequences, budget, 0);
+      expect(packed.flatMap((batch) => [...batch.order]).toSorted((a, b) => a - b)).toEqual([
+        ...sequences.keys(),
+      ]);
+      expect(packed.some((batch) => batch.order.length > batch.height)).toBe(true);
+      expect(paddingShare(packed)).toBeLessThan(paddingShare(plain));
+      expect(Math.abs(accumulateCrossEntropy(policy, packed).loss / loss - 1)).toBeLessThan(1e-5);
+      for (const [name, gradient] of takeGradients(policy))
+        expect(largestDifference(gradient, expected.get(name)!)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('gives every packed sequence the log-probability that it has alone', () => {
+    using policy = tinyModel();
+    const packed = sequenceLogps(policy, sequences, packMicroBatches(sequences, 60, 0));
+    const alone = sequences.map((one) => sequenceLogps(policy, [one], cutMicroBatches([one], 60, 0))[0]!);
+    expect(largestDifference(packed, alone)).toBeLessThan(1e-5);
+  });
+
+  it('weighs a token by its own probability in DFT', () => {
+    using policy = tinyModel();
+    const one = [{ promptIds: [1, 5, 6], completionIds: [7] }];
+    const batches = cutMicroBatches(one, 10, 0);
+    const { loss } = accumulateCrossEntropy(policy, batches);
+    const plain = takeGradients(policy);
+    const dft = accumulateCrossEntropy(policy, batches, { kind: 'dft' });
+    const probability = Math.exp(-loss);
+    expect(dft.loss).toBeCloseTo(loss * probability, 6);
+    for (const [name, gradient] of takeGradients(policy))
+      expect(
+        largestDifference(
+          gradient,
+          plain.get(name)!.map((value) => value * probability),
+        ),
+      ).toBeLessThan(1e-6);
+  });
+});
+
+describe('supervised rows', () => {
+  const options = { completionOnly: true, maxLength: 100 };
+
+  it('learn the completion and the end of the sequence, or all', () => {
+    const example = { prompt: '1 2 3 4\n', completion: '1+2' };
+    const row = supervisedRow(tokenizer, example, options)!;
+    expect(tokenizer.decode(row.ids)).toBe('1 2 3 4\n1+2');
+    expect(row.ids.at(-1)).toBe(2);
+    expect(row.learned.filter(Boolean).length).toBe(4);
+    expect(sequenceOf(row)).toEqual({ promptIds: row.ids.slice(0, 8), completionIds: row.ids.slice(8) });
+    const all = supervisedRow(tokenizer, example, { ...options, completionOnly: false })!;
+    expect(all.learned.every(Boolean)).toBe(true);
+    expect(sequenceOf(all)).toEqual(wholeSequence(sequenceOf(row)));
+    expect(supervisedRow(tokenizer, { text: '1+2' }, options)!.learned).toEqual([true, true, true, true]);
+  });
+
+  it('are cut on the right, and left out where nothing is left to learn', () => {
+    const example = { prompt: '1 2 3 4\n', completion: '1+2' };
+    const row = supervisedRow(tokenizer, example, { ...options, maxLength: 10 })!;
+    expect([row.ids.length, row.learned.filter(Boolean).length]).toEqual([10, 2]);
+    expect(supervisedRow(tokenizer, example, { ...options, maxLength: 8 })).toBeNull();
+  });
+
+  it('keep turns that are not learned out of the loss', () => {
+    const ids = [1, 5, 6, 7, 8, 9];
+    const learned = [false, false, true, false, false, true];
+    expect(sequenceOf({ ids, learned })).toEqual({
+      promptIds: [1, 5],
+      completionIds: [6, 7, 8, 9],
+      learned: [true, false, false, true],
+    });
+  });
+});
+
+describe('the sft stage', () => {
+  const harness = new Harness();
+  const file = join(harness.folder, 'rows.jsonl');
+  const stage = (more: string) =>
+    recipeWith(`- { type: sft, optimizerBatch: 8, microBatchTokens: 256, ${more} }`);
+  const validations = (name: string) =>
+    harness
+      .metrics(name)
+      .filter((row) => row['validation/loss'] !== undefined)
+      .map((row) => [row['step'], Number(row['validation/loss'])] as const);
+
+  beforeAll(async () => {
+    const lines = Array.from({ length: 20 }, (_, i) => ({
+      prompt: `${i} 4 6 8\n`,
+      completion: `${i}+8=${i + 8}`,
+    }));
+    writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    await harness.prepare(stage('steps: 1'));
+  });
+  afterAll(() => harness[Symbol.dispose]());
+
+  it('measures the validation loss and keeps the model that was best', async () => {
+    const wild = 'steps: 12, learningRate: 0.03, schedule: constant, validateEvery: 3, keepBest: true';
+    expect(await harness.run(stage(wild), 'wild')).toBe('done');
+    const found = validations('wild');
+    expect(found.map(([step]) => step)).toEqual([3, 6, 9, 12]);
+    const [bestStep] = found.reduce((best, one) => (one[1] < best[1] ? one : best));
+    const kept = readdirSync(join(harness.folder, 'wild', 'best', 'checkpoints'));
+    expect(kept).toEqual([`step-${String(bestStep).padStart(6, '0')}`]);
+    const folder = join(harness.folder, 'wild', 'best', 'checkpoints', kept[0]!);
+    using model = loadModel(folder, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+    expect(model.headWeight.isFinite().all().item()).toBe(1);
+  });
+
+  it('ends early when validations do not improve, at a step that is saved', async () => {
+    const wild =
+      'steps: 400, learningRate: 0.2, schedule: constant, maxGradNorm: 100, validateEvery: 1, patience: 2';
+    expect(await harness.run(stage(wild), 'patient')).toBe('done');
+    const losses = validations('patient').map(([, loss]) => loss);
+    expect(losses.length).toBeLessThan(400);
+    const best = Math.min(...losses.slice(0, -2));
+    expect(losses.slice(-2).every((loss) => loss >= best)).toBe(true);
+    const saved = `step-${String(losses.length).padStart(6, '0')}`;
+    expect(existsSync(join(harness.folder, 'patient', 'checkpoints', saved))).toBe(true);
+  });
+
+  it('passes over a file as often as it is told', async () => {
+    expect(await harness.run(stage(`epochs: 3, dataFile: ${file}, learn: all`), 'epochs')).toBe('done');
+    const rows = harness.metrics('epochs');
+    // 3 x 20 rows in batches of 8: seven whole ones and one of four.
+    expect(rows.length).toBe(8);
+    const tokens = rows.map((row) => Number(row['batch/tokens']));
+    expect(Math.min(...tokens)).toBe(tokens.at(-1));
+    expect(Number(rows.at(-1)!['loss'])).toBeLessThan(Number(rows[0]!['loss']));
+  });
+
+  it('ends when its time is over', async () => {
+    expect(await harness.run(stage('steps: 1000, timeLimitMinutes: 0.001'), 'timed')).toBe('done');
+    const steps = harness.metrics('timed').length;
+    expect(steps).toBeGreaterThan(0);
+    expect(steps).toBeLessThan(1000);
+    expect(
+      existsSync(join(harness.folder, 'timed', 'checkpoints', `step-${String(steps).padStart(6, '0')}`)),
+    ).toBe(true);
+  });
+
+  it('stopped and resumed keeps the same best model', async () => {
+    const wild = stage('steps: 10, learningRate: 0.03, schedule: constant, validateEvery: 2, keepBest: true');
+    expect(await harness.run(wild, 'whole')).toBe('done');
+    expect(await harness.run(wild, 'halves', 5)).toBe('stopped');
+    expect(await harness.run(wild, 'halves')).toBe('done');
+    expect(harness.essence('halves')).toEqual(harness.essence('whole'));
+    const best = (name: string) => readdirSync(join(harness.folder, name, 'best', 'checkpoints'));
+    expect(best('halves')).toEqual(best('whole'));
+  });
+});
