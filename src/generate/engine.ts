@@ -5,17 +5,12 @@
 
 import { cacheMask, type Decoder, KvCache } from '../models/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { arange, ids, noGrad, scope, type Tensor, zeros } from '../torch/index.ts';
+import { arange, ids, invoke, noGrad, Op, scope, type Tensor, tensor, zeros } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
 import type { Completion, StopReason } from './completion.ts';
-import {
-  checkSampling,
-  type SampledTokens,
-  type SamplingParameters,
-  sampleTokens,
-  uniformOf,
-} from './sampler.ts';
+import { checkSampling, type SamplingParameters } from './filters.ts';
+import { type SampledTokens, sampleTokens, uniformOf } from './sampler.ts';
 
 /** One prompt and how many completions it gets. */
 export interface GenerationRequest {
@@ -26,6 +21,8 @@ export interface GenerationRequest {
 
 export interface GenerationOptions extends SamplingParameters {
   readonly maxNewTokens: number;
+  /** No completion ends by an id of `stopIds` before it has this many tokens; default 0. */
+  readonly minNewTokens?: number;
   /** Ids that end a completion (kept in it). */
   readonly stopIds: readonly number[];
   /** Texts that end a completion (kept in it). */
@@ -41,6 +38,7 @@ export interface GenerationOptions extends SamplingParameters {
   readonly stopRequested?: () => boolean;
 }
 
+const indexFillOp = new Op('aten::index_fill', 'int_Scalar');
 const defaultRows = 512;
 
 /**
@@ -104,6 +102,14 @@ class Sequence {
   /** Position of the last sampled token: where its keys go in the cache. */
   get position(): number {
     return this.request.promptIds.length + this.completion.length - 1;
+  }
+  /** Tokens so far. */
+  get length(): number {
+    return this.completion.length;
+  }
+  /** Every distinct id of prompt and completion. */
+  get seenIds(): number[] {
+    return [...new Set([...this.request.promptIds, ...this.completion])];
   }
   nextUniform(): number {
     return uniformOf(this.rng.wordAt(this.completion.length));
@@ -269,7 +275,36 @@ class Batch implements Disposable {
     const logits = this.model.logits(hidden, this.options.vocabulary ?? this.model.config.vocabSize);
     const uniforms = Float32Array.from(sequences, (sequence) => sequence.nextUniform());
     const rows = sources ? logits.indexSelect(0, sources) : logits.narrow(0, 0, sequences.length);
-    return sampleTokens(rows, uniforms, this.options);
+    const penalised = (this.options.repetitionPenalty ?? 1) !== 1;
+    return sampleTokens(
+      this.withoutEnding(rows, sequences),
+      uniforms,
+      this.options,
+      penalised ? this.seenBy(sequences) : null,
+    );
+  }
+
+  /** Logits without the ids that would end a completion before `minNewTokens`. */
+  private withoutEnding(rows: Tensor, sequences: readonly Sequence[]): Tensor {
+    const { minNewTokens = 0, stopIds } = this.options;
+    const short = sequences.map((sequence) => Number(sequence.length < minNewTokens));
+    if (stopIds.length === 0 || !short.includes(1)) return rows;
+    const { device } = rows;
+    const banned = zeros(rows.shape, 'bool', device);
+    const columns = ids([...stopIds], undefined, device);
+    const early = tensor(short, { dtype: 'bool', shape: [short.length, 1], device });
+    return rows.maskedFill(
+      invoke(indexFillOp, banned.handle, 1, columns.handle, 1).logicalAnd(early),
+      Number.NEGATIVE_INFINITY,
+    );
+  }
+
+  /** The ids of prompt and completion of each sequence, padded with its first one. */
+  private seenBy(sequences: readonly Sequence[]): Tensor {
+    const all = sequences.map((sequence) => sequence.seenIds);
+    const width = Math.max(...all.map((row) => row.length));
+    const flat = all.flatMap((row) => [...row, ...new Array<number>(width - row.length).fill(row[0]!)]);
+    return ids(flat, [sequences.length, width], this.model.device);
   }
 
   /** Gives the sampled tokens to the rows from `firstRow` on, and closes the gaps that finished ones leave. */

@@ -2,4 +2,6 @@
 
 export type { Completion, StopReason } from './completion.ts';
 export { type GenerationOptions, type GenerationRequest, generate } from './engine.ts';
-export { type SampledTokens, type SamplingParameters, sampleTokens, uniformOf } from './sampler.ts';
+
+export { filterLogits, type SamplingParameters } from './filters.ts';
+export { type SampledTokens, sampleTokens, uniformOf } from './sampler.ts';

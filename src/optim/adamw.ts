@@ -1,15 +1,23 @@
-/** Owns AdamW (Loshchilov and Hutter 2019) over named parameters, fused in libtorch; its state is f32 and can be saved. */
+/** Owns AdamW (Loshchilov and Hutter 2019) over named parameters, fused in libtorch; its state can be saved. */
 
 import { full, noGrad, op, scope, type Tensor, zeros } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 
 const fusedStep = op('aten::_fused_adamw_');
+const fusedDtypes: readonly string[] = ['f32', 'f64'];
 
 export interface AdamWOptions {
   readonly betas: readonly [number, number];
   readonly epsilon: number;
-  /** Decoupled; only tensors of two or more dimensions decay, norms and biases do not. */
+  /** Decoupled. */
   readonly weightDecay: number;
+  /** Which parameters decay; `decaysByDefault` where it is silent. */
+  readonly decays?: (name: string, parameter: Tensor) => boolean;
+}
+
+/** Matrices decay, embeddings and the head included; biases and norms, which have one dimension, do not. */
+export function decaysByDefault(_name: string, parameter: Tensor): boolean {
+  return parameter.shape.length >= 2;
 }
 
 interface Slot {
@@ -21,7 +29,7 @@ interface Slot {
   readonly decays: boolean;
 }
 
-/** Owns the moments, not the parameters. */
+/** Owns the moments, in the dtype of their parameters (f32 masters), not the parameters. */
 export class AdamW implements Disposable {
   private readonly options: AdamWOptions;
   private readonly slots: readonly Slot[];
@@ -31,10 +39,10 @@ export class AdamW implements Disposable {
     this.slots = [...parameters].map(([name, parameter]) => ({
       name,
       parameter,
-      firstMoment: zeros(parameter.shape, 'f32', parameter.device).keep(),
-      secondMoment: zeros(parameter.shape, 'f32', parameter.device).keep(),
+      firstMoment: zeros(parameter.shape, parameter.dtype, parameter.device).keep(),
+      secondMoment: zeros(parameter.shape, parameter.dtype, parameter.device).keep(),
       steps: full([], 0, 'f32', parameter.device).keep(),
-      decays: parameter.shape.length >= 2,
+      decays: (options.decays ?? decaysByDefault)(name, parameter),
     }));
   }
 
@@ -57,6 +65,11 @@ export class AdamW implements Disposable {
     const pick = (read: (slot: Slot) => Tensor) => group.map(({ slot }) => read(slot));
     const steps = pick((slot) => slot.steps);
     op('aten::_foreach_add_', 'Scalar')(steps, 1);
+    const rounded = group.filter(({ slot }) => !fusedDtypes.includes(slot.parameter.dtype));
+    if (rounded.length > 0) {
+      for (const { slot, gradient } of rounded) this.stepPlainly(slot, gradient, lr);
+      return;
+    }
     fusedStep(
       pick((slot) => slot.parameter),
       group.map(({ gradient }) => gradient),
@@ -76,6 +89,21 @@ export class AdamW implements Disposable {
     );
   }
 
+  /** Operation by operation, rounding each result: the fused kernel rounds bf16 parameters differently. */
+  private stepPlainly(slot: Slot, gradient: Tensor, lr: number): void {
+    const [beta1, beta2] = this.options.betas;
+    const { parameter, firstMoment: m, secondMoment: v } = slot;
+    const count = slot.steps.item();
+    parameter.mul_(1 - lr * (slot.decays ? this.options.weightDecay : 0));
+    op('aten::lerp_', 'Scalar')(m, gradient, 1 - beta1);
+    op('aten::addcmul_')(v.mul_(beta2), gradient, gradient, { value: 1 - beta2 });
+    const root = v
+      .sqrt()
+      .div(Math.sqrt(1 - beta2 ** count))
+      .add(this.options.epsilon);
+    op('aten::addcdiv_')(parameter, m, root, { value: -lr / (1 - beta1 ** count) });
+  }
+
   /** The state by name, still owned by the optimizer. */
   state(): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
@@ -91,7 +119,7 @@ export class AdamW implements Disposable {
   reset(): void {
     noGrad(() =>
       scope(() => {
-        for (const value of this.state().values()) value.copy_(zeros(value.shape, 'f32', value.device));
+        for (const value of this.state().values()) value.zero_();
       }),
     );
   }

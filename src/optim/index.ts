@@ -1,5 +1,13 @@
 /** Owns the public face of optimization. */
 
-export { AdamW, type AdamWOptions } from './adamw.ts';
+export { AdamW, type AdamWOptions, decaysByDefault } from './adamw.ts';
 export { clipGradNorm } from './clip.ts';
-export { learningRateAt, type ScheduleOptions } from './schedule.ts';
+export {
+  learningRateAt,
+  type RampShape,
+  type ScheduleName,
+  type ScheduleOptions,
+  type ScheduleShape,
+  scheduleFactor,
+  warmupStepsOf,
+} from './schedule.ts';

@@ -1,56 +1,92 @@
 /** Owns the golden cases of AdamW, clipping and schedules. */
 
-import { AdamW, clipGradNorm, learningRateAt, type ScheduleOptions } from '../../src/optim/index.ts';
-import { scope, type Tensor, zeros } from '../../src/torch/index.ts';
-import { type Case, type Got, type Handlers, type Tensors, valuesOf } from './case.ts';
+import { join } from 'node:path';
+import { loadModel } from '../../src/models/index.ts';
+import {
+  AdamW,
+  clipGradNorm,
+  decaysByDefault,
+  type ScheduleName,
+  type ScheduleShape,
+  scheduleFactor,
+  warmupStepsOf,
+} from '../../src/optim/index.ts';
+import { backward, type DType, scope, zeros } from '../../src/torch/index.ts';
+import { type Case, type Got, type Handlers, root, type Tensors, valuesOf } from './case.ts';
 
 export const optimHandlers: Handlers = {
   'optim.adamw': (one, inputs) => {
-    const { dtype, master_f32: master } = one.params;
-    if (dtype !== 'f32' && !(dtype === 'bf16' && master)) return 'parameters are always f32';
-    return scope(() => adamw(one, inputs));
+    const { dtype, master_f32: master } = one.params as { dtype: DType; master_f32: boolean };
+    const own = scope(() => adamw(one, inputs, master ? 'f32' : dtype));
+    const double = Object.entries(scope(() => adamw(one, inputs, 'f64')));
+    const twins = double.flatMap(([name, value]) =>
+      name.startsWith('params.') ? [[name.replace('params.', 'params_f64.'), value] as const] : [],
+    );
+    return { ...own, ...Object.fromEntries(twins) };
   },
-  'optim.clip': ({ params }, inputs) => {
-    if (params['norm_type'] !== 2) return 'only the 2-norm';
-    return scope(() => {
+  'optim.clip': ({ params }, inputs) =>
+    scope(() => {
       const parameters = [...inputs.values()].map((gradient) => {
         const parameter = zeros(gradient.shape, gradient.dtype);
         parameter.grad = gradient.clone();
         return parameter;
       });
-      const got: Got = { total_norm: clipGradNorm(parameters, params['max_norm']) };
-      parameters.forEach((parameter, i) => {
-        got[`clipped.${i}`] = parameter.grad!.toFloat32();
+      const order = Number(params['norm_type']) as 1 | 2;
+      const got: Got = { total_norm: clipGradNorm(parameters, params['max_norm'], order) };
+      [...inputs.keys()].forEach((name, i) => {
+        got[name.replace('grad', 'clipped')] = parameters[i]!.grad!.toFloat32();
       });
       return got;
-    });
-  },
+    }),
   'optim.schedule': (one) => {
-    const options = scheduleOf(one);
-    if (typeof options === 'string') return options;
-    // Our first step is 1 where theirs is 0, and their last is one before ours.
-    const lr = valuesOf(one.expected['lr']).map((theirs, step) =>
-      step === 0 || step >= options.steps ? theirs : learningRateAt(step, options),
-    );
-    return { lr };
+    const [name, shape] = scheduleOf(one);
+    const lr: number = one.params['lr'];
+    return { lr: valuesOf(one.expected['lr']).map((_, step) => lr * scheduleFactor(name, step, shape)) };
+  },
+  'optim.decay_names': (one) => {
+    const options = { dtype: 'f32', computeDtype: 'f32', device: 'cpu' } as const;
+    using model = loadModel(join(root, one.uses['model']!), options);
+    const names = [...model.namedParameters()];
+    const having = (decays: boolean) => {
+      const found = new Set(
+        names.flatMap(([name, value]) => (decaysByDefault(name, value) === decays ? [name] : [])),
+      );
+      // The order of the reference's module tree is not ours.
+      const listed = one.expected[decays ? 'decay' : 'no_decay']!.value as string[];
+      return [
+        ...listed.filter((name) => found.has(name)),
+        ...[...found].filter((name) => !listed.includes(name)),
+      ];
+    };
+    return { decay: having(true), no_decay: having(false) };
+  },
+  'optim.toy': (one, inputs) => scope(() => toyRegression(one, inputs)),
+  'optim.warmup_steps': (one) => {
+    const rows = one.expected['rows']!.value as { warmup_steps: number; num_training_steps: number }[];
+    return {
+      rows: rows.map((row) => ({ ...row, result: warmupStepsOf(row.warmup_steps, row.num_training_steps) })),
+    };
   },
 };
 
-/** Runs the case's steps; gives the tensors that our rule (matrices decay, vectors do not) treats as the case does. */
-function adamw(one: Case, inputs: Tensors): Got {
+/** Runs the case's steps in `dtype`. */
+function adamw(one: Case, inputs: Tensors, dtype: DType): Got {
   const { params } = one;
   const names = [...inputs.keys()].filter((name) => name.startsWith('grads.')).map((name) => name.slice(6));
-  const parameters = names.map((name) => [name, inputs.get(`param0.${name}`)!.to('f32').clone()] as const);
+  const parameters = names.map((name) => [name, inputs.get(`param0.${name}`)!.to(dtype).clone()] as const);
   using optimizer = new AdamW(parameters, {
     betas: params['betas'],
     epsilon: params['eps'],
     weightDecay: params['weight_decay'],
+    decays: (name) => !params['no_decay'].includes(name),
   });
   const trace = new Map(names.map((name) => [name, [] as number[]]));
+  const rounded = new Map(names.map((name) => [name, [] as number[]]));
   const norms: number[] = [];
-  for (const [step, lr] of valuesOf(one.expected['lr']).entries()) {
+  const lr = ratesOf(one);
+  for (const [step, rate] of lr.entries()) {
     for (const [name, parameter] of parameters)
-      parameter.grad = inputs.get(`grads.${name}`)!.select(0, step).to('f32').clone();
+      parameter.grad = inputs.get(`grads.${name}`)!.select(0, step).to(dtype).clone();
     const bound = params['max_grad_norm'];
     if (bound !== null)
       norms.push(
@@ -59,35 +95,94 @@ function adamw(one: Case, inputs: Tensors): Got {
           bound,
         ),
       );
-    optimizer.step(lr);
-    for (const [name, parameter] of parameters) trace.get(name)!.push(...parameter.toFloat32());
+    optimizer.step(rate);
+    for (const [name, parameter] of parameters) {
+      trace.get(name)!.push(...parameter.toFloat64());
+      if (dtype === 'f32') rounded.get(name)!.push(...parameter.to('bf16').toFloat64());
+    }
   }
-  const got: Got = { grad_norm: norms };
-  for (const [name, parameter] of parameters) {
-    if (!decaysAlike(one, name, parameter)) continue;
+  const got: Got = { lr, grad_norm: norms };
+  for (const [name] of parameters) {
     got[`params.${name}`] = trace.get(name)!;
-    got[`exp_avg.${name}`] = optimizer.state().get(`${name}.exp_avg`)!.toFloat32();
-    got[`exp_avg_sq.${name}`] = optimizer.state().get(`${name}.exp_avg_sq`)!.toFloat32();
+    got[`params_bf16.${name}`] = rounded.get(name)!;
+    got[`exp_avg.${name}`] = optimizer.state().get(`${name}.exp_avg`)!.toFloat64();
+    got[`exp_avg_sq.${name}`] = optimizer.state().get(`${name}.exp_avg_sq`)!.toFloat64();
   }
   return got;
 }
 
-function decaysAlike({ params }: Case, name: string, parameter: Tensor): boolean {
-  return params['weight_decay'] === 0 || parameter.shape.length >= 2 === !params['no_decay'].includes(name);
+function ratesOf({ params }: Case): number[] {
+  const { steps, lr, lr_scheduler: scheduler } = params;
+  return Array.from({ length: steps as number }, (_, step) => {
+    if (scheduler === null) return lr;
+    const shape = { steps: scheduler.num_training_steps, warmupSteps: scheduler.num_warmup_steps };
+    return lr * scheduleFactor(scheduler.name, step, shape);
+  });
 }
 
-function scheduleOf({ params }: Case): ScheduleOptions | string {
-  const { name, lr, kwargs } = params;
-  const common = { steps: params['num_training_steps'], learningRate: lr, minLearningRateRatio: 0 };
-  const warmupSteps: number = params['num_warmup_steps'];
-  const extra = Object.keys(kwargs);
-  if (name === 'constant') return { ...common, warmupSteps: 0, schedule: 'constant' };
-  if (name === 'constant_with_warmup') return { ...common, warmupSteps, schedule: 'constant' };
-  if ((name === 'linear' || name === 'cosine') && extra.length === 0)
-    return { ...common, warmupSteps, schedule: name };
-  if (name === 'cosine_with_min_lr' && extra.every((key) => key === 'min_lr' || key === 'min_lr_rate')) {
-    const minLearningRateRatio = kwargs.min_lr_rate ?? kwargs.min_lr / lr;
-    return { ...common, warmupSteps, schedule: 'cosine', minLearningRateRatio };
+/** Least squares on a line of matrices, from the gradient to the clipped step. */
+function toyRegression({ params }: Case, inputs: Tensors): Got {
+  const W = inputs.get('W0')!.clone().requiresGrad_();
+  const b = inputs.get('b0')!.clone().requiresGrad_();
+  using optimizer = new AdamW(
+    [
+      ['W', W],
+      ['b', b],
+    ],
+    {
+      betas: params['betas'],
+      epsilon: params['eps'],
+      weightDecay: params['weight_decay'],
+      decays: () => true,
+    },
+  );
+  const losses: number[] = [];
+  const norms: number[] = [];
+  for (let step = 0; step < params['steps']; step++) {
+    const error = inputs.get('X')!.linear(W, b).sub(inputs.get('y')!);
+    const loss = error.square().mean();
+    backward(loss);
+    losses.push(loss.item());
+    norms.push(clipGradNorm([W, b], params['max_grad_norm']));
+    optimizer.step(params['lr']);
   }
-  return `schedule ${name} is not built yet`;
+  return { W: W.toFloat32(), b: b.toFloat32(), losses, grad_norms: norms };
 }
+
+/** A schedule of transformers by our names. */
+function scheduleOf({ params }: Case): [ScheduleName, ScheduleShape] {
+  const { name, lr, kwargs } = params;
+  const minRatio = kwargs.min_lr_rate ?? kwargs.min_lr_ratio ?? (kwargs.min_lr ?? kwargs.lr_end ?? 0) / lr;
+  const constant = name === 'constant';
+  const given = {
+    minRatio: name === 'polynomial' && kwargs.lr_end === undefined ? 1e-7 / lr : minRatio,
+    cycles: kwargs.num_cycles,
+    power: kwargs.power,
+    timescale: kwargs.timescale,
+    warmupRatio: kwargs.warmup_lr_rate,
+    decaySteps: kwargs.num_decay_steps,
+    stableSteps: kwargs.num_stable_steps,
+    warmupShape: kwargs.warmup_type,
+    decayShape: kwargs.decay_type,
+  };
+  const known = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
+  const shape: ScheduleShape = {
+    steps: params['num_training_steps'],
+    warmupSteps: constant ? 0 : params['num_warmup_steps'],
+    ...Object.fromEntries(known),
+  };
+  return [ours[name]!, shape];
+}
+
+const ours: Readonly<Record<string, ScheduleName>> = {
+  constant: 'constant',
+  constant_with_warmup: 'constant',
+  linear: 'linear',
+  cosine: 'cosine',
+  cosine_with_min_lr: 'cosine',
+  cosine_warmup_with_min_lr: 'cosine-early-warmup',
+  cosine_with_restarts: 'cosine-restarts',
+  polynomial: 'polynomial',
+  inverse_sqrt: 'inverse-sqrt',
+  warmup_stable_decay: 'wsd',
+};

@@ -1,5 +1,38 @@
-/** Owns the golden cases of sampling. */
+/** Owns the golden cases of what is done to logits before a token is drawn. */
 
-import type { Handlers } from './case.ts';
+import { filterLogits, type SamplingParameters } from '../../src/generate/index.ts';
+import { noGrad, scope } from '../../src/torch/index.ts';
+import type { Case, Handlers } from './case.ts';
 
-export const samplingHandlers: Handlers = {};
+export const samplingHandlers: Handlers = {
+  'sampling.filter': (one, inputs) =>
+    noGrad(() =>
+      scope(() => {
+        const logits = inputs.get('logits')!;
+        const scores = filterLogits(logits, parametersOf(one), inputs.get('input_ids') ?? null);
+        const probs = scores.softmax(-1).toFloat32();
+        const width = logits.size(-1);
+        const kept = scores.toFloat32().map((score) => Number(score !== Number.NEGATIVE_INFINITY));
+        const rows = Array.from({ length: probs.length / width }, (_, row) => row * width);
+        return {
+          scores: scores.toFloat32(),
+          probs,
+          kept,
+          probs_sorted_desc: rows.map((row) => [...probs.slice(row, row + width)].sort((a, b) => b - a)),
+          kept_count: rows.map((row) => kept.slice(row, row + width).reduce((sum, value) => sum + value, 0)),
+        };
+      }),
+    ),
+};
+
+function parametersOf({ params }: Case): SamplingParameters {
+  const suppressed: number[] = params['suppress_tokens'] ?? [];
+  return {
+    temperature: params['temperature'],
+    topP: params['top_p'],
+    topK: params['top_k'],
+    minP: params['min_p'] ?? 0,
+    repetitionPenalty: params['repetition_penalty'],
+    logitBias: new Map(suppressed.map((id) => [id, Number.NEGATIVE_INFINITY])),
+  };
+}

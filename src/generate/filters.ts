@@ -1,0 +1,106 @@
+/**
+ * Owns what is done to logits before a token is drawn: bias, repetition penalty, temperature, top-k, top-p, min-p, in
+ * this order, each on what the one before left. Draws nothing.
+ */
+
+import { fromBytes, ids, invoke, Op, op, type Tensor, where, zeros } from '../torch/index.ts';
+import { ReckonError } from '../util/errors.ts';
+
+const scatterOp = new Op('aten::scatter', 'src');
+const topkOp = op('aten::topk');
+const sortOp = op('aten::sort', 'stable');
+
+/** How a token is drawn. Temperature 0 is greedy. */
+export interface SamplingParameters {
+  readonly temperature: number;
+  /** Nucleus: the smallest set of tokens whose probabilities sum to at least this much; 1 keeps all. */
+  readonly topP: number;
+  /** As many of the likeliest tokens, and those as likely as the last of them; 0, the default, keeps all. */
+  readonly topK?: number;
+  /** Tokens at least this share as likely as the likeliest; 0, the default, keeps all. */
+  readonly minP?: number;
+  /** Divides positive and multiplies negative logits of tokens that stand in prompt or completion; default 1. */
+  readonly repetitionPenalty?: number;
+  /** Added to the logits of these ids; -Infinity bans one. */
+  readonly logitBias?: ReadonlyMap<number, number>;
+}
+
+/** Fails on parameters that make no distribution. */
+export function checkSampling(parameters: SamplingParameters): void {
+  const { temperature, topP, topK = 0, minP = 0, repetitionPenalty = 1 } = parameters;
+  const require = (holds: boolean, what: string, found: number) => {
+    if (!holds) throw new ReckonError('usage', 'bad-sampling', `${what}, found ${found}`);
+  };
+  require(temperature === 0 ||
+    (temperature >= 1e-4 &&
+      Number.isFinite(temperature)), 'temperature must be 0 (greedy) or at least 0.0001', temperature);
+  require(topP > 0 && topP <= 1, 'topP must be above 0 and at most 1', topP);
+  require(Number.isSafeInteger(topK) && topK >= 0, 'topK must be a whole number of 0 or more', topK);
+  require(minP >= 0 && minP <= 1, 'minP must lie between 0 and 1', minP);
+  require(repetitionPenalty > 0, 'repetitionPenalty must be above 0', repetitionPenalty);
+}
+
+/** Whether the distribution drawn from is that of the logits at the temperature, over the whole vocabulary. */
+export function isUnfiltered(parameters: SamplingParameters): boolean {
+  const { topP, topK = 0, minP = 0, repetitionPenalty = 1, logitBias } = parameters;
+  return topP === 1 && topK === 0 && minP === 0 && repetitionPenalty === 1 && !logitBias?.size;
+}
+
+/**
+ * Logits [N, V] as they are drawn from, -inf where a token is left out; not normalised. `seen_NS` [N, S] are the ids
+ * that the repetition penalty touches, some perhaps twice. Temperature 0 leaves the scale alone.
+ */
+export function filterLogits(
+  logits_NV: Tensor,
+  parameters: SamplingParameters,
+  seen_NS: Tensor | null = null,
+): Tensor {
+  const { temperature, topP, topK = 0, minP = 0, repetitionPenalty = 1, logitBias } = parameters;
+  let scores = logits_NV;
+  if (logitBias?.size) scores = biased(scores, logitBias);
+  if (repetitionPenalty !== 1 && seen_NS) scores = penalised(scores, seen_NS, repetitionPenalty);
+  if (temperature !== 0 && temperature !== 1) scores = scores.div(temperature);
+  if (topK > 0) scores = keepTopK(scores, topK);
+  if (topP < 1) scores = keepNucleus(scores, topP);
+  if (minP > 0) scores = keepLikely(scores, minP);
+  return scores;
+}
+
+function biased(scores: Tensor, bias: ReadonlyMap<number, number>): Tensor {
+  const { device } = scores;
+  const values = Float32Array.from(bias.values());
+  const added = fromBytes(values, 'f32', [1, values.length]).to(scores.dtype, device);
+  const index = ids([...bias.keys()], undefined, device);
+  const chosen = scores.indexSelect(-1, index).add(added);
+  const spread = index.unsqueeze(0).expand(chosen.shape);
+  return invoke(scatterOp, scores.handle, -1, spread.handle, chosen.handle);
+}
+
+function penalised(scores: Tensor, seen_NS: Tensor, penalty: number): Tensor {
+  const chosen = scores.gather(-1, seen_NS);
+  const changed = where(chosen.lt(0), chosen.mul(penalty), chosen.div(penalty));
+  return invoke(scatterOp, scores.handle, -1, seen_NS.handle, changed.handle);
+}
+
+function keepTopK(scores: Tensor, count: number): Tensor {
+  const kept = Math.min(count, scores.size(-1));
+  const [values] = topkOp(scores, kept, { dim: -1 }) as [Tensor, Tensor];
+  return scores.maskedFill(scores.lt(values.narrow(-1, kept - 1, 1)), Number.NEGATIVE_INFINITY);
+}
+
+/** The likeliest token is always inside. */
+function keepNucleus(scores: Tensor, topP: number): Tensor {
+  const [sorted, order] = sortOp(scores, { stable: true, dim: -1, descending: true }) as [Tensor, Tensor];
+  const probabilities = sorted.softmax(-1);
+  const before = probabilities.cumsum(-1).sub(probabilities);
+  const inside = before.lt(topP).logicalNot().logicalAnd(before.gt(0)).logicalNot();
+  const blank = zeros(scores.shape, 'bool', scores.device);
+  const outside = invoke(scatterOp, blank.handle, -1, order.handle, inside.handle).logicalNot();
+  return scores.maskedFill(outside, Number.NEGATIVE_INFINITY);
+}
+
+function keepLikely(scores: Tensor, minP: number): Tensor {
+  const probabilities = scores.softmax(-1);
+  const least = probabilities.amax(-1, true).mul(minP);
+  return scores.maskedFill(probabilities.lt(least), Number.NEGATIVE_INFINITY);
+}
