@@ -1,4 +1,6 @@
 /** Owns the public face of text: tokenizers. */
 
 export { characterTokenizer, specialTokens } from './character-tokenizer.ts';
+export { type ChatMessage, type ChatOptions, ChatTemplate, type EncodedChat, isPrefix } from './chat.ts';
+export { JinjaTemplate, type Rendered } from './jinja.ts';
 export { loadTokenizer, Tokenizer, type TokenizerFiles } from './tokenizer.ts';

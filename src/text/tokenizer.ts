@@ -20,11 +20,19 @@ export class Tokenizer {
   readonly eosId: number | null;
   readonly padId: number | null;
   private readonly hub: HubTokenizer;
+  private readonly tokens: ReadonlyMap<number, string>;
+  private readonly added: ReadonlySet<number>;
+  private readonly byteLevel: boolean;
 
   constructor(files: TokenizerFiles) {
     this.files = files;
     this.hub = new HubTokenizer(files.tokenizer, files.config);
-    const ids = [...this.hub.get_vocab(true).values()];
+    const vocabulary = this.hub.get_vocab(true);
+    const ids = [...vocabulary.values()];
+    const added = (files.tokenizer['added_tokens'] ?? []) as { id: number }[];
+    this.tokens = new Map([...vocabulary].map(([token, id]) => [id, token]));
+    this.added = new Set(added.map(({ id }) => id));
+    this.byteLevel = JSON.stringify(files.tokenizer['decoder'] ?? null).includes('ByteLevel');
     this.size = ids.reduce((most, id) => Math.max(most, id + 1), 0);
     this.bosId = this.special('bos_token');
     this.eosId = this.special('eos_token');
@@ -42,6 +50,39 @@ export class Tokenizer {
     return this.hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
+  /** The text of ids with their special tokens. */
+  decodeAll(ids: readonly number[]): string {
+    if (ids.length === 0) return '';
+    return this.hub.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+  }
+
+  /** The ids of a text with what the tokenizer adds around it. */
+  encodeWithSpecial(text: string): number[] {
+    return this.hub.encode(text).ids;
+  }
+
+  /** Where each id's bytes end in the UTF-8 text that they stand for (after the tokenizer's normalisation). */
+  byteEnds(ids: readonly number[]): number[] {
+    let end = 0;
+    return ids.map((id) => {
+      end += this.byteLength(id);
+      return end;
+    });
+  }
+
+  private byteLength(id: number): number {
+    const token = this.tokens.get(id) ?? '';
+    const isByteLevel = this.byteLevel && !this.added.has(id);
+    return isByteLevel ? [...token].length : Buffer.byteLength(token);
+  }
+
+  /** `bos_token` and its like as text, for chat templates. */
+  get specialTexts(): Readonly<Record<string, string>> {
+    const names = ['bos_token', 'eos_token', 'pad_token', 'unk_token'];
+    const texts = names.map((name) => [name, textOf(this.files.config[name])] as const);
+    return Object.fromEntries(texts.filter((entry): entry is [string, string] => entry[1] !== undefined));
+  }
+
   /** The id of a token's exact text, or null. */
   idOf(token: string): number | null {
     return this.hub.token_to_id(token) ?? null;
@@ -55,11 +96,13 @@ export class Tokenizer {
   }
 
   private special(name: string): number | null {
-    const value = this.files.config[name];
-    const text =
-      typeof value === 'string' ? value : (value as { content?: string } | null | undefined)?.content;
+    const text = textOf(this.files.config[name]);
     return text === undefined ? null : this.idOf(text);
   }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : (value as { content?: string } | null | undefined)?.content;
 }
 
 /** Loads the tokenizer of a model folder. */

@@ -1,0 +1,121 @@
+/** Owns chats as text and as ids: the template of a tokenizer, prompts, which tokens the assistant said. */
+
+import { ReckonError } from '../util/errors.ts';
+import { JinjaTemplate, type Rendered } from './jinja.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** One turn; further keys (tool calls, reasoning) reach the template as they are. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: unknown;
+  readonly [key: string]: unknown;
+}
+
+export interface ChatOptions {
+  /** Ends with what opens the assistant's turn. */
+  readonly addGenerationPrompt?: boolean;
+  /** Leaves the last message open, so that a model goes on with it. */
+  readonly continueFinalMessage?: boolean;
+  /** Of further variables that a template knows, such as `enable_thinking` and `tools`. */
+  readonly variables?: Readonly<Record<string, unknown>>;
+}
+
+/** A conversation as ids; `assistant` is 1 where a token is what the assistant said, by the template's own marks. */
+export interface EncodedChat {
+  readonly ids: number[];
+  readonly assistant: number[];
+}
+
+/** A tokenizer's chat template; `source` replaces the tokenizer's own. */
+export class ChatTemplate {
+  private readonly tokenizer: Tokenizer;
+  private readonly template: JinjaTemplate;
+  private readonly marks: boolean;
+
+  constructor(tokenizer: Tokenizer, source?: string) {
+    const text = source ?? templateOf(tokenizer);
+    this.tokenizer = tokenizer;
+    this.template = new JinjaTemplate(text);
+    this.marks = /\{%[-+]?\s*generation/.test(text);
+  }
+
+  /** The conversation as text. */
+  render(messages: readonly ChatMessage[], options: ChatOptions = {}): string {
+    return this.rendered(messages, options).text;
+  }
+
+  /** The conversation as ids; special tokens in it are recognised, none are added. */
+  encode(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
+    return this.tokenizer.encode(this.render(messages, options));
+  }
+
+  /** Ids with the assistant's tokens marked; throws `no-generation-marks` for a template without the tags. */
+  encodeMarked(messages: readonly ChatMessage[], options: ChatOptions = {}): EncodedChat {
+    if (!this.marks) {
+      const advice = 'use a training template that has them, or train on prompt and completion';
+      throw new ReckonError(
+        'data',
+        'no-generation-marks',
+        `the chat template has no {% generation %} tags, so what the assistant said is not known; ${advice}`,
+      );
+    }
+    const { text, generated } = this.rendered(messages, options);
+    const ids = this.tokenizer.encode(text);
+    const ends = this.tokenizer.byteEnds(ids);
+    const assistant = ids.map(() => 0);
+    for (const [start, end] of generated) {
+      const [first, last] = [bytesUpTo(text, start), bytesUpTo(text, end)];
+      if (first === last) continue;
+      ids.forEach((_, i) => {
+        const begin = i === 0 ? 0 : ends[i - 1]!;
+        if (begin < last && ends[i]! > first) assistant[i] = 1;
+      });
+    }
+    return { ids, assistant };
+  }
+
+  private rendered(messages: readonly ChatMessage[], options: ChatOptions): Rendered {
+    const { addGenerationPrompt = false, continueFinalMessage = false, variables } = options;
+    if (addGenerationPrompt && continueFinalMessage) {
+      const message = 'a chat either continues its final message or opens a new turn; choose one';
+      throw new ReckonError('usage', 'bad-chat', message);
+    }
+    const rendered = this.template.render({
+      messages,
+      add_generation_prompt: addGenerationPrompt,
+      ...this.tokenizer.specialTexts,
+      ...variables,
+    });
+    return continueFinalMessage ? { ...rendered, text: opened(rendered.text, messages) } : rendered;
+  }
+}
+
+/** The text cut behind the last message's content, whose trailing spaces a template may have trimmed. */
+function opened(text: string, messages: readonly ChatMessage[]): string {
+  const content = messages.at(-1)?.content;
+  const trimmed = typeof content === 'string' ? content.trim() : '';
+  const place = text.lastIndexOf(trimmed);
+  if (typeof content !== 'string' || place < 0) {
+    const message = 'the final message does not stand in the rendered chat, so it cannot be continued';
+    throw new ReckonError('data', 'bad-chat', message);
+  }
+  const leading = content.trimStart();
+  const kept = text.startsWith(leading, place) ? leading.length : trimmed.length;
+  return text.slice(0, place + kept);
+}
+
+/** Whether a prompt's ids begin the whole conversation's ids, as training on completions takes for granted. */
+export function isPrefix(promptIds: readonly number[], allIds: readonly number[]): boolean {
+  return promptIds.length <= allIds.length && promptIds.every((id, i) => id === allIds[i]);
+}
+
+function bytesUpTo(text: string, end: number): number {
+  return Buffer.byteLength(text.slice(0, end).normalize('NFC'));
+}
+
+function templateOf({ files }: Tokenizer): string {
+  const source = files.config['chat_template'];
+  if (typeof source === 'string') return source;
+  const message = 'the tokenizer has no chat template: tokenizer_config.json has no chat_template';
+  throw new ReckonError('data', 'no-chat-template', message);
+}
