@@ -55,7 +55,9 @@ function facts({ base, parents, steps, tokens, adapter, data, recipe, versions }
 }
 
 function adapterText({ type, rank, alpha, targetModules, merged }: AdapterInfo): string {
-  const targets = typeof targetModules === 'string' ? targetModules : targetModules.join(', ');
+  const last = (path: string) => path.slice(path.lastIndexOf('.') + 1);
+  const names = typeof targetModules === 'string' ? [targetModules] : targetModules.map(last);
+  const targets = [...new Set(names)].join(', ');
   return `${type}, rank ${rank}, alpha ${alpha}, on ${targets}${merged ? ', merged into the weights' : ''}`;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { AdapterConfig } from '../models/index.ts';
@@ -98,11 +98,40 @@ export function stageModelInfo(
   return {
     version: 1,
     base: before ? before.base : (recipe.model?.path ?? null),
-    parents: [...(before?.parents ?? []), parentOf(parent, run)],
+    parents: [...(before?.parents ?? []), modelParent(parent, run)],
     ...made,
     data: file === undefined ? (recipe.task ? { task: recipe.task } : null) : { file },
     recipe: readJson(join(stageDirectory, 'stage.json'))['inputHash'] ?? null,
     versions: versionsOf(run),
+  };
+}
+
+/**
+ * A model made from others without training: the first of `parents` is where it comes from, the last what it was
+ * taught by. `made.base` is told where the first has no model_info.json.
+ */
+export function derivedModelInfo(
+  parents: readonly [string, ...string[]],
+  made: Pick<ModelInfo, 'how' | 'base' | 'versions'> & { readonly adapter?: AdapterInfo },
+): ModelInfo {
+  const first = readModelInfo(parents[0]);
+  const last = readModelInfo(parents.at(-1)!);
+  const before = (last ?? first)?.parents ?? [];
+  const known = new Set(before.map(({ sha256 }) => sha256));
+  const added = parents
+    .map((parent) => modelParent(parent, homeOf(parent)))
+    .filter(({ sha256 }) => sha256 === null || !known.has(sha256));
+  return {
+    version: 1,
+    base: first ? first.base : made.base,
+    parents: [...before, ...added],
+    how: made.how,
+    steps: last?.steps ?? null,
+    tokens: last?.tokens ?? null,
+    adapter: made.adapter ?? last?.adapter ?? null,
+    data: last?.data ?? null,
+    recipe: last?.recipe ?? null,
+    versions: made.versions,
   };
 }
 
@@ -113,12 +142,19 @@ export function adapterInfo(config: AdapterConfig, merged: boolean): AdapterInfo
 }
 
 /** The entry for a model folder among the parents of what is made from it, named from `from`. */
-export function parentOf(folder: string, from: string): ModelParent {
+export function modelParent(folder: string, from: string): ModelParent {
   const manifest = join(folder, MANIFEST_FILE);
   return {
     name: relative(from, folder).split(sep).join('/'),
     sha256: existsSync(manifest) ? sha256OfFile(manifest) : null,
   };
+}
+
+/** The folder that a model is named from: of a run's checkpoint the run, else the folder that holds it. */
+function homeOf(folder: string): string {
+  const path = resolve(folder);
+  const isCheckpoint = basename(dirname(path)) === 'checkpoints';
+  return isCheckpoint ? dirname(dirname(dirname(path))) : dirname(path);
 }
 
 interface RecipeFacts {

@@ -3,9 +3,12 @@
 
 import { Command } from 'commander';
 import { reckonVersion } from '../run/machine.ts';
+import { addConvertCommand } from './convert.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
 import { addPruneCommand } from './prune.ts';
+import { addPushCommand } from './push.ts';
 import { addRecipeCommand } from './recipe.ts';
 import { addReportCommand } from './report.ts';
 import { addRunCommand } from './run.ts';
@@ -30,6 +33,9 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addRunsCommand(program, finish);
   addShowCommand(program, finish);
   addPruneCommand(program, finish);
+  addMergeCommand(program, finish);
+  addConvertCommand(program, finish);
+  addPushCommand(program, finish);
   addDoctorCommand(program, finish);
   return program;
 }

@@ -1,10 +1,9 @@
 /** Owns `reckon prune`: lists the checkpoints of a run, asks, and removes the old ones. */
 
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { type PrunableCheckpoint, planPruning, pruneRun } from '../run/index.ts';
-import { ReckonError } from '../util/errors.ts';
 import { formatBytes, formatTable } from '../util/format.ts';
+import { confirmed } from './confirm.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { wholeNumber } from './run.ts';
 import { existingRun } from './run-folder.ts';
@@ -52,17 +51,4 @@ function table(plan: readonly PrunableCheckpoint[]): string {
     goes ? 'goes' : 'stays',
   ]);
   return formatTable([['stage', 'step', 'size', ''], ...rows], ['left', 'right', 'right', 'left']);
-}
-
-/** Asks on the terminal; where there is none, removing needs --yes. */
-async function confirmed(question: string): Promise<boolean> {
-  if (!process.stdin.isTTY) {
-    throw new ReckonError('usage', 'not-confirmed', `${question} There is no terminal to ask on; add --yes`);
-  }
-  const asking = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    return /^y(es)?$/i.test((await asking.question(`${question} [y/N] `)).trim());
-  } finally {
-    asking.close();
-  }
 }

@@ -1,4 +1,5 @@
 /** Owns what the evaluate folder shows to others. */
 
+export * from './divergence.ts';
 export * from './evaluation.ts';
 export * from './run-evaluation.ts';

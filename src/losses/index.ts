@@ -36,4 +36,11 @@ export { alignedLogps, desensitisedWeights } from './preference-weights.ts';
 export type { RatioLevel } from './ratios.ts';
 export { type Rows, rowMeans, rowSums, spreadRows } from './rows.ts';
 export { type SupervisedLoss, supervisedLoss } from './supervised.ts';
-export { backwardThroughLogps, type TokenLogpOptions, type TokenLogps, tokenLogps } from './token-logps.ts';
+export {
+  backwardThroughLogps,
+  type TokenLogpOptions,
+  type TokenLogps,
+  termsOfLogits,
+  tokenLogps,
+} from './token-logps.ts';
+export { type ValueInputs, type ValueLoss, valueLoss } from './value.ts';

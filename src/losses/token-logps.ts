@@ -106,7 +106,12 @@ function logpsOf(
   targets_N: Tensor,
   options: TokenLogpOptions,
 ): TokenLogps {
-  const all_NV = headLogits(hidden_ND, weight_VD, options).logSoftmax(-1);
+  return termsOfLogits(headLogits(hidden_ND, weight_VD, options), targets_N);
+}
+
+/** Log-probability of each target and entropy of its distribution from logits [N, V], in their dtype, with a graph. */
+export function termsOfLogits(logits_NV: Tensor, targets_N: Tensor): TokenLogps {
+  const all_NV = logits_NV.logSoftmax(-1);
   return {
     logps_N: all_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
     entropies_N: all_NV.exp().mul(all_NV).sum(-1).neg(),

@@ -3,21 +3,36 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { mergedParameters } from '../nn/index.ts';
-import { scope, type Tensor } from '../torch/index.ts';
+import { type DType, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { readAdapterConfig } from './adapter.ts';
 import { Decoder } from './decoder.ts';
 
 /**
- * A model with the adapter in use merged, in the base's dtype. It shares the memory of what the adapter leaves alone
+ * A model with the adapter in use merged, in the base's dtype or another. It shares the memory of what stays as it is
  * and outlives the model it came from. Head and embedding that the adapter makes different are no longer tied.
  */
-export function mergedModel(model: Decoder): Decoder {
+export function mergedModel(model: Decoder, dtype: DType | null = null): Decoder {
   return scope(() => {
     const state = new Map<string, Tensor>();
-    for (const [name, value] of mergedParameters(model)) state.set(name, value.detach());
+    for (const [name, value] of mergedParameters(model)) state.set(name, stored(name, value, dtype));
     const tieEmbeddings = !state.has('lm_head.weight');
     return new Decoder({ ...model.config, tieEmbeddings }, state, model.computeDtype);
+  });
+}
+
+/** A fresh handle on the value in another dtype; throws `number-too-large` where it does not hold the numbers. */
+function stored(name: string, value: Tensor, dtype: DType | null): Tensor {
+  if (dtype === null || dtype === value.dtype) return value.detach();
+  return noGrad(() => {
+    const converted = value.to(dtype);
+    const fits = scope(() => converted.isFinite().eq(value.isFinite()).all().item() !== 0);
+    if (fits) return converted;
+    throw new ReckonError(
+      'data',
+      'number-too-large',
+      `tensor '${name}' has numbers that ${dtype} does not hold; store it as bf16 or f32`,
+    );
   });
 }
 

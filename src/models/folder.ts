@@ -9,8 +9,8 @@ import { isAdapterFolder, loadAdapter } from './adapter.ts';
 import { adapterBase, mergedModel } from './adapter-merge.ts';
 import { configToJson, type ModelConfig, parseConfig } from './config.ts';
 import { Decoder } from './decoder.ts';
-import { writeSafetensors } from './safetensors.ts';
 import { readShards } from './shards.ts';
+import { writeShards } from './write-shards.ts';
 
 const longNames: Readonly<Partial<Record<DType, string>>> = {
   f32: 'float32',
@@ -18,8 +18,18 @@ const longNames: Readonly<Partial<Record<DType, string>>> = {
   f16: 'float16',
 };
 
-/** Writes config, generation config and weights (in their own dtype) into a folder, which is made if need be. */
-export function saveModel(model: Decoder, folder: string): void {
+/** Files of weights are at most this large, as transformers has it. */
+const defaultShardBytes = 5e9;
+
+/**
+ * Writes config, generation config and weights (in their own dtype) into a folder, which is made if need be; weights
+ * larger than `maxShardBytes` go into several files with an index.
+ */
+export function saveModel(
+  model: Decoder,
+  folder: string,
+  { maxShardBytes = defaultShardBytes }: { readonly maxShardBytes?: number } = {},
+): void {
   const { config } = model;
   const state = new Map(model.namedParameters());
   const dtype = longNames[model.headWeight.dtype] ?? 'float32';
@@ -31,7 +41,7 @@ export function saveModel(model: Decoder, folder: string): void {
   mkdirSync(folder, { recursive: true });
   writeJson(join(folder, 'config.json'), configToJson(config, dtype));
   writeJson(join(folder, 'generation_config.json'), generation);
-  writeSafetensors(join(folder, 'model.safetensors'), state);
+  writeShards(folder, state, maxShardBytes);
 }
 
 export interface LoadOptions {

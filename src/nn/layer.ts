@@ -88,11 +88,12 @@ export abstract class Layer extends Module {
     return new Map(this.ownParameters());
   }
 
-  /** The parameter `own` of that name with the adapter in use merged. */
+  /** The parameter `own` of that name with the adapter in use merged, in its own dtype. */
   protected merged(name: string, own: Tensor): Tensor {
     const { lowRank } = this;
     const base = this.replaced?.get(name) ?? own;
-    return lowRank && name === 'weight' ? noGrad(() => lowRank.effective(base)) : base;
+    const merged = lowRank && name === 'weight' ? noGrad(() => lowRank.effective(base)) : base;
+    return merged.dtype === own.dtype ? merged : noGrad(() => merged.to(own.dtype));
   }
 
   override [Symbol.dispose](): void {

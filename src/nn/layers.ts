@@ -3,7 +3,7 @@
  * inputs, and what an adapter in use changes shows in them.
  */
 
-import { dtypeCode, invoke, Op, type Tensor } from '../torch/index.ts';
+import { dtypeCode, invoke, Op, scope, type Tensor } from '../torch/index.ts';
 import { Layer } from './layer.ts';
 import { takeParameter } from './module.ts';
 
@@ -36,9 +36,16 @@ export class Linear extends Layer {
     return this.replaced?.get('bias') ?? this.ownBias;
   }
 
-  forward(x: Tensor): Tensor {
-    const y = x.linear(like(this.weight, x), this.bias && like(this.bias, x));
-    return this.lowRank ? this.lowRank.forward(x, y, this) : y;
+  /** `wide` is x as the low-rank update reads it, where the caller has it already. */
+  forward(x: Tensor, wide: Tensor | null = null): Tensor {
+    const { lowRank } = this;
+    if (!lowRank) return this.plain(x);
+    // What the gradient does not need is freed at once, not at the end of the whole pass.
+    return scope(() => lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this));
+  }
+
+  private plain(x: Tensor): Tensor {
+    return x.linear(like(this.weight, x), this.bias && like(this.bias, x));
   }
 }
 

@@ -3,7 +3,7 @@
  * the layer in training and merged into a copy of its weight for reading. Knows no adapter file and no model.
  */
 
-import { dtypeCode, Generator, invoke, noGrad, Op, type Tensor, zeros } from '../torch/index.ts';
+import { dtypeCode, Generator, invoke, noGrad, Op, scope, type Tensor, zeros } from '../torch/index.ts';
 import { hash32 } from '../util/rng.ts';
 import { Module } from './module.ts';
 
@@ -51,9 +51,13 @@ export class LowRank extends Module {
     this.magnitude = parts.magnitude && this.parameter(names.magnitude, parts.magnitude);
   }
 
-  /** The layer's output `y` for x, with the update: computed beside the base, then cast to y's dtype once. */
-  forward(x: Tensor, y: Tensor, layer: Beside): Tensor {
-    const wide = x.to(this.a.dtype);
+  /** The inputs x in the update's own dtype: layers that read the same x share the copy. */
+  widened(x: Tensor): Tensor {
+    return x.to(this.a.dtype);
+  }
+
+  /** The layer's output `y`, with the update of the widened inputs: computed beside the base, cast to y's dtype once. */
+  forward(wide: Tensor, y: Tensor, layer: Beside): Tensor {
     const input = this.dropped(wide);
     const update = input.linear(this.a).mul(this.scale).linear(this.b);
     if (!this.magnitude) return y.add(update).to(y.dtype);
@@ -86,7 +90,7 @@ export class LowRank extends Module {
 
   /** Lengths of the updated weight's rows, held constant in the gradient as the paper says (section 4.3). */
   private lengths(weight: Tensor): Tensor {
-    return noGrad(() => rowLengths(weight.to(this.a.dtype).add(this.delta())));
+    return noGrad(() => scope(() => rowLengths(weight.to(this.a.dtype).add(this.delta()))));
   }
 
   private dropped(x: Tensor): Tensor {

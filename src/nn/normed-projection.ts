@@ -25,8 +25,9 @@ export class NormedProjection implements Disposable {
     }
     // Weights that are only read once are not worth a joined copy.
     const normed = this.norm.forward(x);
+    const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed);
     return cat(
-      this.linears.map((linear) => linear.forward(normed)),
+      this.linears.map((linear) => linear.forward(normed, wide)),
       -1,
     );
   }

@@ -39,6 +39,11 @@ export class ChatTemplate {
     this.marks = /\{%[-+]?\s*generation/.test(text);
   }
 
+  /** Whether the template marks what the assistant says. */
+  get hasMarks(): boolean {
+    return this.marks;
+  }
+
   /** The conversation as text. */
   render(messages: readonly ChatMessage[], options: ChatOptions = {}): string {
     return this.rendered(messages, options).text;

@@ -14,13 +14,15 @@ import { Rng } from '../util/rng.ts';
 import { mean } from '../util/statistics.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
-import { cutMicroBatches, type MicroBatch, paddingShare, type TrainingSequence } from './micro-batches.ts';
+import { type MicroBatch, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep, minibatchesOf } from './order.ts';
+import { packMicroBatches } from './packed-batches.ts';
 import {
   firstErrorPairs,
   mismatchedSequences,
   outcomePairs,
   type PreferencePair,
+  pairLine,
   pairSequences,
   readPairs,
 } from './pairs.ts';
@@ -65,7 +67,8 @@ export async function trainDpo(
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'dpo' });
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
-  const { policy, optimizer } = session;
+  using pairFile = session.jsonl('rollouts/pairs.jsonl');
+  const { policy, optimizer, tokenizer } = session;
   const known = options.pairs.from === 'file' ? filePairs(session, options.pairs.path) : null;
   using start = wantsStart(options) ? session.startReference() : null;
   const precomputed = known && start && options.precompute ? scoreAll(start, known, options) : null;
@@ -92,6 +95,7 @@ export async function trainDpo(
     const seconds = (performance.now() - started) / 1000;
     const tokens = updates.reduce((sum, update) => sum + update.tokens, 0);
     rolloutFile.append(...scored.flatMap((group) => rolloutLine(step, group, null)));
+    if (!known) pairFile.append(...pairs.map((pair) => pairLine(step, tokenizer, pair)));
     const stop = await session.finishStep(step, {
       loss: null,
       learning_rate: learningRate,
@@ -149,8 +153,9 @@ function accumulatePairs(
   };
 }
 
+/** Packed: prompts and completions of pairs differ much in length, and rectangles of them would be half padding. */
 function cut(model: Decoder, sequences: readonly TrainingSequence[], options: DpoOptions): MicroBatch[] {
-  return cutMicroBatches(sequences, options.microBatchTokens, model.config.padTokenId ?? 0);
+  return packMicroBatches(sequences, options.microBatchTokens, model.config.padTokenId ?? 0);
 }
 
 /** In the order of `pairSequences`; a model reads the same micro-batches as the policy, so that ratios begin at 1. */

@@ -1,5 +1,6 @@
 /** Owns preference pairs as token ids: read from a file, or made of judged rollouts. Knows no loss. */
 
+import * as z from 'zod';
 import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
@@ -32,23 +33,46 @@ export function encodePair(tokenizer: Tokenizer, { prompt, chosen, rejected }: P
   };
 }
 
-/** The pairs of a JSONL file whose lines hold `prompt`, `chosen` and `rejected` as text. */
+/**
+ * The pairs of a JSONL file. A line holds `prompt`, `chosen` and `rejected` as text, or `promptIds`, `chosenIds` and
+ * `rejectedIds` as token ids, which are taken where both are there.
+ */
 export function readPairs(path: string, tokenizer: Tokenizer): PreferencePair[] {
-  const pairs = readJsonl(path, (value) => encodePair(tokenizer, asPairText(value)));
+  const pairs = readJsonl(path, (value) => {
+    const byIds = idPairSchema.safeParse(value);
+    if (byIds.success) return byIds.data;
+    const byText = textPairSchema.safeParse(value);
+    if (byText.success) return encodePair(tokenizer, byText.data);
+    throw new ReckonError('data', 'bad-pair', 'expected prompt, chosen and rejected as text, or their ids');
+  });
   if (pairs.length > 0) return pairs;
-  throw new ReckonError(
-    'data',
-    'no-pairs',
-    `${path} holds no preference pair; a line is {"prompt", "chosen", "rejected"}`,
-  );
+  const advice = 'a line is {"prompt", "chosen", "rejected"}';
+  throw new ReckonError('data', 'no-pairs', `${path} holds no preference pair; ${advice}`);
 }
 
-function asPairText(value: unknown): PairText {
-  const { prompt, chosen, rejected } = (value ?? {}) as Partial<Record<keyof PairText, unknown>>;
-  if (typeof prompt === 'string' && typeof chosen === 'string' && typeof rejected === 'string')
-    return { prompt, chosen, rejected };
-  throw new ReckonError('data', 'bad-pair', 'expected the texts prompt, chosen and rejected');
+/** A pair as a line that `readPairs` reads back: the text to look at, and the ids that are learned from. */
+export function pairLine(step: number, tokenizer: Tokenizer, pair: PreferencePair): object {
+  return {
+    step,
+    prompt: tokenizer.decode(pair.promptIds),
+    chosen: tokenizer.decode(pair.chosenIds),
+    rejected: tokenizer.decode(pair.rejectedIds),
+    ...pair,
+  };
 }
+
+const textPairSchema: z.ZodType<PairText> = z.object({
+  prompt: z.string(),
+  chosen: z.string(),
+  rejected: z.string(),
+});
+
+const idsSchema = z.array(z.int().nonnegative()).min(1);
+const idPairSchema: z.ZodType<PreferencePair> = z.object({
+  promptIds: idsSchema,
+  chosenIds: idsSchema,
+  rejectedIds: idsSchema,
+});
 
 /** What trainers learn from: all chosen completions, then all rejected ones. */
 export function pairSequences(pairs: readonly PreferencePair[]): TrainingSequence[] {
@@ -96,6 +120,14 @@ export function firstErrorPairs(
   most: number,
   rng: Rng,
 ): PreferencePair[] {
+  if (!task.repair) {
+    const reason = 'it says nothing of right and wrong lines';
+    throw new ReckonError(
+      'recipe',
+      'no-repair',
+      `pairs of first errors are not for ${task.name}: ${reason}; use outcome`,
+    );
+  }
   const pairs = new Map<string, PreferencePair>();
   for (const { rollout, judgement } of scored) {
     if (judgement.verdict !== 'incorrect' || pairs.size >= most) continue;

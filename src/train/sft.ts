@@ -28,11 +28,11 @@ export interface SftOptions
     Omit<ScheduleOptions, 'steps'> {
   /** How long, in steps or in passes over the data. */
   readonly length: { readonly steps: number } | { readonly epochs: number };
-  /** The task's own demonstrations, or JSONL of `text` or of `prompt` and `completion`. */
+  /** The task's own demonstrations, or JSONL of `text`, of `messages`, or of `prompt` and `completion`. */
   readonly data: { readonly from: 'task' } | { readonly from: 'file'; readonly path: string };
   readonly loss: SupervisedLoss;
   /** Which tokens are learned. */
-  readonly learn: 'completion' | 'all';
+  readonly learn: 'completion' | 'assistant' | 'all';
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -125,7 +125,11 @@ function trainingData(
   const shaped = (sequences: readonly TrainingSequence[]) =>
     learn === 'all' ? sequences.map(wholeSequence) : sequences;
   const rows = (path: string) =>
-    readSupervised(path, tokenizer, { completionOnly: learn === 'completion', maxLength: maxPositions });
+    readSupervised(path, tokenizer, {
+      completionOnly: learn !== 'all',
+      assistantOnly: learn === 'assistant',
+      maxLength: maxPositions,
+    });
   const file = data.from === 'file' ? rows(data.path) : null;
   const size = file?.length ?? task.splits.train.length;
   const items = 'epochs' in length ? length.epochs * size : length.steps * count;

@@ -1,21 +1,26 @@
 /**
- * Owns supervised examples as token ids with a word on which of them are learned: plain text, or a prompt and its
- * completion. Knows no loss.
+ * Owns supervised examples as token ids with a word on which of them are learned: plain text, a prompt and its
+ * completion, or a conversation. Knows no loss.
  */
 
-import type { Tokenizer } from '../text/index.ts';
+import * as z from 'zod';
+import { type ChatMessage, ChatTemplate, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { readJsonl } from '../util/jsonl.ts';
 import type { TrainingSequence } from './micro-batches.ts';
 
-/** One line of a file: a text learned whole, or a prompt with the completion that is learned. */
+/** One line of a file: a text or a conversation learned whole, or a prompt with the completion that is learned. */
 export type SupervisedExample =
   | { readonly text: string }
-  | { readonly prompt: string; readonly completion: string };
+  | { readonly messages: readonly ChatMessage[] }
+  | { readonly prompt: string; readonly completion: string }
+  | { readonly prompt: readonly ChatMessage[]; readonly completion: readonly ChatMessage[] };
 
 export interface SupervisedOptions {
   /** Whether only completions are learned, where there are prompts. */
   readonly completionOnly: boolean;
+  /** Whether only what the assistant said is learned, in conversations. */
+  readonly assistantOnly: boolean;
   /** Rows are cut on the right. */
   readonly maxLength: number;
 }
@@ -26,24 +31,83 @@ export interface SupervisedRow {
   readonly learned: readonly boolean[];
 }
 
-/**
- * The row of an example, ended by the tokenizer's eos unless it ends so already; null where nothing is left to learn. A
- * prompt and its completion are encoded as one text, as the reference trainers do; the prompt's own length in tokens
- * says where the completion begins.
- */
-export function supervisedRow(
-  tokenizer: Tokenizer,
-  example: SupervisedExample,
-  { completionOnly, maxLength }: SupervisedOptions,
-): SupervisedRow | null {
-  const prompt = 'prompt' in example ? example.prompt : '';
-  const text = 'prompt' in example ? prompt + example.completion : example.text;
-  const all = tokenizer.encode(text);
-  if (tokenizer.eosId !== null && all.at(-1) !== tokenizer.eosId) all.push(tokenizer.eosId);
-  const start = completionOnly && prompt !== '' ? tokenizer.encode(prompt).length : 0;
-  const ids = all.slice(0, maxLength);
-  if (start >= ids.length) return null;
-  return { ids, learned: ids.map((_, t) => t >= start) };
+/** Encodes examples by a tokenizer and, for conversations, its chat template. */
+export class SupervisedRows {
+  private readonly tokenizer: Tokenizer;
+  private readonly options: SupervisedOptions;
+  private template: ChatTemplate | undefined;
+
+  constructor(tokenizer: Tokenizer, options: SupervisedOptions) {
+    this.tokenizer = tokenizer;
+    this.options = options;
+  }
+
+  /**
+   * The row of an example; null where nothing is left to learn. A prompt and its completion are encoded as one text, as
+   * the reference trainers do; the prompt's own length in tokens says where the completion begins. Plain text gets the
+   * tokenizer's eos unless it ends so already; a conversation ends as its template ends it.
+   */
+  row(example: SupervisedExample): SupervisedRow | null {
+    const { completionOnly, maxLength } = this.options;
+    const { ids, marked, promptLength } = this.encoded(example);
+    const start = completionOnly ? promptLength : 0;
+    const learned = ids.slice(0, maxLength).map((_, t) => t >= start && (marked?.[t] ?? true));
+    return learned.includes(true) ? { ids: ids.slice(0, maxLength), learned } : null;
+  }
+
+  private encoded(example: SupervisedExample): {
+    readonly ids: readonly number[];
+    readonly promptLength: number;
+    readonly marked?: readonly boolean[];
+  } {
+    if ('text' in example) return { ids: this.ended(example.text), promptLength: 0 };
+    if ('messages' in example) return { ...this.conversation(example.messages), promptLength: 0 };
+    const { prompt, completion } = example;
+    if (typeof prompt === 'string') {
+      return {
+        ids: this.ended(`${prompt}${completion}`),
+        promptLength: this.tokenizer.encode(prompt).length,
+      };
+    }
+    const whole = [...prompt, ...(completion as readonly ChatMessage[])];
+    const opened = this.chat.encode(prompt, { addGenerationPrompt: true });
+    return { ...this.conversation(whole), promptLength: opened.length };
+  }
+
+  private ended(text: string): number[] {
+    const { eosId } = this.tokenizer;
+    const ids = this.tokenizer.encode(text);
+    return eosId === null || ids.at(-1) === eosId ? ids : [...ids, eosId];
+  }
+
+  private conversation(messages: readonly ChatMessage[]): { ids: number[]; marked?: boolean[] } {
+    if (!this.options.assistantOnly) return { ids: this.chat.encode(messages) };
+    if (this.tokenizer.idOf('<|im_start|>') === null || this.chat.hasMarks) {
+      const { ids, assistant } = this.chat.encodeMarked(messages);
+      return { ids, marked: assistant.map((one) => one === 1) };
+    }
+    const ids = this.chat.encode(messages);
+    return { ids, marked: this.chatMlMarks(ids) };
+  }
+
+  /** In ChatML everything from behind `<|im_start|>assistant` to the line's end behind `<|im_end|>` is the assistant's. */
+  private chatMlMarks(ids: readonly number[]): boolean[] {
+    const opening = [this.tokenizer.idOf('<|im_start|>')!, ...this.tokenizer.encode('assistant')];
+    const end = this.tokenizer.idOf('<|im_end|>');
+    const marked = ids.map(() => false);
+    for (let t = 0; t + opening.length < ids.length; t++) {
+      if (!opening.every((id, i) => ids[t + i] === id)) continue;
+      const close = ids.indexOf(end ?? -1, t);
+      const behind = close >= 0 && this.tokenizer.decode(ids.slice(close + 1, close + 2)) === '\n' ? 2 : 1;
+      marked.fill(true, t + opening.length, close < 0 ? ids.length : close + behind);
+    }
+    return marked;
+  }
+
+  private get chat(): ChatTemplate {
+    this.template ??= new ChatTemplate(this.tokenizer);
+    return this.template;
+  }
 }
 
 /** A row as trainers take it; its first token is never predicted. */
@@ -61,17 +125,31 @@ export function readSupervised(
   tokenizer: Tokenizer,
   options: SupervisedOptions,
 ): TrainingSequence[] {
-  const rows = readJsonl(path, (value) => supervisedRow(tokenizer, asExample(value), options));
-  const sequences = rows.flatMap((row) => (row && row.ids.length > 1 ? [sequenceOf(row)] : []));
-  if (sequences.length > 0) return sequences;
+  const encoder = new SupervisedRows(tokenizer, options);
+  const rows = readJsonl(path, (value) => encoder.row(asExample(value)));
+  const sequences = rows.flatMap((row) => (row ? [sequenceOf(row)] : []));
+  const learning = sequences.filter(({ completionIds }) => completionIds.length > 0);
+  if (learning.length > 0) return learning;
   throw new ReckonError('data', 'no-examples', `${path} holds no example of which a token is learned`);
 }
 
+const messagesSchema = z
+  .array(z.looseObject({ role: z.string(), content: z.unknown() }))
+  .min(1) as unknown as z.ZodType<readonly ChatMessage[]>;
+const exampleSchemas: readonly z.ZodType<SupervisedExample>[] = [
+  z.object({ messages: messagesSchema }),
+  z.object({ prompt: messagesSchema, completion: messagesSchema }),
+  z.object({ prompt: z.string(), completion: z.string() }),
+  z.object({ text: z.string() }),
+];
+
 function asExample(value: unknown): SupervisedExample {
-  const { text, prompt, completion } = (value ?? {}) as Readonly<Record<string, unknown>>;
-  if (typeof text === 'string') return { text };
-  if (typeof prompt === 'string' && typeof completion === 'string') return { prompt, completion };
-  throw new ReckonError('data', 'bad-example', 'expected a text, or a prompt and a completion');
+  for (const schema of exampleSchemas) {
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+  }
+  const message = 'expected text, messages, or prompt and completion (both texts or both messages)';
+  throw new ReckonError('data', 'bad-example', message);
 }
 
 /** The same sequence with every token learned but the first. */

@@ -51,12 +51,10 @@ function divergence({ params }: Case, inputs: Tensors, dtype: DType): Got {
     beta: params['beta'],
   });
   const labels = inputs.get('labels');
-  const known =
-    labels &&
-    labels
-      .eq(full([1], -100, 'i64'))
-      .logicalNot()
-      .to(dtype);
+  const known = labels
+    ?.eq(full([1], -100, 'i64'))
+    .logicalNot()
+    .to(dtype);
   const counted = known ? terms.mul(known.unsqueeze(-1)) : terms;
   const count = known ? known.sum().item() : leaf.size(0);
   const sum = counted.sum();

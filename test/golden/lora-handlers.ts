@@ -11,7 +11,7 @@ import {
   useAdapter,
   withAdapter,
 } from '../../src/nn/index.ts';
-import { type DType, ids, noGrad, scope } from '../../src/torch/index.ts';
+import { arange, type DType, ids, noGrad, scope, type Tensor } from '../../src/torch/index.ts';
 import { type Case, type Got, type Handlers, root, type Tensors } from './case.ts';
 
 export const loraHandlers: Handlers = {
@@ -50,7 +50,15 @@ function adapted(one: Case, inputs: Tensors, dtype: DType): Got {
 }
 
 function logitsOf(model: Decoder, inputs: Tensors): Float32Array {
-  return noGrad(() => scope(() => model.logits(model.forward(inputs.get('input_ids')!)).toFloat32()));
+  return noGrad(() => scope(() => model.logits(hiddenOf(model, inputs)).toFloat32()));
+}
+
+/** Padding, on whichever side, is a segment of its own; positions count it, as a plain call of the reference does. */
+function hiddenOf(model: Decoder, inputs: Tensors): Tensor {
+  const segments = inputs.get('attention_mask')!;
+  const positions = arange(0, segments.size(1)).unsqueeze(0).expand(segments.shape).contiguous();
+  const layout = { positions_BT: positions, segments_BT: segments };
+  return model.forward(inputs.get('input_ids')!, undefined, layout);
 }
 
 /** Through the trainer's own path: states that predict a label, chunked log-probabilities, their backward pass. */
@@ -63,7 +71,7 @@ function lossAndGradients(model: Decoder, inputs: Tensors): Got {
     i % width > 0 && label !== -100 ? [[i - 1, label] as const] : [],
   );
   return scope(() => {
-    const hidden = model.forward(inputs.get('input_ids')!).view([-1, model.config.hiddenSize]);
+    const hidden = hiddenOf(model, inputs).view([-1, model.config.hiddenSize]);
     const loss = backwardThroughLogps(
       hidden.indexSelect(0, ids(rows.map(([place]) => place))),
       model.headWeight,

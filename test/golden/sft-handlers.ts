@@ -8,7 +8,7 @@ import { noGrad, scope, tensor } from '../../src/torch/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
-import { type SupervisedExample, sequenceOf, supervisedRow } from '../../src/train/supervised-rows.ts';
+import { type SupervisedExample, SupervisedRows, sequenceOf } from '../../src/train/supervised-rows.ts';
 import { type Case, type Got, type Handlers, root } from './case.ts';
 import { gradientsOf, padded, trainableModel } from './model-step.ts';
 import { meanOver, tokenStatistics } from './token-statistics.ts';
@@ -48,14 +48,14 @@ export const sftHandlers: Handlers = {
   'sft.pack_dataset': (one) => ({ rows: packed(one) }),
   'sft.prepare': (one) => {
     const examples = one.inputs['examples']!.value as SupervisedExample[];
-    const whole = Object.values(examples[0]!).some((value) => typeof value !== 'string');
-    if (whole) return 'conversations are not built yet';
     const tokenizer = loadTokenizer(join(root, one.uses['tokenizer']!));
     const options = {
       completionOnly: one.params['completion_only_loss'] ?? true,
+      assistantOnly: one.params['assistant_only_loss'] ?? false,
       maxLength: one.params['max_length'],
     };
-    const rows = examples.flatMap((example) => supervisedRow(tokenizer, example, options) ?? []);
+    const encoder = new SupervisedRows(tokenizer, options);
+    const rows = examples.flatMap((example) => encoder.row(example) ?? []);
     return {
       rows: rows.map(({ ids, learned }) => ({
         input_ids: ids,

@@ -16,7 +16,7 @@ import {
   type PolicySequence,
   recordedLogps,
 } from '../../src/train/policy-update.ts';
-import { sequenceOf, supervisedRow } from '../../src/train/supervised-rows.ts';
+import { SupervisedRows, sequenceOf } from '../../src/train/supervised-rows.ts';
 import { mean } from '../../src/util/statistics.ts';
 import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
 import { trainableModel } from './model-step.ts';
@@ -96,11 +96,13 @@ export const trainHandlers: Handlers = {
 function supervised(one: Case, model: Decoder): Got {
   const { params } = one;
   const tokenizer = loadTokenizer(join(root, one.uses['model']!));
+  const rows = new SupervisedRows(tokenizer, {
+    completionOnly: true,
+    assistantOnly: false,
+    maxLength: params['max_length'],
+  });
   const examples = (one.inputs['examples']!.value as { prompt: string; completion: string }[]).map(
-    (example) =>
-      sequenceOf(
-        supervisedRow(tokenizer, example, { completionOnly: true, maxLength: params['max_length'] })!,
-      ),
+    (example) => sequenceOf(rows.row(example)!),
   );
   const size: number = params['per_device_train_batch_size'];
   const windows = slices(examples, size * params['gradient_accumulation_steps']);

@@ -36,7 +36,17 @@ const ORDER = [
 /** Folders that must work without libtorch, in a browser too where they read no file. */
 const TORCHLESS = ['util', 'hub', 'text', 'data', 'rewards', 'advantages', 'report', 'recipe'];
 
-const RUNTIME_PACKAGES = ['zod', 'yaml', 'commander', '@huggingface/tokenizers'];
+const RUNTIME_PACKAGES = [
+  'zod',
+  'yaml',
+  'commander',
+  '@huggingface/hub',
+  '@huggingface/jinja',
+  '@huggingface/tokenizers',
+  '@cortex-js/compute-engine',
+  'hyparquet',
+  'hyparquet-compressors',
+];
 
 interface Import {
   readonly from: string;

@@ -43,6 +43,9 @@ describe('help', () => {
     [['runs']],
     [['show']],
     [['prune']],
+    [['merge']],
+    [['convert']],
+    [['push']],
     [['doctor']],
   ])('of reckon %j shows an example and the global options', (words) => {
     const { code, stdout } = reckon(...words, '--help');

@@ -1,9 +1,15 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { backwardThroughDivergence, divergenceTerms } from '../../src/losses/index.ts';
+import { saveModel } from '../../src/models/index.ts';
+import { characterTokenizer } from '../../src/text/index.ts';
 import { backward, ids, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
 import { accumulateDistillation } from '../../src/train/distill.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
-import { sharedVocabulary } from '../../src/train/teacher.ts';
+import type { TrainContext } from '../../src/train/session.ts';
+import { loadTeacher, sharedVocabulary } from '../../src/train/teacher.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel, tokenizer } from './tiny.ts';
 
@@ -151,6 +157,24 @@ describe('distillation', () => {
     }
     for (const [name, gradient] of exact)
       expect(largestDifference(gradient, expectation.get(name)!)).toBeLessThan(1e-5);
+  });
+
+  it('refuses a teacher that reads other tokens', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'reckon-teacher-'));
+    try {
+      using model = tinyModel();
+      saveModel(model, folder);
+      const context = { compute: { device: 'cpu', dtype: 'f32' } } as TrainContext;
+      tokenizer.save(folder);
+      using teacher = loadTeacher(context, folder, tokenizer);
+      expect(teacher.headWeight.requiresGrad).toBe(false);
+      characterTokenizer([...'0123456789+-*/()=# \nx:']).save(folder);
+      expect(() => loadTeacher(context, folder, tokenizer)).toThrow(
+        'id 23 is "x" to the teacher and ":" to the student',
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('compares models whose vocabularies are padded to other sizes', () => {

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readModelInfo } from '../../src/checkpoints/index.ts';
 import { type AdapterOptions, loadModel, openPolicy, readAdapterConfig } from '../../src/models/index.ts';
 import { trainableParameters } from '../../src/nn/index.ts';
 import { ids, liveTensors, noGrad, scope } from '../../src/torch/index.ts';
@@ -65,6 +66,22 @@ describe.each(['f32', 'bf16'] as const)('in %s', (dtype) => {
   );
 });
 
+describe('dropout', () => {
+  it('is on in sft', { timeout: 60_000 }, async () => {
+    for (const share of [0, 0.5])
+      await harness.run(
+        recipeWith(`- { type: sft, ${optimisation}, ${adapter(`dropout: ${share}`)} }`),
+        `dropout ${share}`,
+      );
+    const [without, withIt] = [0, 0.5].map((share) =>
+      harness.metrics(`dropout ${share}`).map((row) => Number(row['loss'])),
+    );
+    // A new adapter adds nothing, so there is nothing to drop in the first step.
+    expect(withIt![0]).toBe(without![0]);
+    expect(withIt!.slice(1).some((loss, i) => loss !== without![i + 1])).toBe(true);
+  });
+});
+
 describe('a checkpoint of an adapter', () => {
   const name = 'plain';
   beforeAll(async () => {
@@ -80,6 +97,25 @@ describe('a checkpoint of an adapter', () => {
     expect(rank).toBe(4);
     expect(resolve(checkpoint(name), base!)).toBe(resolve(baseFolder));
     expect(largestDifference(logitsOf(checkpoint(name)), logitsOf(baseFolder))).toBeGreaterThan(1e-2);
+  });
+
+  it('says in model_info.json and its card what it was made of', () => {
+    const info = readModelInfo(checkpoint(name))!;
+    expect(info).toMatchObject({ version: 1, base: null, how: 'sft', steps: 6 });
+    expect(info.adapter).toEqual({
+      type: 'lora',
+      rank: 4,
+      alpha: 8,
+      targetModules: 'all-linear',
+      merged: false,
+    });
+    expect(info.parents.map((parent) => parent.name)).toEqual([
+      'base-0/checkpoints/step-000000',
+      'base-1/checkpoints/step-000040',
+    ]);
+    const card = readFileSync(join(checkpoint(name), 'README.md'), 'utf8');
+    expect(card).toContain('library_name: peft');
+    expect(card).toContain('from: base-1/checkpoints/step-000040');
   });
 
   it('is gone on with on the same base, its start as the reference at a KL of zero', async () => {

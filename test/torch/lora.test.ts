@@ -9,10 +9,12 @@ import {
   createAdapter,
   type Decoder,
   loadAdapter,
+  loadModel,
   mergedModel,
   parseAdapterConfig,
   readSafetensors,
   saveAdapter,
+  saveModel,
   writeSafetensors,
 } from '../../src/models/index.ts';
 import {
@@ -322,6 +324,22 @@ describe('in bf16', () => {
     for (const value of adapterParameters(model, 'one').values()) expect(value.dtype).toBe('f32');
     using copy = model.snapshot();
     expect(copy.headWeight.dtype).toBe('bf16');
+  });
+
+  it('is merged into a bf16 base in bf16, modules stored whole too', () => {
+    using wide = tinyModel();
+    saveModel(wide, join(folder, 'base'));
+    using model = loadModel(join(folder, 'base'), { dtype: 'bf16', computeDtype: 'f32', device: 'cpu' });
+    addTrained(model, 'one', { targetModules: ['q_proj'], modulesToSave: ['norm'] });
+    useAdapter(model, 'one');
+    const beside = logitsOf(model);
+    using whole = mergedModel(model);
+    for (const value of whole.stateDict().values()) expect(value.dtype).toBe('bf16');
+    mergeAdapter(model, 'one');
+    expect(logitsOf(model)).toEqual(logitsOf(whole));
+    expect(largestDifference(logitsOf(whole), beside)).toBeLessThan(0.1);
+    unmergeAdapter(model, 'one');
+    expect(logitsOf(model)).toEqual(beside);
   });
 });
 

@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Decoder } from '../../src/models/index.ts';
 import { game24Task, type ScoredGroup, scoreGroups } from '../../src/rewards/index.ts';
-import { cutMicroBatches } from '../../src/train/micro-batches.ts';
+import { cutMicroBatches, type MicroBatch } from '../../src/train/micro-batches.ts';
+import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import {
   firstErrorPairs,
   mismatchedSequences,
   outcomePairs,
   type PreferencePair,
   pairSequences,
+  readPairs,
 } from '../../src/train/pairs.ts';
 import {
   needsReference,
@@ -18,6 +20,7 @@ import {
   pairObjective,
 } from '../../src/train/preference-objective.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from '../../src/train/sequence-logps.ts';
+import { readJsonl } from '../../src/util/jsonl.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { Harness, recipeWith } from './stage-harness.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel, tokenizer } from './tiny.ts';
@@ -50,9 +53,13 @@ const pairs: PreferencePair[] = Array.from({ length: 6 }, (_, i) => ({
 const sequences = pairSequences(pairs);
 const lengths = sequences.map(({ completionIds }) => completionIds.length);
 
-/** The loss of the pairs cut into micro-batches of a budget; the gradient stays in the policy. */
-function lossOf(policy: Decoder, reference: Decoder, objective: PreferenceObjective, budget: number): number {
-  const batches = cutMicroBatches(sequences, budget, 0);
+/** The loss of the pairs in these micro-batches; the gradient stays in the policy. */
+function lossOf(
+  policy: Decoder,
+  reference: Decoder,
+  objective: PreferenceObjective,
+  batches: readonly MicroBatch[],
+): number {
   const batch = {
     lengths,
     reference: needsReference(objective) ? sequenceLogps(reference, sequences, batches) : null,
@@ -73,12 +80,17 @@ describe('preference losses', () => {
     using policy = tinyModel();
     using other = tinyModel({}, 'f32', 2);
     using reference = other.snapshot();
-    const whole = lossOf(policy, reference, objective, 10_000);
+    const whole = lossOf(policy, reference, objective, cutMicroBatches(sequences, 10_000, 0));
     const expected = takeGradients(policy);
     const size = Math.max(...[...expected.values()].flatMap((values) => [...values].map(Math.abs)));
     expect(size).toBeGreaterThan(0);
-    for (const budget of [1, 40, 100]) {
-      expect(Math.abs(lossOf(policy, reference, objective, budget) / whole - 1)).toBeLessThan(1e-5);
+    for (const batches of [
+      cutMicroBatches(sequences, 1, 0),
+      cutMicroBatches(sequences, 60, 0),
+      packMicroBatches(sequences, 50, 0),
+      packMicroBatches(sequences, 10_000, 0),
+    ]) {
+      expect(Math.abs(lossOf(policy, reference, objective, batches) / whole - 1)).toBeLessThan(1e-5);
       for (const [name, gradient] of takeGradients(policy))
         expect(largestDifference(gradient, expected.get(name)!)).toBeLessThan(1e-5 * Math.max(1, size));
     }
@@ -221,10 +233,27 @@ describe('the dpo stage on a file', () => {
     expect(Number(rows.at(-1)!['loss'])).toBeLessThan(Number(rows[0]!['loss']));
   });
 
+  it('makes pairs of its own completions that are read back with the same ids', async () => {
+    const own = recipeWith(
+      '- { type: dpo, steps: 2, promptsPerStep: 8, groupSize: 4, compare: first-error, learningRate: 1.0e-3 }',
+    );
+    expect(await harness.run(own, 'own')).toBe('done');
+    const path = join(harness.folder, 'own', 'rollouts', 'pairs.jsonl');
+    const written = readJsonl(path, (value) => value as PreferencePair);
+    expect(written.length).toBeGreaterThan(4);
+    const keys = ({ promptIds, chosenIds, rejectedIds }: PreferencePair) => ({
+      promptIds,
+      chosenIds,
+      rejectedIds,
+    });
+    expect(readPairs(path, tokenizer)).toEqual(written.map(keys));
+    for (const pair of written) expect(pair.chosenIds).not.toEqual(pair.rejectedIds);
+  });
+
   it('says which line of a file is no pair', async () => {
     writeFileSync(file, '{"prompt": "1 4 6 8\\n", "chosen": "x"}\n');
     await expect(harness.run(stage(''), 'broken')).rejects.toThrow(
-      /pairs\.jsonl.*1.*prompt, chosen and rejected/,
+      /pairs\.jsonl.*1.*prompt, chosen and rejected as text/,
     );
   });
 });

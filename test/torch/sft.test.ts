@@ -2,11 +2,12 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/models/index.ts';
+import { Tokenizer } from '../../src/text/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import { sequenceLogps } from '../../src/train/sequence-logps.ts';
-import { sequenceOf, supervisedRow, wholeSequence } from '../../src/train/supervised-rows.ts';
+import { SupervisedRows, sequenceOf, wholeSequence } from '../../src/train/supervised-rows.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { Harness, recipeWith } from './stage-harness.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel, tokenizer } from './tiny.ts';
@@ -85,26 +86,53 @@ describe('supervised losses', () => {
 });
 
 describe('supervised rows', () => {
-  const options = { completionOnly: true, maxLength: 100 };
+  const options = { completionOnly: true, assistantOnly: false, maxLength: 100 };
 
   it('learn the completion and the end of the sequence, or all', () => {
     const example = { prompt: '1 2 3 4\n', completion: '1+2' };
-    const row = supervisedRow(tokenizer, example, options)!;
+    const row = new SupervisedRows(tokenizer, options).row(example)!;
     expect(tokenizer.decode(row.ids)).toBe('1 2 3 4\n1+2');
     expect(row.ids.at(-1)).toBe(2);
     expect(row.learned.filter(Boolean).length).toBe(4);
     expect(sequenceOf(row)).toEqual({ promptIds: row.ids.slice(0, 8), completionIds: row.ids.slice(8) });
-    const all = supervisedRow(tokenizer, example, { ...options, completionOnly: false })!;
+    const all = new SupervisedRows(tokenizer, { ...options, completionOnly: false }).row(example)!;
     expect(all.learned.every(Boolean)).toBe(true);
     expect(sequenceOf(all)).toEqual(wholeSequence(sequenceOf(row)));
-    expect(supervisedRow(tokenizer, { text: '1+2' }, options)!.learned).toEqual([true, true, true, true]);
+    expect(new SupervisedRows(tokenizer, options).row({ text: '1+2' })!.learned).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ]);
   });
 
   it('are cut on the right, and left out where nothing is left to learn', () => {
     const example = { prompt: '1 2 3 4\n', completion: '1+2' };
-    const row = supervisedRow(tokenizer, example, { ...options, maxLength: 10 })!;
+    const row = new SupervisedRows(tokenizer, { ...options, maxLength: 10 }).row(example)!;
     expect([row.ids.length, row.learned.filter(Boolean).length]).toEqual([10, 2]);
-    expect(supervisedRow(tokenizer, example, { ...options, maxLength: 8 })).toBeNull();
+    expect(new SupervisedRows(tokenizer, { ...options, maxLength: 8 }).row(example)).toBeNull();
+  });
+
+  it('of a conversation learn all of it, or what the assistant said', () => {
+    const template =
+      "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}#{% endgeneration %}{% else %}{{ m.content }}={% endif %}{% endfor %}";
+    const { tokenizer: file, config } = tokenizer.files;
+    const chatty = new Tokenizer({ tokenizer: file, config: { ...config, chat_template: template } });
+    const messages = [
+      { role: 'user', content: '1+2' },
+      { role: 'assistant', content: '3' },
+      { role: 'user', content: '4+5' },
+      { role: 'assistant', content: '9' },
+    ];
+    const rowOf = (assistantOnly: boolean) =>
+      new SupervisedRows(chatty, { ...options, assistantOnly }).row({ messages })!;
+    expect(chatty.decode(rowOf(false).ids)).toBe('1+2=3#4+5=9#');
+    expect(rowOf(false).learned.every(Boolean)).toBe(true);
+    const marked = rowOf(true);
+    expect(chatty.decode(marked.ids.filter((_, t) => marked.learned[t]))).toBe('3#9#');
+    const halves = { prompt: messages.slice(0, 3), completion: messages.slice(3) };
+    const last = new SupervisedRows(chatty, options).row(halves)!;
+    expect(chatty.decode(last.ids.filter((_, t) => last.learned[t]))).toBe('9#');
   });
 
   it('keep turns that are not learned out of the loss', () => {

@@ -15,7 +15,7 @@ export interface SftStage extends Omit<OptimisationRecipe, 'steps'> {
   readonly epochs?: number | undefined;
   readonly dataFile?: string | undefined;
   readonly loss: 'nll' | 'dft';
-  readonly learn: 'completion' | 'all';
+  readonly learn: 'completion' | 'assistant' | 'all';
   readonly packing: boolean;
   readonly validateEvery: number;
   readonly validationFile?: string | undefined;
@@ -37,12 +37,17 @@ export const sftKind: StageKind<SftStage> = {
           .string()
           .min(1)
           .optional()
-          .describe("JSONL of text, or of prompt and completion; by default the task's demonstrations"),
+          .describe(
+            "JSONL of text, messages, or prompt and completion; by default the task's demonstrations",
+          ),
         loss: z
           .enum(['nll', 'dft'])
           .default('nll')
           .describe('cross-entropy, or that weighted by the probability of each token (DFT)'),
-        learn: z.enum(['completion', 'all']).default('completion').describe('which tokens are learned'),
+        learn: z
+          .enum(['completion', 'assistant', 'all'])
+          .default('completion')
+          .describe('which tokens are learned; of conversations: all, or those of the assistant'),
         packing: z
           .boolean()
           .default(false)

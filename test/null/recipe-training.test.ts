@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { derivePlan, formatRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
+
+/** A recipe whose second stage is the one under test. */
+function recipeOf(stage: string): Recipe {
+  const text = `version: 1
+name: stages
+task: { name: game24 }
+model: { init: { layers: 2 } }
+stages:
+  - type: prepare
+  - { ${stage} }
+  - type: report
+`;
+  return parseRecipe(text, 'r.yaml');
+}
+
+const stageOf = (stage: string) => recipeOf(stage).stages[1]!;
+const planOf = (stage: string) => derivePlan(recipeOf(stage)).stages[1]!;
+const errorOf = (stage: string): string => {
+  try {
+    recipeOf(stage);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('nothing was thrown');
+};
+
+describe('the sft stage', () => {
+  it('is of steps or of epochs', () => {
+    expect(planOf('type: sft, steps: 1000').summary).toContain(
+      '1,000 steps of 64 sequences = 64,000 sequences',
+    );
+    expect(planOf('type: sft, epochs: 1, dataFile: a.jsonl').summary).toContain(
+      '1 pass over the data of a.jsonl',
+    );
+    expect(errorOf('type: sft')).toContain('stages[1] holds neither steps nor epochs');
+    expect(errorOf('type: sft, steps: 1, epochs: 1')).toContain('stages[1] holds both steps and epochs');
+    expect(errorOf('type: sft, steps: 5, warmupSteps: 6')).toContain('at most steps = 5, found 6');
+  });
+
+  it('validates where something depends on it', () => {
+    expect(errorOf('type: sft, steps: 1, keepBest: true')).toContain(
+      'must be at least 1 where keepBest is set',
+    );
+    expect(errorOf('type: sft, steps: 1, patience: 2')).toContain('must be at least 1 where patience is set');
+    expect(stageOf('type: sft, steps: 1, patience: 2, validateEvery: 5')).toMatchObject({ keepBest: false });
+  });
+});
+
+describe('the dpo stage', () => {
+  it('derives beta and the weight of the likelihood from its objective', () => {
+    expect(stageOf('type: dpo, steps: 1')).toMatchObject({ objective: 'sigmoid', beta: 0.1, nllWeight: 0 });
+    expect(stageOf('type: dpo, steps: 1, objective: simpo')).toMatchObject({ beta: 2, gamma: 0.5 });
+    expect(stageOf('type: dpo, steps: 1, objective: orpo')).toMatchObject({ beta: 0.1, nllWeight: 1 });
+    expect(stageOf('type: dpo, steps: 1, objective: cpo, nllWeight: 0')).toMatchObject({ nllWeight: 0 });
+  });
+
+  it('says what it will do', () => {
+    const { summary, numbers } = planOf('type: dpo, steps: 10, promptsPerStep: 8, groupSize: 4');
+    expect(summary).toContain('10 steps of 8 problems x 4 completions = 320 rollouts');
+    expect(numbers['rollouts']).toBe(320);
+    const file = planOf('type: dpo, steps: 10, pairsFile: p.jsonl, objective: ipo');
+    expect(file.summary).toContain('10 updates of 32 pairs of p.jsonl, ipo with beta 0.1');
+  });
+
+  it('refuses what cannot work', () => {
+    expect(errorOf('type: dpo, steps: 1, groupSize: 1')).toContain('a pair takes two completions');
+    expect(errorOf('type: dpo, steps: 1, precompute: true')).toContain(
+      'needs a pairsFile and the reference start',
+    );
+    expect(errorOf('type: dpo, steps: 1, precompute: true, pairsFile: p, objective: kto')).toContain(
+      'must be false for kto',
+    );
+    expect(errorOf('type: dpo, steps: 1, objective: exo_pair')).toContain('must be above 0 for exo_pair');
+    expect(errorOf('type: dpo, steps: 1, objective: sigmoyd')).toContain('did you mean sigmoid?');
+  });
+});
+
+describe('the distill stage', () => {
+  it('derives whose samples it learns from', () => {
+    const shares = ['divergence', 'log-ratio', 'sequence'].map(
+      (objective) => stageOf(`type: distill, steps: 1, teacher: t, objective: ${objective}`) as object,
+    );
+    expect(shares.map((stage) => (stage as { onPolicyShare: number }).onPolicyShare)).toEqual([0.5, 1, 0]);
+    expect(planOf('type: distill, steps: 5, teacher: t').summary).toContain(
+      '5 steps of 16 problems x 4 sequences, divergence from t, 50 % on-policy',
+    );
+  });
+
+  it('refuses what cannot work', () => {
+    expect(errorOf('type: distill, steps: 1')).toContain('teacher');
+    expect(
+      errorOf('type: distill, steps: 1, teacher: t, objective: log-ratio, onPolicyShare: 0.5'),
+    ).toContain('must be 1 for log-ratio, because its gradient is that of own samples, found 0.5');
+    expect(errorOf('type: distill, steps: 1, teacher: t, objective: sequence, onPolicyShare: 1')).toContain(
+      'must be 0 for sequence',
+    );
+  });
+});
+
+it.each(['type: sft, epochs: 2', 'type: dpo, steps: 3', 'type: distill, steps: 3, teacher: t'])(
+  'the resolved recipe of { %s } is read back equal',
+  (stage) => {
+    const recipe = recipeOf(stage);
+    expect(parseRecipe(formatRecipe(recipe), 'resolved.yaml')).toEqual(recipe);
+  },
+);
