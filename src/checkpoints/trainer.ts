@@ -17,6 +17,8 @@ export interface TrainerState {
   readonly step: number;
   /** Tokens trained on so far. */
   readonly tokens: number;
+  /** What a trainer keeps beside weights and moments: running statistics, cursors, controllers. */
+  readonly extra?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const stateSchema: z.ZodType<TrainerState> = z.object({
@@ -24,6 +26,7 @@ const stateSchema: z.ZodType<TrainerState> = z.object({
   trainer: z.string(),
   step: z.int().nonnegative(),
   tokens: z.int().nonnegative(),
+  extra: z.record(z.string(), z.unknown()).optional(),
 });
 
 /** Writes what was trained (the model, or its adapter alone), tokenizer, optimizer and state into a folder. */

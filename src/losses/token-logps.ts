@@ -49,8 +49,9 @@ export function tokenLogps(
 }
 
 /**
- * Runs backward for a loss that is a function of token log-probabilities (and entropies): accumulates the gradient of
- * every parameter behind hidden_ND and of the head, and returns the loss, detached. One chunk keeps its graph; more
+ * Runs backward for a loss that is a function of token log-probabilities (and entropies), and of the hidden states
+ * themselves where a value head reads them: accumulates the gradient of every parameter behind hidden_ND and of the head,
+ * and returns the loss, detached. One chunk keeps its graph; more
  * are computed once without a graph for the loss, and once again with one for the gradient, chunk by chunk.
  */
 export function backwardThroughLogps(
@@ -58,20 +59,20 @@ export function backwardThroughLogps(
   weight_VD: Tensor,
   targets_N: Tensor,
   options: TokenLogpOptions,
-  loss: (values: TokenLogps) => Tensor,
+  loss: (values: TokenLogps, hidden_ND: Tensor) => Tensor,
 ): Tensor {
   return scope(() => {
     const leaf = hidden_ND.detach().requiresGrad_();
     const ranges = tokenChunks(leaf.size(0), weight_VD, options);
     let value: Tensor;
     if (ranges.length <= 1) {
-      value = loss(logpsOf(leaf, weight_VD, targets_N, options));
+      value = loss(logpsOf(leaf, weight_VD, targets_N, options), leaf);
       backward(value);
     } else {
       const values = tokenLogps(leaf, weight_VD, targets_N, options);
       values.logps_N.requiresGrad_();
       values.entropies_N.requiresGrad_();
-      value = loss(values);
+      value = loss(values, leaf);
       backward(value);
       for (const range of ranges)
         scope(() => backwardChunk(leaf, weight_VD, targets_N, options, values, range));

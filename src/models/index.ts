@@ -25,3 +25,4 @@ export { type Captured, Decoder, initialWeights, type RowLayout, type StepContex
 export { type LoadOptions, loadModel, readConfig, saveModel } from './folder.ts';
 export { type CacheShape, KvCache } from './kv-cache.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';
+export { ValueHead } from './value-head.ts';

@@ -70,6 +70,10 @@ export const METRICS = {
     description: "KTO's reference point: the log-ratio of completions under prompts that are not theirs",
   },
   'distillation/on_policy': { unit: 'share', description: 'Steps whose completions the student sampled' },
+  'rollouts/draws': {
+    unit: '',
+    description: 'Draws of problems until the step was full of groups with spread',
+  },
   'rollouts/kept': { unit: '', description: 'Correct completions kept for fine-tuning' },
   'batch/tokens': { unit: 'tokens', description: 'Tokens in the step, padding left out' },
   'batch/padding_share': {

@@ -1,30 +1,40 @@
 /**
- * Owns group-relative policy optimization, whole: collect, score, advantages, minibatches, loss, step, log, checkpoint
- * (Shao et al. 2024, with the switches of DAPO and Dr. GRPO as options). Knows no recipe and no particular task.
+ * Owns group-relative policy optimization and its relatives, whole: collect, score, advantages, minibatches, loss, step,
+ * log, checkpoint (Shao et al. 2024; what tells DAPO, Dr. GRPO, RLOO, GSPO and the others apart is in the options). Knows
+ * no recipe and no particular task.
  */
 
-import { type GroupAdvantageOptions, groupAdvantages } from '../advantages/index.ts';
-import { type LossDenominator, lossWeights, type PolicyGradientOptions } from '../losses/index.ts';
+import {
+  type AdvantageOptions,
+  estimateAdvantages,
+  type GroupAdvantages,
+  type RunningState,
+} from '../advantages/index.ts';
+import { type LossDenominator, lossWeights } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
-import { type Reward, scoreGroups, type Task } from '../rewards/index.ts';
-import { collectStep, type RolloutSampling } from './collect.ts';
+import type { ScoredGroup, Task } from '../rewards/index.ts';
+import type { Rollout } from '../rollouts/index.ts';
 import type { StageOutcome } from './context.ts';
 import { cutMicroBatches } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
   type PolicySequence,
+  type PolicyUpdateOptions,
   recordedLogps,
   type UpdateSums,
 } from './policy-update.ts';
 import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
+import { collectScored, penalised, rewardBatch, type ScoredOptions } from './scored-rollouts.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
-export interface GrpoOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions, PolicyGradientOptions {
-  readonly promptsPerStep: number;
-  readonly groupSize: number;
+export interface GrpoOptions
+  extends Omit<SessionOptions, 'trainer'>,
+    ScheduleOptions,
+    PolicyUpdateOptions,
+    ScoredOptions {
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -32,13 +42,20 @@ export interface GrpoOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOp
   /** Passes over the rollouts of a step. */
   readonly epochs: number;
   readonly maxGradNorm: number;
-  readonly advantages: GroupAdvantageOptions;
+  readonly advantages: AdvantageOptions;
   readonly lossDenominator: LossDenominator;
   /** The explicit reference policy: none, or the model that the stage began with. */
   readonly reference: 'none' | 'start';
-  readonly rewards: readonly Reward[];
-  readonly sampling: RolloutSampling;
+  /** Subtracts the KL term from the reward instead of adding it to the loss. */
+  readonly klInReward: boolean;
+  /** Completions that were cut off at the length limit do not count in the loss (DAPO). */
+  readonly maskTruncated: boolean;
+  /** Temperature of the last step; from the first it falls or rises by the same factor each step. */
+  readonly temperatureEnd?: number | undefined;
 }
+
+/** A rollout that says why it ended, with its advantage. */
+type EndedSequence = PolicySequence & Pick<Rollout, 'stopReason'>;
 
 /** Trains the parent's model by reinforcement; resumes from the stage's newest whole checkpoint. */
 export async function trainGrpo(
@@ -50,76 +67,103 @@ export async function trainGrpo(
   using reference = options.reference === 'start' ? session.startReference() : null;
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
+  const loss = options.klInReward ? { ...options, kl: { ...options.kl, beta: 0 } } : options;
   for (let step = session.startStep + 1; step <= options.steps; step++) {
     const started = performance.now();
-    const groups = await collectStep(session, context, task, options, step);
-    const scored = scoreGroups(task, options.rewards, groups);
+    const sampling = { ...options.sampling, temperature: temperatureAt(step, options) };
+    const { groups, draws } = await collectScored(session, context, task, { ...options, sampling }, step);
     const rolloutSeconds = (performance.now() - started) / 1000;
 
-    const rewards = scored.map((group) => group.scored.map((one) => one.reward));
-    const advantages = groupAdvantages(rewards, options.advantages);
-    const sequences = scored.flatMap((group, g) =>
+    const advantages = advantagesOf(session, groups, reference, options, sampling.temperature);
+    const sequences = groups.flatMap((group, g) =>
       group.scored.map(
-        (one, i): PolicySequence => ({ ...one.rollout, advantage: advantages.advantages[g]![i]! }),
+        (one, i): EndedSequence => ({ ...one.rollout, advantage: advantages.advantages[g]![i]! }),
       ),
     );
 
     const learningRate = learningRateAt(step, options);
-    const minibatches = minibatchesOf(sequences, options, context.seed, step);
-    const recorded = minibatches.length > 1 ? recordOld(policy, minibatches, options) : null;
+    const minibatches = minibatchesOf(sequences, options, context.seed, step).map((minibatch) =>
+      weighted(minibatch, options),
+    );
+    const cut = (minibatch: readonly PolicySequence[]) =>
+      cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0);
+    // Cut as the update will be, so that ratios begin at 1.
+    const recorded =
+      minibatches.length > 1
+        ? minibatches.map((one) => recordedLogps(policy, cut(one.sequences), sampling.temperature))
+        : null;
     const updates: UpdateSums[] = [];
     for (const [i, minibatch] of minibatches.entries()) {
-      const batches = cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0);
-      const weights = lossWeights(
-        minibatch.map((sequence) => sequence.completionIds.length),
-        options.lossDenominator,
-        options.sampling.maxCompletionTokens,
-      );
+      if (minibatch.sequences.length === 0) continue;
       const sums = accumulatePolicyGradient({
         policy,
         reference,
-        sequences: minibatch,
-        batches,
-        weights,
+        ...minibatch,
+        batches: cut(minibatch.sequences),
         oldLogps: recorded?.[i] ?? null,
-        temperature: options.sampling.temperature,
-        truncated: options.sampling.topP < 1,
-        loss: options,
+        temperature: sampling.temperature,
+        truncated: sampling.topP < 1,
+        loss,
       });
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
-      session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch);
+      session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch.sequences);
       optimizer.step(learningRate);
       updates.push({ ...sums, gradNorm });
     }
-    session.requireMatch(step, updates[0]!, sequences);
+    if (updates[0]) session.requireMatch(step, updates[0], sequences);
 
     const seconds = (performance.now() - started) / 1000;
-    rolloutFile.append(...scored.flatMap((group, g) => rolloutLine(step, group, advantages.advantages[g]!)));
+    rolloutFile.append(...groups.flatMap((group, g) => rolloutLine(step, group, advantages.advantages[g]!)));
+    const tokens = updates[0]?.tokens ?? 0;
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
-      ...rolloutMetrics(scored, advantages),
+      ...rolloutMetrics(groups, advantages),
       ...updateMetrics(updates),
+      ...(options.maxDraws > 1 ? { 'rollouts/draws': draws } : {}),
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
-      'perf/tokens_per_s': updates[0]!.tokens / seconds,
+      'perf/tokens_per_s': tokens / seconds,
     });
     if (stop) return session.end('stopped');
   }
   return session.end('done');
 }
 
-/** Log-probabilities of every minibatch before the first update, cut as the update will be, so that ratios begin at 1. */
-function recordOld(
-  policy: Decoder,
-  minibatches: readonly PolicySequence[][],
+function advantagesOf(
+  session: Session,
+  groups: readonly ScoredGroup[],
+  reference: Decoder | null,
   options: GrpoOptions,
-): Float32Array[][] {
-  return minibatches.map((minibatch) =>
-    recordedLogps(
-      policy,
-      cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0),
-      options.sampling.temperature,
-    ),
-  );
+  temperature: number,
+): GroupAdvantages {
+  const batch = rewardBatch(groups, options.rewards);
+  const { beta } = options.kl;
+  const totals =
+    options.klInReward && reference && beta !== 0
+      ? penalised(batch.totals, groups, session.policy, reference, { ...options, beta, temperature })
+      : batch.totals;
+  const before = (session.extra['running'] ?? null) as RunningState | null;
+  const found = estimateAdvantages({ ...batch, totals }, options.advantages, before);
+  if (found.running) session.extra['running'] = found.running;
+  return found;
+}
+
+/** A minibatch without what does not count, which the denominators still know of: length 0 in their place. */
+function weighted(
+  minibatch: readonly EndedSequence[],
+  { maskTruncated, lossDenominator, sampling }: GrpoOptions,
+): { readonly sequences: PolicySequence[]; readonly weights: number[] } {
+  const counts = minibatch.map((one) => !(maskTruncated && one.stopReason === 'length'));
+  const lengths = minibatch.map((one, i) => (counts[i] ? one.completionIds.length : 0));
+  const weights = lossWeights(lengths, lossDenominator, sampling.maxCompletionTokens);
+  return {
+    sequences: minibatch.filter((_, i) => counts[i]),
+    weights: weights.filter((_, i) => counts[i]),
+  };
+}
+
+function temperatureAt(step: number, { sampling, temperatureEnd, steps }: GrpoOptions): number {
+  if (temperatureEnd === undefined || steps === 1) return sampling.temperature;
+  return sampling.temperature * (temperatureEnd / sampling.temperature) ** ((step - 1) / (steps - 1));
 }

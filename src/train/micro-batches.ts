@@ -118,6 +118,15 @@ export function predictingStates(
   };
 }
 
+/** What sequences hold a learned token, in the micro-batch's order of tokens. */
+export function gathered<S extends TrainingSequence>(
+  batch: MicroBatch,
+  sequences: readonly S[],
+  read: (sequence: S) => readonly number[],
+): Float32Array {
+  return Float32Array.from(batch.order.flatMap((i) => read(sequences[i]!)));
+}
+
 /** One number a completion token from one number a sequence, in the micro-batch's order of tokens. */
 export function spread(
   batch: MicroBatch,

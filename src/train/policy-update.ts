@@ -2,13 +2,20 @@
 
 import {
   backwardThroughLogps,
+  highEntropyMask,
+  type ImportanceOptions,
+  importanceWeights,
   type PolicyGradientOptions,
   policyGradientLoss,
+  type Rows,
+  type TokenLogps,
   tokenLogps,
 } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
-import { fromBytes, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { fromBytes, full, ids, noGrad, scope, type Tensor } from '../torch/index.ts';
 import {
+  gathered,
+  learnedTokens,
   type MicroBatch,
   paddingShare,
   predictingStates,
@@ -16,12 +23,14 @@ import {
   type TrainingSequence,
 } from './micro-batches.ts';
 
-/** Truncated importance sampling caps a token's weight here (Yao et al. 2025 use 2). */
-const importanceCap = 2;
+/** Truncated importance sampling where a recipe is silent (Yao et al. 2025). */
+const defaultImportance: ImportanceOptions = { level: 'token', beyond: 'truncate', max: 2 };
 
 /** A rollout with the advantage of its every token. */
 export interface PolicySequence extends TrainingSequence {
   readonly advantage: number;
+  /** One a token, in place of one for all. */
+  readonly tokenAdvantages?: readonly number[];
   /** From the engine: at the sampling temperature, and under the truncated distribution that was sampled. */
   readonly logps: readonly number[];
   readonly samplingLogps: readonly number[];
@@ -39,7 +48,16 @@ export interface PolicyUpdate {
   readonly temperature: number;
   /** The sampler left tokens out (top-p), so importance weights correct for it. */
   readonly truncated: boolean;
-  readonly loss: PolicyGradientOptions;
+  readonly loss: PolicyUpdateOptions;
+  /** Added to the loss of a micro-batch, by its place among the batches: a value head's, from the same hidden states. */
+  readonly alsoLoss?: (hidden_ND: Tensor, place: number) => Tensor;
+}
+
+/** The loss, and what only a whole optimizer batch can say. */
+export interface PolicyUpdateOptions extends PolicyGradientOptions {
+  readonly importance?: ImportanceOptions;
+  /** Share of the batch's tokens, those of highest entropy, whose policy term counts; 1, the default, is all. */
+  readonly topEntropyShare?: number;
 }
 
 /** Sums over completion tokens, but loss, norms and maxima. */
@@ -60,8 +78,12 @@ export interface UpdateSums {
 
 /** Accumulates the gradient of one optimizer batch into the policy's parameters. */
 export function accumulatePolicyGradient(update: PolicyUpdate): UpdateSums {
+  const uncertain = uncertainTokens(update);
+  const counted = uncertain
+    ? uncertain.flatMap((mask) => [...mask]).reduce((sum, value) => sum + value, 0)
+    : update.batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   const sums = update.batches.map((batch, i) =>
-    scope(() => oneMicroBatch(update, batch, update.oldLogps?.[i] ?? null)),
+    scope(() => oneMicroBatch(update, i, uncertain?.[i] ?? null, counted)),
   );
   const total = (read: (one: MicroSums) => number) => sums.reduce((sum, one) => sum + read(one), 0);
   return {
@@ -85,14 +107,40 @@ export function recordedLogps(
   batches: readonly MicroBatch[],
   temperature: number,
 ): Float32Array[] {
+  return recorded(policy, batches, temperature, ({ logps_N }) => logps_N);
+}
+
+function recorded(
+  policy: Decoder,
+  batches: readonly MicroBatch[],
+  temperature: number,
+  read: (values: TokenLogps) => Tensor,
+): Float32Array[] {
   return batches.map((batch) =>
     noGrad(() =>
       scope(() => {
         const { hidden_ND, targets_N } = predictingStates(policy, batch);
-        return tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature }).logps_N.toFloat32();
+        return read(tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature })).toFloat32();
       }),
     ),
   );
+}
+
+/** 1 for the tokens of highest entropy in the whole optimizer batch, by micro-batch; null where all count. */
+function uncertainTokens({ policy, batches, temperature, loss }: PolicyUpdate): Float32Array[] | null {
+  const { topEntropyShare = 1 } = loss;
+  if (topEntropyShare >= 1) return null;
+  const entropies = recorded(policy, batches, temperature, ({ entropies_N }) => entropies_N);
+  const mask = highEntropyMask(
+    entropies.flatMap((values) => [...values]),
+    topEntropyShare,
+  );
+  let start = 0;
+  return entropies.map((values) => {
+    const own = Float32Array.from(mask.subarray(start, start + values.length));
+    start += values.length;
+    return own;
+  });
 }
 
 type MicroSums = Record<
@@ -100,20 +148,23 @@ type MicroSums = Record<
   number
 >;
 
-function oneMicroBatch(update: PolicyUpdate, batch: MicroBatch, recorded: Float32Array | null): MicroSums {
+function oneMicroBatch(
+  update: PolicyUpdate,
+  place: number,
+  uncertain: Float32Array | null,
+  counted: number,
+): MicroSums {
   const { policy, reference, sequences, temperature } = update;
   const { device } = policy;
+  const batch = update.batches[place]!;
+  const recorded = update.oldLogps?.[place] ?? null;
   const floats = (values: Float32Array) => fromBytes(values, 'f32', [values.length]).to('f32', device);
   const engine = gathered(batch, sequences, (sequence) => sequence.logps);
   const referenceLogps_N = reference && floats(recordedLogps(reference, [batch], temperature)[0]!);
-  const advantages_N = floats(
-    spread(
-      batch,
-      sequences,
-      sequences.map((sequence) => sequence.advantage),
-    ),
-  );
+  const advantages_N = floats(gathered(batch, sequences, tokenAdvantages));
   const weights_N = floats(spread(batch, sequences, update.weights));
+  const rows = rowsOf(batch, sequences, device);
+  const uncertain_N = uncertain && floats(uncertain);
   const { hidden_ND, targets_N } = predictingStates(policy, batch);
   let sums: MicroSums | undefined;
   const loss = backwardThroughLogps(
@@ -121,15 +172,30 @@ function oneMicroBatch(update: PolicyUpdate, batch: MicroBatch, recorded: Float3
     policy.headWeight,
     targets_N,
     { temperature },
-    ({ logps_N, entropies_N }) => {
+    ({ logps_N, entropies_N }, hidden_ND) => {
       const oldLogps_N = recorded ? floats(recorded) : logps_N.detach();
-      const corrected_N = update.truncated
-        ? weights_N.mul(
-            importance(oldLogps_N, floats(gathered(batch, sequences, (one) => one.samplingLogps))),
-          )
-        : weights_N;
+      const samplingLogps_N = update.truncated
+        ? floats(gathered(batch, sequences, (one) => one.samplingLogps))
+        : null;
+      const importance_N =
+        samplingLogps_N &&
+        importanceWeights(oldLogps_N, samplingLogps_N, update.loss.importance ?? defaultImportance, rows);
+      const policyWeights_N =
+        importance_N && uncertain_N ? importance_N.mul(uncertain_N) : (importance_N ?? uncertain_N);
       const { loss, sums: parts } = policyGradientLoss(
-        { logps_N, oldLogps_N, referenceLogps_N, advantages_N, weights_N: corrected_N },
+        {
+          logps_N,
+          oldLogps_N,
+          referenceLogps_N,
+          advantages_N,
+          weights_N,
+          rows,
+          ...(policyWeights_N ? { policyWeights_N } : {}),
+          ...(samplingLogps_N ? { samplingLogps_N } : {}),
+          ...(update.loss.entropyCoefficient
+            ? { entropies_N, entropyWeights_N: evenWeights(uncertain_N, logps_N, counted) }
+            : {}),
+        },
         update.loss,
       );
       const mismatch = noGrad(() => oldLogps_N.sub(floats(engine)).toFloat32().map(Math.abs));
@@ -143,22 +209,24 @@ function oneMicroBatch(update: PolicyUpdate, batch: MicroBatch, recorded: Float3
         mismatch: mismatch.reduce((sum, value) => sum + value, 0),
         mismatchMax: mismatch.reduce((most, value) => Math.max(most, value), 0),
       };
-      return loss;
+      return update.alsoLoss ? loss.add(update.alsoLoss(hidden_ND, place)) : loss;
     },
   );
   return { ...sums!, loss: loss.item() };
 }
 
-/** The engine's log-probabilities in the micro-batch's order of tokens. */
-function gathered(
-  batch: MicroBatch,
-  sequences: readonly PolicySequence[],
-  read: (sequence: PolicySequence) => readonly number[],
-): Float32Array {
-  return Float32Array.from(batch.order.flatMap((i) => read(sequences[i]!)));
+function tokenAdvantages(sequence: PolicySequence): readonly number[] {
+  return sequence.tokenAdvantages ?? new Array<number>(learnedTokens(sequence)).fill(sequence.advantage);
 }
 
-/** min(pi_old / mu, cap) a token: mu is the distribution that was really sampled from. */
-function importance(oldLogps_N: Tensor, samplingLogps_N: Tensor): Tensor {
-  return noGrad(() => oldLogps_N.detach().sub(samplingLogps_N).exp().clamp(null, importanceCap));
+/** Which sequence each token is of. */
+function rowsOf(batch: MicroBatch, sequences: readonly PolicySequence[], device: string): Rows {
+  const owners = batch.order.flatMap((i, row) => new Array<number>(learnedTokens(sequences[i]!)).fill(row));
+  return { rows_N: ids(owners, undefined, device), count: batch.order.length };
+}
+
+/** 1 / `counted` for each token that counts: the entropy bonus is a mean over the optimizer batch. */
+function evenWeights(uncertain_N: Tensor | null, like_N: Tensor, counted: number): Tensor {
+  const { device, dtype, shape } = like_N;
+  return uncertain_N?.mul(1 / counted) ?? full(shape, 1 / counted, dtype, device);
 }

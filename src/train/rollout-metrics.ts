@@ -48,16 +48,16 @@ export function updateMetrics(
   const perToken = (read: (update: UpdateSums) => number) =>
     updates.reduce((sum, update) => sum + read(update), 0) / Math.max(1, targets);
   return {
-    loss: mean(updates.map((update) => update.loss)),
-    grad_norm: mean(updates.map((update) => update.gradNorm)),
+    loss: updates.length > 0 ? mean(updates.map((update) => update.loss)) : null,
+    grad_norm: updates.length > 0 ? mean(updates.map((update) => update.gradNorm)) : null,
     'policy/kl': updates.every((update) => update.kl !== null) ? perToken((update) => update.kl!) : null,
     'policy/entropy': perToken((update) => update.entropy),
     'policy/ratio_mean': perToken((update) => update.ratio),
     'policy/clip_fraction': perToken((update) => update.clipped),
-    'policy/logp_mismatch_mean': updates[0]!.mismatch / Math.max(1, updates[0]!.targets),
-    'policy/logp_mismatch_max': updates[0]!.mismatchMax,
+    'policy/logp_mismatch_mean': updates[0] ? updates[0].mismatch / Math.max(1, updates[0].targets) : null,
+    'policy/logp_mismatch_max': updates[0]?.mismatchMax ?? null,
     'batch/tokens': updates.reduce((sum, update) => sum + update.tokens, 0),
-    'batch/padding_share': mean(updates.map((update) => update.paddingShare)),
+    'batch/padding_share': updates.length > 0 ? mean(updates.map((update) => update.paddingShare)) : null,
   };
 }
 

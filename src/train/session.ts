@@ -67,6 +67,11 @@ export class Session implements Disposable {
   readonly optimizer: AdamW;
   /** Steps done before this process began. */
   readonly startStep: number;
+  /** What the trainer keeps between steps, as JSON; it is in every checkpoint, and here again after a resume. */
+  readonly extra: Record<string, unknown>;
+  /** The checkpoint that this process goes on from; null where the stage begins. */
+  readonly resumedFrom: string | null;
+  private readonly alsoSaved: ((folder: string, step: number) => void)[] = [];
   private readonly context: TrainContext;
   private readonly options: SessionOptions;
   private readonly metrics: MetricsWriter;
@@ -91,6 +96,8 @@ export class Session implements Disposable {
     this.startStep = state?.step ?? 0;
     this.lastSaved = this.startStep;
     this.tokens = state?.tokens ?? 0;
+    this.extra = { ...state?.extra };
+    this.resumedFrom = newest?.path ?? null;
     if (newest) context.log(`${context.name}: resuming after step ${newest.step} of ${options.steps}`);
     this.metrics = MetricsWriter.open(join(directory, 'metrics.jsonl'), {
       fsync: true,
@@ -211,6 +218,11 @@ export class Session implements Disposable {
     return outcome;
   }
 
+  /** Has `write` put files of its own into every checkpoint's folder, under its checksums. */
+  alsoSave(write: (folder: string, step: number) => void): void {
+    this.alsoSaved.push(write);
+  }
+
   /** Writes model_info.json and the model card beside a saved policy. */
   describe(folder: string, step: number): void {
     const { context, options, policy } = this;
@@ -227,9 +239,16 @@ export class Session implements Disposable {
 
   private async save(step: number): Promise<void> {
     const { policy: model, tokenizer, optimizer } = this;
-    const state = { version: 1, trainer: this.options.trainer, step, tokens: this.tokens } as const;
+    const state = {
+      version: 1,
+      trainer: this.options.trainer,
+      step,
+      tokens: this.tokens,
+      ...(Object.keys(this.extra).length > 0 ? { extra: this.extra } : {}),
+    } as const;
     await writeCheckpoint(this.context.directory, step, (folder) => {
       saveTrainer(folder, { model, tokenizer, optimizer, state });
+      for (const write of this.alsoSaved) write(folder, step);
       this.describe(folder, step);
     });
     pruneCheckpoints(this.context.directory, this.options.checkpoints.keepLast);

@@ -1,12 +1,14 @@
 /** Owns the tests of group-centred advantages on hand-computed and property cases; TRL parity is a golden test. */
 
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import {
   type AdvantageScale,
   decoupledAdvantages,
+  estimateAdvantages,
   groupAdvantages,
   leaveOneOutAdvantages,
+  runningAdvantages,
 } from '../../src/advantages/index.ts';
 
 const score = fc.oneof(fc.constantFrom(0, 1), fc.double({ min: -5, max: 5, noNaN: true }));
@@ -181,5 +183,79 @@ describe('decoupledAdvantages', () => {
     expect(advantages[0]![2]).toBe(0);
     expect(advantages[0]![0]).toBeCloseTo(-advantages[0]![1]!, 9);
     expect({ unscored, droppedGroups }).toEqual({ unscored: 1, droppedGroups: 0 });
+  });
+});
+
+describe('running normalisation with momentum', () => {
+  it('follows the seed: the first group sets it, momentum rises by 0.1 to its bound', () => {
+    const groups = [
+      [1, 3],
+      [5, 9],
+      [0, 4],
+    ];
+    const { advantages, state } = runningAdvantages(groups, null, { maxMomentum: 0.15, epsilon: 0 });
+    const root = Math.SQRT2;
+    // Group 1: mean 2, std sqrt 2. Group 2 (m 0.1): 0.1 x 2 + 0.9 x 7, and so on. Group 3 (m 0.15).
+    const second = { mean: 6.5, std: 0.1 * root + 0.9 * 2 * root };
+    const third = { mean: 0.15 * second.mean + 0.85 * 2, std: 0.15 * second.std + 0.85 * 2 * root };
+    expect(advantages[0]).toEqual([-1 / root, 1 / root]);
+    expect(advantages[1]![0]).toBeCloseTo((5 - second.mean) / second.std, 12);
+    expect(advantages[2]![1]).toBeCloseTo((4 - third.mean) / third.std, 12);
+    expect(state).toMatchObject({ momentum: 0.15 });
+  });
+
+  it('is GRPO at momentum 0, and the same in one call as in two', () => {
+    const groups = [
+      [1, 2, 4],
+      [0, 0, 1],
+    ];
+    const plain = groupAdvantages(groups, { scale: 'group' }).advantages;
+    expect(runningAdvantages(groups, null, { maxMomentum: 0 }).advantages).toEqual(plain);
+    const whole = runningAdvantages(groups, null, { maxMomentum: 0.9 });
+    const first = runningAdvantages(groups.slice(0, 1), null, { maxMomentum: 0.9 });
+    const second = runningAdvantages(groups.slice(1), JSON.parse(JSON.stringify(first.state)), {
+      maxMomentum: 0.9,
+    });
+    expect([...first.advantages, ...second.advantages]).toEqual(whole.advantages);
+  });
+
+  it('leaves out what is not known', () => {
+    const { advantages, state } = runningAdvantages(
+      [
+        [null, 1],
+        [1, null, 3],
+      ],
+      null,
+      { maxMomentum: 0.5 },
+    );
+    expect(advantages[0]).toEqual([0, 0]);
+    expect(advantages[1]![1]).toBe(0);
+    expect(state?.mean).toBe(2);
+  });
+});
+
+describe('estimators by name', () => {
+  const batch = {
+    totals: [
+      [1, 3],
+      [2, null],
+    ],
+    parts: [
+      [[1], [3]],
+      [[2], [null]],
+    ],
+    weights: [1],
+  };
+
+  it('none is the reward itself, whitening brings the batch to mean 0 and std 1', () => {
+    const none = { baseline: 'none', scale: 'none' } as const;
+    expect(estimateAdvantages(batch, none).advantages).toEqual([
+      [1, 3],
+      [2, 0],
+    ]);
+    const { advantages } = estimateAdvantages(batch, { ...none, whiten: true });
+    expect(advantages[0]![0]).toBeCloseTo(-1, 6);
+    expect(advantages[0]![1]).toBeCloseTo(1, 6);
+    expect(advantages[1]).toEqual([expect.closeTo(0, 6), 0]);
   });
 });

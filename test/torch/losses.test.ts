@@ -12,6 +12,7 @@ import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches
 import {
   accumulatePolicyGradient,
   type PolicySequence,
+  type PolicyUpdateOptions,
   recordedLogps,
 } from '../../src/train/policy-update.ts';
 import { Rng } from '../../src/util/rng.ts';
@@ -152,6 +153,50 @@ describe('KL estimators', () => {
   });
 });
 
+describe('gradients of KL estimators on-policy, on a vocabulary of six', () => {
+  /** Over all tokens, weighted by the policy that samples them and holds still. */
+  function expectedGradient(estimator: KlEstimator, corrected: boolean): Float32Array {
+    return scope(() => {
+      const logits = tensor([0.3, -1, 0.5, 0.1, -0.2, 0.9]).requiresGrad_();
+      const logp = logits.logSoftmax(-1);
+      const reference = tensor([0.1, 0.4, -0.6, 0.2, 0.3, -0.5]).logSoftmax(-1);
+      const ratio = corrected ? logp.sub(logp.detach()).exp() : null;
+      const estimate = klPerToken(logp, reference, estimator);
+      backward(
+        logp
+          .detach()
+          .exp()
+          .mul(ratio ? estimate.mul(ratio) : estimate)
+          .sum(),
+      );
+      return logits.grad!.toFloat32();
+    });
+  }
+
+  function exactGradient(): Float32Array {
+    return scope(() => {
+      const logits = tensor([0.3, -1, 0.5, 0.1, -0.2, 0.9]).requiresGrad_();
+      const logp = logits.logSoftmax(-1);
+      const reference = tensor([0.1, 0.4, -0.6, 0.2, 0.3, -0.5]).logSoftmax(-1);
+      backward(logp.exp().mul(logp.sub(reference)).sum());
+      return logits.grad!.toFloat32();
+    });
+  }
+
+  it.each([
+    ['k2', false],
+    ['k3+', false],
+    ['k1', true],
+    ['k3', true],
+  ] as const)('%s (corrected: %s) has the gradient of the KL', (estimator, corrected) => {
+    expect(largestDifference(expectedGradient(estimator, corrected), exactGradient())).toBeLessThan(1e-6);
+  });
+
+  it.each(['k1', 'k3'] as const)('plain %s has not', (estimator) => {
+    expect(largestDifference(expectedGradient(estimator, false), exactGradient())).toBeGreaterThan(0.01);
+  });
+});
+
 function rollouts(count: number): PolicySequence[] {
   const rng = new Rng({ seed: 9, purpose: 'test' });
   return Array.from({ length: count }, () => {
@@ -207,6 +252,66 @@ describe('one optimizer batch', () => {
       }
     },
   );
+
+  const plain: PolicyUpdateOptions = {
+    clip: { low: 0.2, high: 0.2 },
+    kl: { beta: 0, estimator: 'k3' },
+  };
+  const variants: [string, Partial<PolicyUpdateOptions>, boolean?][] = [
+    ['gspo', { ratioLevel: 'sequence', clip: { low: 3e-4, high: 4e-4 } }],
+    ['gspo-token', { ratioLevel: 'sequence-token', clip: { low: 0.1, high: 0.1 } }],
+    ['rloo', { ratioLevel: 'sequence-product', clip: { low: 0.2, high: 0.2 } }],
+    ['cispo', { objective: { name: 'cispo' }, clip: { low: 0.2, high: 1.2 } }],
+    ['sapo', { objective: { name: 'sapo', positive: 1, negative: 1.05 } }],
+    ['vespo', { objective: { name: 'vespo', positive: { k: 2, lambda: 3 }, negative: { k: 3, lambda: 2 } } }],
+    ['gmpo', { objective: { name: 'gmpo' }, clip: { low: 0.4, high: 0.4 } }],
+    ['reinforce', { objective: { name: 'reinforce' } }],
+    ['two-sided and dual clip', { clip: { low: 0.2, high: 0.2, cap: 1.5, dual: 3 } }],
+    ['corrected KL', { kl: { beta: 0.1, estimator: 'k3', corrected: true } }],
+    ['KL with the gradient of k2', { kl: { beta: 0.1, estimator: 'k3+' } }],
+    ['entropy bonus and top entropies', { entropyCoefficient: 0.1, topEntropyShare: 0.3 }],
+    ['off-policy mask', { offPolicyThreshold: 0.01 }],
+    ['importance of tokens', { importance: { level: 'token', beyond: 'mask', max: 1.5, min: 0.5 } }, true],
+    ['importance of sequences', { importance: { level: 'sequence', beyond: 'truncate', max: 2 } }, true],
+  ];
+
+  it.each(variants)('%s: the same loss and gradient for every cut', (...variant) => {
+    const [, special, truncated = false] = variant as (typeof variants)[number];
+    const loss = { ...plain, ...special };
+    using policy = tinyModel();
+    using other = tinyModel({}, 'f32', 2);
+    using reference = other.snapshot();
+    const old = (budget: number) =>
+      recordedLogps(policy, cutMicroBatches(sequences, budget, 0), 0.9).map((values) =>
+        values.map((value) => value + 0.1 * Math.sin(Math.round(value * 50))),
+      );
+    const results = [1, 60, 100_000].map((budget) => {
+      const sums = accumulatePolicyGradient({
+        policy,
+        reference: loss.kl.beta > 0 ? reference : null,
+        sequences,
+        batches: cutMicroBatches(sequences, budget, 0),
+        weights: lossWeights(
+          sequences.map((s) => s.completionIds.length),
+          'sequences',
+          32,
+        ),
+        oldLogps: truncated ? null : old(budget),
+        temperature: 0.9,
+        truncated,
+        loss,
+      });
+      return { sums, gradients: takeGradients(policy) };
+    });
+    const [first] = results;
+    const size = Math.max(...[...first!.gradients.values()].map((g) => Math.max(...g.map(Math.abs))));
+    expect(size).toBeGreaterThan(1e-4);
+    for (const { sums, gradients } of results) {
+      expect(sums.loss).toBeCloseTo(first!.sums.loss, 5);
+      for (const [name, gradient] of gradients)
+        expect(largestDifference(gradient, first!.gradients.get(name)!), name).toBeLessThan(1e-5);
+    }
+  });
 
   it('cross-entropy: the same loss and gradient for every cut', () => {
     using policy = tinyModel();

@@ -30,6 +30,14 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
       ] as const,
   ),
   [
+    'grpo with a running mean, KL in the reward and a falling temperature',
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, reference: start, kl: { beta: 0.05, estimator: k1, place: reward }, advantages: { maxMomentum: 0.9 }, temperatureEnd: 0.7, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    'dapo with dynamic sampling',
+    `- { type: grpo, preset: dapo, steps: 10, promptsPerStep: 6, groupSize: 3, maxDraws: 3, optimizerBatch: 9, microBatchTokens: 512, learningRate: 2.0e-3, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
     'grpo',
     `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, epochs: 2, reference: start, kl: { beta: 0.05 }, rewards: [{ name: process, weight: 1 }] }`,
   ],

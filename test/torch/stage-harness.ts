@@ -30,6 +30,9 @@ stages:
   );
 }
 
+/** What a stage does; a test may do something else than the recipe's wiring. */
+export type StageWork = (context: RunStageContext<StageType>) => Promise<StageOutcome>;
+
 /** A temporary run with a small fine-tuned model, on which the last stage can be run again and again. */
 export class Harness implements Disposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'reckon-stage-'));
@@ -50,10 +53,12 @@ export class Harness implements Disposable {
     name: string,
     stopAfter: number = Number.POSITIVE_INFINITY,
     parent: string = this.model,
+    work?: StageWork,
   ): Promise<StageOutcome> {
     const directory = join(this.folder, name);
     const stopRequested = () => this.metrics(name).length >= stopAfter;
-    return await this.call(recipe, recipe.stages.length - 1, name, { directory, stopRequested, parent });
+    const more = { directory, stopRequested, parent };
+    return await this.call(recipe, recipe.stages.length - 1, name, more, work);
   }
 
   /** The lines of a stage's metrics without times, speeds and memory. */
@@ -85,11 +90,12 @@ export class Harness implements Disposable {
     index: number,
     name: string,
     more: Partial<RunStageContext<StageType>>,
+    own?: StageWork,
   ): Promise<StageOutcome> {
     const directory = join(this.folder, name);
     mkdirSync(directory, { recursive: true });
     const stage = recipe.stages[index]!;
-    const work = stageFunctions[stage.type] as (context: RunStageContext<StageType>) => Promise<StageOutcome>;
+    const work = own ?? (stageFunctions[stage.type] as StageWork);
     return await work({
       index,
       name,

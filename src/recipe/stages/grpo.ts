@@ -4,33 +4,164 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
+import { type GrpoPresetName, grpoPresetNames, grpoPresets } from './grpo-presets.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 import { checkRewards, type RewardRecipe, rewardsKey } from './rewards.ts';
 
+/** What tells the members of the family apart; a preset sets some of it. */
+export interface GrpoSwitches {
+  readonly objective: 'clip' | 'cispo' | 'sapo' | 'vespo' | 'gmpo' | 'reinforce';
+  readonly ratioLevel: 'token' | 'sequence' | 'sequence-token' | 'sequence-product';
+  readonly clip: {
+    readonly low: number;
+    readonly high: number;
+    readonly cap: number | null;
+    readonly dual: number | null;
+  };
+  readonly kl: {
+    readonly beta: number;
+    readonly estimator: 'k1' | 'k2' | 'k3' | 'k3+';
+    readonly corrected: boolean;
+    readonly place: 'loss' | 'reward';
+  };
+  readonly reference: 'none' | 'start';
+  readonly advantages: {
+    readonly baseline: 'group' | 'leave-one-out' | 'decoupled' | 'none';
+    readonly scale: 'group' | 'batch' | 'none';
+    readonly epsilon: number;
+    readonly ddof: 0 | 1;
+    readonly whiten: boolean;
+    readonly maxMomentum: number;
+  };
+  readonly lossDenominator: 'tokens' | 'sequences' | 'constant' | 'token-sums';
+  readonly maskTruncated: boolean;
+  readonly maxDraws: number;
+}
+
 /** Group-relative policy optimisation; `steps` counts rollout steps. */
-export interface GrpoStage extends OptimisationRecipe {
+export interface GrpoStage extends OptimisationRecipe, GrpoSwitches {
   readonly type: 'grpo';
   readonly label?: string | undefined;
+  readonly preset: GrpoPresetName;
   readonly promptsPerStep: number;
   readonly groupSize: number;
   readonly epochs: number;
-  readonly clip: { readonly low: number; readonly high: number };
-  readonly kl: { readonly beta: number; readonly estimator: 'k1' | 'k2' | 'k3' };
-  readonly reference: 'none' | 'start';
-  readonly advantages: { readonly scale: 'group' | 'batch' | 'none'; readonly epsilon: number };
-  readonly lossDenominator: 'tokens' | 'sequences' | 'constant';
+  readonly entropyCoefficient: number;
+  readonly topEntropyShare: number;
+  readonly offPolicyThreshold?: number | undefined;
+  readonly temperatureEnd?: number | undefined;
   readonly rewards: readonly RewardRecipe[];
 }
 
-/** As the recipe has it, before `optimizerBatch` is derived. */
-type GrpoKeys = Omit<GrpoStage, 'optimizerBatch'> & { readonly optimizerBatch?: number | undefined };
+type Loose<T> = { readonly [K in keyof T]?: T[K] | undefined };
+type LooseSwitches = {
+  readonly [K in keyof GrpoSwitches]?:
+    | (GrpoSwitches[K] extends object ? Loose<GrpoSwitches[K]> : GrpoSwitches[K])
+    | undefined;
+};
+
+/** As the recipe has it, before the preset fills in what it does not say. */
+type GrpoKeys = Omit<GrpoStage, 'optimizerBatch' | keyof GrpoSwitches> &
+  LooseSwitches & { readonly optimizerBatch?: number | undefined };
+
+const defaults: GrpoSwitches = {
+  objective: 'clip',
+  ratioLevel: 'token',
+  clip: { low: 0.2, high: 0.2, cap: null, dual: null },
+  kl: { beta: 0, estimator: 'k3', corrected: false, place: 'loss' },
+  reference: 'none',
+  advantages: {
+    baseline: 'group',
+    scale: 'group',
+    epsilon: 1e-4,
+    ddof: 1,
+    whiten: false,
+    maxMomentum: 0,
+  },
+  lossDenominator: 'tokens',
+  maskTruncated: false,
+  maxDraws: 1,
+};
+
+const bound = (): z.ZodNumber => z.number().min(0);
+
+const switches = {
+  objective: z
+    .enum(['clip', 'cispo', 'sapo', 'vespo', 'gmpo', 'reinforce'])
+    .optional()
+    .describe('the policy term; `clip` is the clipped surrogate'),
+  ratioLevel: z
+    .enum(['token', 'sequence', 'sequence-token', 'sequence-product'])
+    .optional()
+    .describe('of what the importance ratio is'),
+  clip: z
+    .strictObject({
+      low: share().optional().describe('the ratio is clipped below at 1 - low'),
+      high: bound().optional().describe('the ratio is clipped above at 1 + high'),
+      cap: bound()
+        .nullable()
+        .optional()
+        .describe('largest ratio whatever the advantage (two-sided clipping)'),
+      dual: bound()
+        .nullable()
+        .optional()
+        .describe('bound of the loss of a negative advantage, over its size'),
+    })
+    .optional()
+    .describe('clipping of the importance ratio'),
+  kl: z
+    .strictObject({
+      beta: bound().optional().describe('weight of the KL term'),
+      estimator: z
+        .enum(['k1', 'k2', 'k3', 'k3+'])
+        .optional()
+        .describe("estimator of the KL (Schulman's names)"),
+      corrected: z
+        .boolean()
+        .optional()
+        .describe('multiply the estimate with the ratio (TRL: use_bias_correction_kl)'),
+      place: z.enum(['loss', 'reward']).optional().describe('added to the loss, or taken from the reward'),
+    })
+    .optional()
+    .describe('distance to the reference policy'),
+  reference: z.enum(['none', 'start']).optional().describe('`start`: the model that the stage begins with'),
+  advantages: z
+    .strictObject({
+      baseline: z
+        .enum(['group', 'leave-one-out', 'decoupled', 'none'])
+        .optional()
+        .describe('what is taken from a reward; `decoupled` normalises each reward by itself first'),
+      scale: z.enum(['group', 'batch', 'none']).optional().describe('what standard deviation divides'),
+      epsilon: bound().optional().describe('added to that standard deviation'),
+      ddof: z
+        .union([z.literal(0), z.literal(1)])
+        .optional()
+        .describe('taken from the count in it'),
+      whiten: z.boolean().optional().describe('bring the batch to mean 0 and standard deviation 1'),
+      maxMomentum: share().optional().describe('running normalisation over groups; 0 is off'),
+    })
+    .optional()
+    .describe('how rewards become advantages'),
+  lossDenominator: z
+    .enum(['tokens', 'sequences', 'constant', 'token-sums'])
+    .optional()
+    .describe('what the summed loss is divided by'),
+  maskTruncated: z.boolean().optional().describe('completions cut at the length limit do not count'),
+  maxDraws: count()
+    .optional()
+    .describe('draw problems up to this many times until all groups of a step have spread; 1 is off'),
+};
 
 const schema = keysOf<GrpoKeys>(
   z
     .strictObject({
       type: z.literal('grpo'),
       label: label().optional(),
+      preset: z
+        .enum(grpoPresetNames)
+        .default('grpo')
+        .describe('member of the family whose settings fill in what is not said here (docs/papers.md)'),
       steps: count().describe('rollout steps: each samples, then updates'),
       promptsPerStep: count().default(8).describe('problems sampled for each step'),
       groupSize: count().default(8).describe('completions for each problem'),
@@ -40,58 +171,49 @@ const schema = keysOf<GrpoKeys>(
           'sequences in one optimizer step, a divisor of promptsPerStep x groupSize; by default all of them',
         ),
       epochs: count().default(1).describe('passes over the rollouts of a step'),
-      clip: z
-        .strictObject({
-          low: share().default(0.2).describe('the ratio is clipped below at 1 - low'),
-          high: z.number().min(0).default(0.2).describe('the ratio is clipped above at 1 + high'),
-        })
-        .prefault({})
-        .describe('clipping of the importance ratio'),
-      kl: z
-        .strictObject({
-          beta: z.number().min(0).default(0).describe('weight of the KL term in the loss'),
-          estimator: z
-            .enum(['k1', 'k2', 'k3'])
-            .default('k3')
-            .describe("estimator of the KL (Schulman's names)"),
-        })
-        .prefault({})
-        .describe('distance to the reference policy'),
-      reference: z
-        .enum(['none', 'start'])
-        .default('none')
-        .describe('`start`: the model that the stage begins with'),
-      advantages: z
-        .strictObject({
-          scale: z
-            .enum(['group', 'batch', 'none'])
-            .default('group')
-            .describe('what standard deviation divides'),
-          epsilon: z.number().min(0).default(1e-4).describe('added to that standard deviation'),
-        })
-        .prefault({})
-        .describe('rewards, centred on the mean of their group, become advantages'),
-      lossDenominator: z
-        .enum(['tokens', 'sequences', 'constant'])
-        .default('tokens')
-        .describe('what the summed loss is divided by'),
+      ...switches,
+      entropyCoefficient: z.number().min(0).default(0).describe('weight of the entropy bonus'),
+      topEntropyShare: share()
+        .default(1)
+        .describe('share of tokens, those of highest entropy, whose policy term counts'),
+      offPolicyThreshold: bound()
+        .optional()
+        .describe('nats a token beyond which a completion with a negative advantage does not count'),
+      temperatureEnd: z
+        .number()
+        .positive()
+        .optional()
+        .describe('temperature of the last step; from sampling.temperature it changes by a constant factor'),
       rewards: rewardsKey(),
       ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),
     })
-    .describe('group-relative policy optimisation'),
+    .describe('group-relative policy optimisation and its relatives'),
 );
 
 export const grpoKind: StageKind<GrpoStage> = {
   schema,
   trains: true,
   samples: true,
-  derive: (stage) => ({
-    ...stage,
-    optimizerBatch: stage.optimizerBatch ?? stage.promptsPerStep * stage.groupSize,
-  }),
+  derive: fill,
   check,
   plan,
 };
+
+/** Explicit keys win over the preset, the preset over the defaults, key by key also inside clip, kl and advantages. */
+function fill(stage: GrpoStage): GrpoStage {
+  const said = stage as unknown as GrpoKeys;
+  const preset: Partial<GrpoSwitches> = grpoPresets[stage.preset];
+  const merged = Object.fromEntries(
+    Object.entries(defaults).map(([key, value]) => {
+      const name = key as keyof GrpoSwitches;
+      if (typeof value !== 'object') return [name, said[name] ?? preset[name] ?? value];
+      const own = Object.entries((said[name] ?? {}) as object).filter(([, one]) => one !== undefined);
+      return [name, { ...value, ...(preset[name] as object | undefined), ...Object.fromEntries(own) }];
+    }),
+  ) as unknown as GrpoSwitches;
+  const optimizerBatch = said.optimizerBatch ?? stage.promptsPerStep * stage.groupSize;
+  return { ...stage, ...merged, optimizerBatch };
+}
 
 function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   const { promptsPerStep, groupSize, optimizerBatch } = stage;
@@ -108,6 +230,10 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   if (stage.kl.beta > 0 && stage.reference === 'none') {
     found.push(problem([...path, 'reference'], 'must be start where kl.beta is more than 0, found none'));
   }
+  if (stage.maxDraws > 1 && stage.advantages.maxMomentum) {
+    const reason = 'because a running mean must see the groups without spread too';
+    found.push(problem([...path, 'maxDraws'], `must be 1 with advantages.maxMomentum, ${reason}`));
+  }
   return [...found, ...checkRewards(stage.rewards, [...path, 'rewards'])];
 }
 
@@ -118,7 +244,8 @@ function plan(stage: GrpoStage, recipe: Recipe): StageWords {
   const updates = stage.steps * updatesPerStep;
   const checkpoints = Math.ceil(stage.steps / recipe.checkpoints.every);
   const batches = `${grouped(stage.steps)} steps of ${stage.promptsPerStep} problems x ${stage.groupSize} completions`;
-  const summary = `${batches} = ${grouped(rollouts)} rollouts, ${grouped(updates)} updates of ${stage.optimizerBatch}, ${describeRate(stage)}`;
+  const name = stage.preset === 'grpo' ? '' : `${stage.preset}: `;
+  const summary = `${name}${batches} = ${grouped(rollouts)} rollouts, ${grouped(updates)} updates of ${stage.optimizerBatch}, ${describeRate(stage)}`;
   return {
     summary,
     numbers: { steps: stage.steps, sequencesPerStep, updatesPerStep, rollouts, updates, checkpoints },

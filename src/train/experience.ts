@@ -1,0 +1,178 @@
+/**
+ * Owns what PPO knows of a step's completions before it learns from them: log-probabilities, values, KL to the reference,
+ * a reward and an advantage for every token. Changes no model.
+ */
+
+import { gae, tokenRewards, whiten } from '../advantages/index.ts';
+import { type KlEstimator, klPerToken, tokenLogps } from '../losses/index.ts';
+import type { Decoder, ValueHead } from '../models/index.ts';
+import type { Rollout } from '../rollouts/index.ts';
+import { fromBytes, noGrad, scope } from '../torch/index.ts';
+import type { ValuedSequence } from './critic.ts';
+import { cutMicroBatches, type MicroBatch, predictingStates, scattered } from './micro-batches.ts';
+import { type PolicySequence, recordedLogps } from './policy-update.ts';
+
+export interface ExperienceOptions {
+  /** Discount; 1 for reasoning, where the answer at the end counts in full. */
+  readonly gamma: number;
+  /** Of generalised advantage estimation: 1 Monte Carlo, 0 one-step differences. */
+  readonly lambda: number;
+  readonly whitenAdvantages: boolean;
+  /** Of the penalty a token. */
+  readonly klEstimator: KlEstimator;
+}
+
+/** The models that look at completions. */
+export interface Observers {
+  readonly policy: Decoder;
+  readonly head: ValueHead;
+  readonly reference: Decoder | null;
+  readonly temperature: number;
+  readonly microBatchTokens: number;
+}
+
+/** What models say of a completion; one number a token. */
+export interface Observation {
+  readonly oldLogps: readonly number[];
+  readonly values: readonly number[];
+  /** Estimates of KL(policy || reference); null without a reference. */
+  readonly kl: readonly number[] | null;
+  /** Value of the state after the last token; 0 where the completion ended by itself. */
+  readonly lastValue: number;
+}
+
+/** A completion that PPO learns from. */
+export interface Experience extends PolicySequence, ValuedSequence, Observation {
+  readonly tokenAdvantages: readonly number[];
+}
+
+/**
+ * Observes completions batch by batch. `groups` are lists of places that cover all completions: cut as the first epoch's
+ * updates will be, so that ratios begin at 1.
+ */
+export function observe(
+  observers: Observers,
+  rollouts: readonly Rollout[],
+  groups: readonly (readonly number[])[],
+  estimator: KlEstimator,
+): Observation[] {
+  const { policy, reference, temperature } = observers;
+  const lastValues = valuesAfter(observers, rollouts);
+  const found = new Array<Observation>(rollouts.length);
+  for (const places of groups) {
+    const sequences = places.map((i) => rollouts[i]!);
+    const batches = cutFor(observers, sequences);
+    const seen = batches.map((batch) => look(observers, batch));
+    const of = (values: readonly Float32Array[]) => scattered(batches, sequences, values);
+    const oldLogps = of(seen.map((one) => one.logps));
+    const values = of(seen.map((one) => one.values));
+    const kl =
+      reference &&
+      of(
+        recordedLogps(reference, batches, temperature).map((theirs, b) =>
+          klOf(seen[b]!.logps, theirs, estimator),
+        ),
+      );
+    places.forEach((i, j) => {
+      found[i] = {
+        oldLogps: oldLogps[j]!,
+        values: values[j]!,
+        kl: kl?.[j] ?? null,
+        lastValue: lastValues.get(i) ?? 0,
+      };
+    });
+  }
+  return found;
+}
+
+/**
+ * Rewards and advantages of every token. A completion without a score (null) teaches nothing: its advantages are 0, its
+ * returns are its values, and it does not count in the whitening.
+ */
+export function experienceOf(
+  rollouts: readonly Rollout[],
+  observations: readonly Observation[],
+  scores: readonly (number | null)[],
+  dense: readonly (readonly number[])[] | null,
+  klCoefficient: number,
+  { gamma, lambda, whitenAdvantages }: ExperienceOptions,
+): Experience[] {
+  const estimates = observations.map(({ values, kl, lastValue }, i) => {
+    const parts = { score: scores[i]!, kl: kl ?? undefined, dense: dense?.[i] };
+    if (parts.score === null) return { advantages: values.map(() => 0), returns: values };
+    return gae(tokenRewards(values.length, parts, { klCoefficient }), values, { gamma, lambda, lastValue });
+  });
+  const mask = estimates.flatMap(({ advantages }, i) => advantages.map(() => Number(scores[i] !== null)));
+  const raw = estimates.flatMap(({ advantages }) => advantages);
+  const shaped = whitenAdvantages && mask.includes(1) ? whiten(raw, {}, mask) : raw;
+  let next = 0;
+  return rollouts.map((rollout, i) => {
+    const start = next;
+    next += rollout.completionIds.length;
+    return {
+      ...rollout,
+      ...observations[i]!,
+      returns: estimates[i]!.returns,
+      advantage: 0,
+      tokenAdvantages: shaped.slice(start, next),
+    };
+  });
+}
+
+/** A completion with one token more, which is not read: the state before it is the one after the completion. */
+export function withNextState({ promptIds, completionIds }: Rollout, padId: number): {
+  readonly promptIds: readonly number[];
+  readonly completionIds: readonly number[];
+} {
+  return { promptIds, completionIds: [...completionIds, padId] };
+}
+
+/** Values of the states after completions that were cut off, by place. */
+function valuesAfter(observers: Observers, rollouts: readonly Rollout[]): Map<number, number> {
+  const padId = observers.policy.config.padTokenId ?? 0;
+  const cutOff = rollouts.map((_, i) => i).filter((i) => !endedByItself(rollouts[i]!));
+  const sequences = cutOff.map((i) => {
+    const longer = withNextState(rollouts[i]!, padId);
+    const last = longer.completionIds.length - 1;
+    return { ...longer, learned: longer.completionIds.map((_, t) => t === last) };
+  });
+  const batches = cutFor(observers, sequences);
+  const values = scattered(
+    batches,
+    sequences,
+    batches.map((batch) => look(observers, batch).values),
+  );
+  return new Map(cutOff.map((i, j) => [i, values[j]![0]!]));
+}
+
+function endedByItself({ stopReason }: Rollout): boolean {
+  return stopReason === 'eos' || stopReason === 'stop';
+}
+
+function cutFor(
+  { policy, microBatchTokens }: Observers,
+  sequences: Parameters<typeof cutMicroBatches>[0],
+): MicroBatch[] {
+  return cutMicroBatches(sequences, microBatchTokens, policy.config.padTokenId ?? 0);
+}
+
+/** Log-probabilities and values of a micro-batch's completion tokens from one pass. */
+function look(
+  { policy, head, temperature }: Observers,
+  batch: MicroBatch,
+): { readonly logps: Float32Array; readonly values: Float32Array } {
+  return noGrad(() =>
+    scope(() => {
+      const { hidden_ND, targets_N } = predictingStates(policy, batch);
+      const { logps_N } = tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature });
+      return { logps: logps_N.toFloat32(), values: head.forward(hidden_ND).toFloat32() };
+    }),
+  );
+}
+
+function klOf(ours: Float32Array, theirs: Float32Array, estimator: KlEstimator): Float32Array {
+  return scope(() => {
+    const [logps_N, referenceLogps_N] = [ours, theirs].map((one) => fromBytes(one, 'f32', [one.length]));
+    return klPerToken(logps_N!, referenceLogps_N!, estimator).toFloat32();
+  });
+}

@@ -1,0 +1,109 @@
+/**
+ * Owns the scored rollouts of a reinforcement step: groups collected and judged, and, with dynamic sampling, groups that
+ * teach nothing drawn again (Yu et al. 2025). Knows no loss.
+ */
+
+import type { MaybeReward, RewardBatch } from '../advantages/index.ts';
+import type { Decoder } from '../models/index.ts';
+import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
+import { type CollectOptions, collectStep } from './collect.ts';
+import { cutMicroBatches } from './micro-batches.ts';
+import { recordedLogps } from './policy-update.ts';
+import type { Session, TrainContext } from './session.ts';
+
+export interface ScoredOptions extends CollectOptions {
+  readonly rewards: readonly Reward[];
+  /** Draws at most this many times `promptsPerStep` problems to fill a step with groups that have spread; 1 is off. */
+  readonly maxDraws: number;
+}
+
+export interface ScoredStep {
+  readonly groups: readonly ScoredGroup[];
+  /** Times that `promptsPerStep` problems were drawn. */
+  readonly draws: number;
+}
+
+/**
+ * The groups of a step. With `maxDraws` above 1 a group whose rewards are all equal is replaced by one of the problems
+ * that come next, until the step is full or the draws are used up; then it goes on with what there is, and where no group
+ * has spread with the last draw. Which problems come next is in the checkpoint.
+ */
+export async function collectScored(
+  session: Session,
+  context: TrainContext,
+  task: Task,
+  options: ScoredOptions,
+  step: number,
+): Promise<ScoredStep> {
+  if (options.maxDraws <= 1) return { groups: await draw(session, context, task, options, step), draws: 1 };
+  const kept: ScoredGroup[] = [];
+  let cursor = Number(session.extra['draws'] ?? 0);
+  for (let draws = 1; ; draws++) {
+    const groups = await draw(session, context, task, options, ++cursor);
+    kept.push(...groups.filter(hasSpread));
+    session.extra['draws'] = cursor;
+    const full = kept.length >= options.promptsPerStep;
+    if (!full && draws < options.maxDraws && !context.stopRequested()) continue;
+    if (!full)
+      context.log(
+        `${context.name}, step ${step}: ${kept.length} of ${options.promptsPerStep} groups have spread after ${draws} draws`,
+      );
+    return { groups: kept.length > 0 ? kept.slice(0, options.promptsPerStep) : groups, draws };
+  }
+}
+
+async function draw(
+  session: Session,
+  context: TrainContext,
+  task: Task,
+  options: ScoredOptions,
+  place: number,
+): Promise<ScoredGroup[]> {
+  const groups = await collectStep(session, context, task, options, place);
+  return await scoreGroups(task, options.rewards, groups);
+}
+
+function hasSpread({ scored }: ScoredGroup): boolean {
+  const known = scored.map((one) => one.reward).filter((reward) => reward !== null);
+  return known.length >= 2 && known.some((reward) => reward !== known[0]);
+}
+
+/** Rewards as estimators of advantages take them. */
+export function rewardBatch(groups: readonly ScoredGroup[], rewards: readonly Reward[]): RewardBatch {
+  return {
+    totals: groups.map(({ scored }) => scored.map((one) => one.reward)),
+    parts: groups.map(({ scored }) =>
+      scored.map((one) => rewards.map(({ name }): MaybeReward => one.parts[name] ?? null)),
+    ),
+    weights: rewards.map(({ weight }) => weight),
+  };
+}
+
+/** The totals less beta times each completion's summed k1 = logp - reference, of the policy that sampled (RLOO). */
+export function penalised(
+  totals: RewardBatch['totals'],
+  groups: readonly ScoredGroup[],
+  policy: Decoder,
+  reference: Decoder,
+  options: { readonly beta: number; readonly temperature: number; readonly microBatchTokens: number },
+): MaybeReward[][] {
+  const sequences = groups.flatMap(({ scored }) => scored.map((one) => one.rollout));
+  const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+  const [own, theirs] = [policy, reference].map((model) =>
+    recordedLogps(model, batches, options.temperature),
+  );
+  const sums = new Float64Array(sequences.length);
+  batches.forEach((batch, b) => {
+    let place = 0;
+    for (const i of batch.order)
+      for (let t = 0; t < sequences[i]!.completionIds.length; t++, place++)
+        sums[i]! += own![b]![place]! - theirs![b]![place]!;
+  });
+  let next = 0;
+  return totals.map((group) =>
+    group.map((reward) => {
+      const kl = sums[next++]!;
+      return reward === null ? null : reward - options.beta * kl;
+    }),
+  );
+}
