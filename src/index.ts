@@ -1,6 +1,7 @@
 /** Owns the public API: every part of the pipeline in its order, each also importable alone (`reckon/losses`). */
 // biome-ignore-all assist/source/organizeImports: the order is the pipeline's
 
+export * as util from './util/index.ts';
 export * as torch from './torch/index.ts';
 export * as nn from './nn/index.ts';
 export * as models from './models/index.ts';

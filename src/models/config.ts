@@ -149,11 +149,12 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
 
 /** A window that is set but not used, or that no layer of this model reaches, changes nothing. */
 function refuseSlidingWindow(file: ConfigFile, source: string): void {
-  if (file.use_sliding_window !== true || typeof file.sliding_window !== 'number') return;
+  // Left out, transformers takes a window of 4096; only null means none.
+  if (file.use_sliding_window !== true || file.sliding_window === null) return;
   if (file.layer_types || (file.max_window_layers ?? 0) >= file.num_hidden_layers) return;
   throw unsupported(
     source,
-    `field 'use_sliding_window' is true with sliding_window ${file.sliding_window}: attention over a sliding window is not supported`,
+    `field 'use_sliding_window' is true with sliding_window ${file.sliding_window ?? 'left out (4096)'}: attention over a sliding window is not supported`,
   );
 }
 

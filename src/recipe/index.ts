@@ -9,6 +9,7 @@ export type { DpoStage } from './stages/dpo.ts';
 export type { EvaluateStage } from './stages/evaluate.ts';
 export type { ExpertIterationStage } from './stages/expert-iteration.ts';
 export type { GrpoStage } from './stages/grpo.ts';
+export { type GrpoPresetName, grpoPresetNames, grpoPresets } from './stages/grpo-presets.ts';
 export type { OptimisationRecipe } from './stages/optimisation.ts';
 export type { PrepareStage } from './stages/prepare.ts';
 export type { ReportStage } from './stages/report.ts';

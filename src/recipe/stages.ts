@@ -6,6 +6,7 @@ import { type EvaluateStage, evaluateKind } from './stages/evaluate.ts';
 import { type ExpertIterationStage, expertIterationKind } from './stages/expert-iteration.ts';
 import { type GrpoStage, grpoKind } from './stages/grpo.ts';
 import type { StageKind } from './stages/kind.ts';
+import { type PpoStage, ppoKind } from './stages/ppo.ts';
 import { type PrepareStage, prepareKind } from './stages/prepare.ts';
 import { type ReportStage, reportKind } from './stages/report.ts';
 import { type SftStage, sftKind } from './stages/sft.ts';
@@ -16,6 +17,7 @@ interface StageByType {
   readonly sft: SftStage;
   readonly 'expert-iteration': ExpertIterationStage;
   readonly grpo: GrpoStage;
+  readonly ppo: PpoStage;
   readonly dpo: DpoStage;
   readonly distill: DistillStage;
   readonly report: ReportStage;
@@ -34,6 +36,7 @@ const kinds: { readonly [T in StageType]: StageKind<StageOf<T>> } = {
   sft: sftKind,
   'expert-iteration': expertIterationKind,
   grpo: grpoKind,
+  ppo: ppoKind,
   dpo: dpoKind,
   distill: distillKind,
   report: reportKind,

@@ -10,6 +10,7 @@ import { dpo } from './stages/dpo.ts';
 import { evaluate } from './stages/evaluate.ts';
 import { expertIteration } from './stages/expert-iteration.ts';
 import { grpo } from './stages/grpo.ts';
+import { ppo } from './stages/ppo.ts';
 import { prepare } from './stages/prepare.ts';
 import { report } from './stages/report.ts';
 import { sft } from './stages/sft.ts';
@@ -22,6 +23,7 @@ export const stageFunctions: StageFunctions = {
   sft,
   'expert-iteration': expertIteration,
   grpo,
+  ppo,
   dpo,
   distill,
   report,

@@ -31,6 +31,31 @@ export const METRICS = {
     description: 'Largest |log-probability in the engine - in the trainer|',
     better: 'lower',
   },
+  'policy/kl_coefficient': { unit: '', description: 'Weight of the KL penalty of a token in its reward' },
+  'value/loss': {
+    unit: '',
+    description: 'Half the squared error of the value function, clipped',
+    better: 'lower',
+  },
+  'value/clip_fraction': { unit: 'share', description: 'Tokens whose value was clipped' },
+  'value/mean': { unit: '', description: "Mean value of a token's state before the updates" },
+  'value/return_mean': { unit: '', description: 'Mean return that the value function is trained towards' },
+  'value/explained_variance': {
+    unit: '',
+    description:
+      'Share of the variance of returns that the values explain; negative is worse than a constant',
+    better: 'higher',
+  },
+  'intrinsic/reward_mean': { unit: '', description: 'Mean intrinsic reward of a token, before its weight' },
+  'intrinsic/reward_std': { unit: '', description: 'Standard deviation of the intrinsic reward of a token' },
+  'intrinsic/unknown': { unit: '', description: 'Last tokens whose next state the teacher did not see' },
+  'perf/score_cache_hit_rate': {
+    unit: 'share',
+    description: "Tokens whose teacher's score was in the cache",
+    better: 'higher',
+  },
+  'perf/score_cache_evictions': { unit: '', description: 'Scores dropped from the cache so far' },
+  'perf/score_cache_bytes': { unit: 'bytes', description: 'Size of the scores in the cache' },
   'advantage/abs_mean': { unit: '', description: 'Mean absolute advantage' },
   'group/no_spread_share': {
     unit: 'share',

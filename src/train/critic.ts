@@ -40,9 +40,7 @@ export class Critic implements Disposable {
   /** Values of every completion token's state by micro-batch, in its order of tokens, no gradient. */
   recordedValues(policy: Decoder, batches: readonly MicroBatch[]): Float32Array[] {
     return batches.map((batch) =>
-      noGrad(() =>
-        scope(() => this.head.forward(predictingStates(policy, batch).hidden_ND).toFloat32()),
-      ),
+      noGrad(() => scope(() => this.head.forward(predictingStates(policy, batch).hidden_ND).toFloat32())),
     );
   }
 
@@ -58,9 +56,11 @@ export class Critic implements Disposable {
   private load(path: string): void {
     const saved = readSafetensors(path);
     try {
-      noGrad(() => scope(() => {
-        for (const [name, value] of this.head.namedParameters()) value.copy_(saved.get(name)!);
-      }));
+      noGrad(() =>
+        scope(() => {
+          for (const [name, value] of this.head.namedParameters()) value.copy_(saved.get(name)!);
+        }),
+      );
       this.optimizer.load(saved);
     } finally {
       for (const value of saved.values()) value.dispose();
@@ -110,12 +110,11 @@ export function accumulateValueGradient(
 ): ValueSums {
   const sums: ValueSums = { loss: 0, clipped: 0 };
   const tokens = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
-  batches.forEach((batch) =>
+  for (const batch of batches)
     scope(() => {
       const hidden_ND = noGrad(() => predictingStates(policy, batch).hidden_ND);
       backward(valueTerm(head, hidden_ND, batch, sequences, { clip, tokens, sums }));
-    }),
-  );
+    });
   return sums;
 }
 

@@ -56,7 +56,7 @@ export function observe(
   groups: readonly (readonly number[])[],
   estimator: KlEstimator,
 ): Observation[] {
-  const { policy, reference, temperature } = observers;
+  const { reference, temperature } = observers;
   const lastValues = valuesAfter(observers, rollouts);
   const found = new Array<Observation>(rollouts.length);
   for (const places of groups) {
@@ -120,7 +120,10 @@ export function experienceOf(
 }
 
 /** A completion with one token more, which is not read: the state before it is the one after the completion. */
-export function withNextState({ promptIds, completionIds }: Rollout, padId: number): {
+export function withNextState(
+  { promptIds, completionIds }: Rollout,
+  padId: number,
+): {
   readonly promptIds: readonly number[];
   readonly completionIds: readonly number[];
 } {

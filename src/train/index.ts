@@ -5,5 +5,8 @@ export { type DistillationData, type DistillOptions, trainDistill } from './dist
 export { type DpoOptions, type PairSource, trainDpo } from './dpo.ts';
 export { type ExpertIterationOptions, trainExpertIteration } from './expert-iteration.ts';
 export { type GrpoOptions, trainGrpo } from './grpo.ts';
+export { cutMicroBatches, type MicroBatch, type TrainingSequence } from './micro-batches.ts';
+export { accumulatePolicyGradient, type PolicySequence, type PolicyUpdate } from './policy-update.ts';
+export { type PpoOptions, trainPpo } from './ppo.ts';
 export type { TrainContext } from './session.ts';
 export { type SftOptions, trainSft } from './sft.ts';

@@ -127,6 +127,24 @@ export function gathered<S extends TrainingSequence>(
   return Float32Array.from(batch.order.flatMap((i) => read(sequences[i]!)));
 }
 
+/** The other way round: one list a sequence of what micro-batches hold a learned token. */
+export function scattered(
+  batches: readonly MicroBatch[],
+  sequences: readonly TrainingSequence[],
+  values: readonly (Float32Array | Float64Array)[],
+): number[][] {
+  const found: number[][] = sequences.map(() => []);
+  batches.forEach((batch, b) => {
+    let start = 0;
+    for (const i of batch.order) {
+      const end = start + learnedTokens(sequences[i]!);
+      found[i] = [...values[b]!.subarray(start, end)];
+      start = end;
+    }
+  });
+  return found;
+}
+
 /** One number a completion token from one number a sequence, in the micro-batch's order of tokens. */
 export function spread(
   batch: MicroBatch,

@@ -4,20 +4,23 @@
  * recipe and no particular task.
  */
 
+import { groupAdvantages } from '../advantages/index.ts';
 import { lossWeights } from '../losses/index.ts';
+import type { Decoder, ValueHead } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
-import type { Task } from '../rewards/index.ts';
+import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateValueGradient, Critic, explainedVariance, type ValueSums, valueTerm } from './critic.ts';
 import { type Experience, type ExperienceOptions, experienceOf, observe } from './experience.ts';
 import { type KlControlOptions, nextKlCoefficient } from './kl-controller.ts';
-import { cutMicroBatches, gathered, type MicroBatch } from './micro-batches.ts';
+import { cutMicroBatches, gathered, type MicroBatch, paddingShare } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
-import { accumulatePolicyGradient, type PolicyUpdate, type UpdateSums } from './policy-update.ts';
-import { rewardMetrics, rolloutLine, updateMetrics } from './rollout-metrics.ts';
+import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
+import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
+import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
 import { collectScored, type ScoredOptions } from './scored-rollouts.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
@@ -25,6 +28,7 @@ export interface PpoOptions
   extends Omit<SessionOptions, 'trainer'>,
     ScheduleOptions,
     ExperienceOptions,
+    Pick<RewardShapingOptions, 'intrinsic' | 'adaptiveWeights'>,
     Omit<ScoredOptions, 'maxDraws'> {
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
@@ -56,6 +60,7 @@ export async function trainPpo(
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'ppo' });
   using critic = new Critic(session, { ...options, trainer: 'ppo' });
+  using shaping = new RewardShaping(session, context, options);
   using reference = options.reference === 'start' ? session.startReference() : null;
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
@@ -73,18 +78,17 @@ export async function trainPpo(
     const firstEpoch = minibatches.slice(0, minibatches.length / options.epochs);
     const observations = observe(observers, rollouts, firstEpoch, options.klEstimator);
     const klCoefficient = Number(session.extra['klCoefficient'] ?? options.klControl.coefficient);
-    const scores = scored.map((one) => one.reward);
-    const experience = experienceOf(rollouts, observations, scores, null, klCoefficient, options);
+    const { scores, dense, metrics } = shaping.shape(scored);
+    const experience = experienceOf(rollouts, observations, scores, dense, klCoefficient, options);
 
     const learningRate = learningRateAt(step, options);
     const pretraining = step <= options.valuePretrainingSteps;
-    const updates: UpdateSums[] = [];
-    const valueSums: ValueSums = { loss: 0, clipped: 0, tokens: 0 };
+    const updates: PpoSums[] = [];
     for (const places of minibatches) {
       const sequences = places.map((i) => experience[i]!);
       const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
-      const update = { policy, head, sequences, batches, options, valueSums };
-      const sums = pretraining ? valueUpdate(update) : policyUpdate(update);
+      const update = { policy, head, sequences, batches, options };
+      const sums = pretraining ? accumulateValue(update) : accumulatePpo(update);
       const gradNorm = clipGradNorm(
         [...trainableParameters(policy).values(), ...head.stateDict().values()],
         options.maxGradNorm,
@@ -94,7 +98,8 @@ export async function trainPpo(
       critic.step(learningRate * options.valueRateRatio);
       updates.push({ ...sums, gradNorm });
     }
-    if (!pretraining) session.requireMatch(step, updates[0]!, rollouts);
+    const { policySums } = updates[0]!;
+    if (policySums) session.requireMatch(step, policySums, rollouts);
     const kl = klOfCompletions(experience);
     if (kl !== null)
       session.extra['klCoefficient'] = nextKlCoefficient(
@@ -106,19 +111,116 @@ export async function trainPpo(
 
     const seconds = (performance.now() - started) / 1000;
     rolloutFile.append(...groups.flatMap((group) => rolloutLine(step, group, null)));
-    const measured = pretraining ? {} : updateMetrics(updates);
-    const tokens = updates[0]!.tokens;
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
-      ...rewardMetrics(groups, options.rewards),
-      ...updateMetrics(updates),
-      ...ppoMetrics(experience, valueSums, klCoefficient),
+      ...scoreMetrics(groups, experience),
+      ...metrics,
+      ...ppoMetrics(updates, experience),
+      'policy/kl_coefficient': reference ? klCoefficient : null,
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
-      'perf/tokens_per_s': tokens / seconds,
+      'perf/tokens_per_s': updates[0]!.tokens / seconds,
     });
     if (stop) return session.end('stopped');
   }
   return session.end('done');
+}
+
+interface PpoUpdate {
+  readonly policy: Decoder;
+  readonly head: ValueHead;
+  readonly sequences: readonly Experience[];
+  readonly batches: readonly MicroBatch[];
+  readonly options: Pick<
+    PpoOptions,
+    'clip' | 'entropyCoefficient' | 'valueClip' | 'valueCoefficient' | 'sampling'
+  >;
+}
+
+/** How one optimizer batch went; `policySums` is null where the value head alone learned. */
+interface PpoSums {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly tokens: number;
+  readonly targets: number;
+  readonly paddingShare: number;
+  readonly value: ValueSums;
+  readonly policySums: UpdateSums | null;
+}
+
+/** Accumulates the gradient of one optimizer batch: clipped policy loss, entropy bonus and clipped value loss. */
+export function accumulatePpo({ policy, head, sequences, batches, options }: PpoUpdate): PpoSums {
+  const { clip, entropyCoefficient, valueClip, valueCoefficient, sampling } = options;
+  const lengths = sequences.map((one) => one.completionIds.length);
+  const value: ValueSums = { loss: 0, clipped: 0 };
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const sums = accumulatePolicyGradient({
+    policy,
+    reference: null,
+    sequences,
+    batches,
+    weights: lossWeights(lengths, 'tokens', sampling.maxCompletionTokens),
+    oldLogps: batches.map((batch) => gathered(batch, sequences, (one) => one.oldLogps)),
+    temperature: sampling.temperature,
+    truncated: sampling.topP < 1,
+    loss: { clip, kl: { beta: 0, estimator: 'k1' }, entropyCoefficient },
+    alsoLoss: (hidden_ND, place) =>
+      valueTerm(head, hidden_ND, batches[place]!, sequences, { clip: valueClip, tokens, sums: value }).mul(
+        valueCoefficient,
+      ),
+  });
+  return { ...sums, value, policySums: sums };
+}
+
+/** The same of the value loss alone, into the head alone. */
+function accumulateValue({ policy, head, sequences, batches, options }: PpoUpdate): PpoSums {
+  const value = accumulateValueGradient(policy, head, batches, sequences, options.valueClip);
+  const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
+  return {
+    loss: value.loss / targets,
+    gradNorm: 0,
+    tokens: batches.reduce((sum, batch) => sum + batch.tokens, 0),
+    targets,
+    paddingShare: paddingShare(batches),
+    value,
+    policySums: null,
+  };
+}
+
+/** Mean over completions of the KL to the reference, summed over tokens; null without a reference. */
+function klOfCompletions(experience: readonly Experience[]): number | null {
+  const sums = experience.map(({ kl }) => kl?.reduce((sum, value) => sum + value, 0));
+  return sums.every((sum) => sum !== undefined) ? mean(sums) : null;
+}
+
+function scoreMetrics(groups: readonly ScoredGroup[], experience: readonly Experience[]): MetricRecord {
+  const rewards = groups.map(({ scored }) => scored.map((one) => one.reward));
+  return {
+    ...rolloutMetrics(groups, groupAdvantages(rewards, { scale: 'none' })),
+    'advantage/abs_mean': mean(experience.flatMap((one) => one.tokenAdvantages.map(Math.abs))),
+  };
+}
+
+function ppoMetrics(
+  updates: readonly PpoSums[],
+  experience: readonly Experience[],
+): MetricRecord & { readonly 'batch/tokens': number } {
+  const policySums = updates.map((one) => one.policySums).filter((one) => one !== null);
+  const targets = updates.reduce((sum, one) => sum + one.targets, 0);
+  const values = experience.flatMap((one) => one.values);
+  const kl = experience.flatMap((one) => one.kl ?? []);
+  return {
+    ...(policySums.length > 0 ? updateMetrics(policySums) : {}),
+    loss: mean(updates.map((one) => one.loss)),
+    grad_norm: mean(updates.map((one) => one.gradNorm)),
+    'policy/kl': kl.length > 0 ? mean(kl) : null,
+    'value/loss': updates.reduce((sum, one) => sum + one.value.loss, 0) / targets,
+    'value/clip_fraction': updates.reduce((sum, one) => sum + one.value.clipped, 0) / targets,
+    'value/mean': mean(values),
+    'value/return_mean': mean(experience.flatMap((one) => one.returns)),
+    'value/explained_variance': explainedVariance(experience),
+    'batch/tokens': updates.reduce((sum, one) => sum + one.tokens, 0),
+    'batch/padding_share': mean(updates.map((one) => one.paddingShare)),
+  };
 }

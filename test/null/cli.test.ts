@@ -39,6 +39,7 @@ describe('help', () => {
     [['run']],
     [['recipe']],
     [['recipe', 'check']],
+    [['recipe', 'presets']],
     [['report']],
     [['runs']],
     [['show']],

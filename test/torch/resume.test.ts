@@ -38,6 +38,14 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
     `- { type: grpo, preset: dapo, steps: 10, promptsPerStep: 6, groupSize: 3, maxDraws: 3, optimizerBatch: 9, microBatchTokens: 512, learningRate: 2.0e-3, rewards: [{ name: process, weight: 1 }] }`,
   ],
   [
+    'ppo with value pre-training, minibatches and a steered KL',
+    `- { type: ppo, steps: 10, promptsPerStep: 8, groupSize: 2, epochs: 2, ${optimisation}, value: { pretrainingSteps: 2 }, entropyCoefficient: 0.01, kl: { coefficient: 0.1, target: 0.5, horizon: 100 }, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    "ppo with a teacher's intrinsic reward and adapting weights",
+    `- { type: ppo, steps: 10, promptsPerStep: 8, groupSize: 1, epochs: 1, ${optimisation}, rewards: [{ name: process, weight: 1 }], intrinsic: { teacher: ${teacher}, cache: { maxBytes: 20000 } }, adaptiveWeights: { rate: 0.1 } }`,
+  ],
+  [
     'grpo',
     `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, epochs: 2, reference: start, kl: { beta: 0.05 }, rewards: [{ name: process, weight: 1 }] }`,
   ],

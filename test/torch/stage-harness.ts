@@ -38,6 +38,11 @@ export class Harness implements Disposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'reckon-stage-'));
   private model = '';
 
+  /** The folder of the model that stages start from. */
+  get start(): string {
+    return this.model;
+  }
+
   /** Prepares and fine-tunes the model that all stages start from. */
   async prepare(recipe: Recipe): Promise<void> {
     for (const index of [0, 1]) {

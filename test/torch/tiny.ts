@@ -42,7 +42,7 @@ export function tinyModel(
 }
 
 /** The gradient of every parameter, flattened, by name; clears them. */
-export function takeGradients(model: Decoder): Map<string, Float32Array> {
+export function takeGradients(model: Pick<Decoder, 'namedParameters'>): Map<string, Float32Array> {
   const gradients = new Map<string, Float32Array>();
   for (const [name, parameter] of model.namedParameters()) {
     using gradient = parameter.grad;

@@ -1,0 +1,162 @@
+/** The teacher's intrinsic reward from models: which logits a token's reward comes from, padding, chunks, cut ends, cache. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Decoder, saveModel } from '../../src/models/index.ts';
+import { teacherScores } from '../../src/rewards/intrinsic/teacher-scores.ts';
+import type { Rollout } from '../../src/rollouts/index.ts';
+import { cat, ids, noGrad, scope, tensor } from '../../src/torch/index.ts';
+import type { Session, TrainContext } from '../../src/train/session.ts';
+import { type TeacherRewardOptions, TeacherRewards } from '../../src/train/teacher-rewards.ts';
+import { Rng } from '../../src/util/rng.ts';
+import { assertNoLeaks, largestDifference, tinyModel, tokenizer } from './tiny.ts';
+
+assertNoLeaks();
+
+const rng = new Rng({ seed: 8, purpose: 'teacher-test' });
+const tokens = (count: number) => Array.from({ length: count }, () => 3 + rng.integer(tokenizer.size - 3));
+const rollouts: readonly Rollout[] = [6, 1, 11, 4].map((length, i) => ({
+  problemId: `p${i}`,
+  sampleIndex: 0,
+  promptIds: tokens(2 + i),
+  completionIds: tokens(length),
+  logps: [],
+  samplingLogps: [],
+  stopReason: i % 2 === 0 ? 'eos' : 'length',
+  text: '',
+  policyStep: 0,
+}));
+
+/** Logits over the tokenizer's ids after every id of a sequence, one list each, from a plain pass. */
+function logitsAfter(model: Decoder, all: readonly number[]): number[][] {
+  return noGrad(() =>
+    scope(() => {
+      const hidden = model.forward(ids(Int32Array.from(all), [1, all.length])).select(0, 0);
+      const head = model.headWeight.narrow(0, 0, tokenizer.size);
+      const flat = [...hidden.linear(head).toFloat32()];
+      return all.map((_, t) => flat.slice(t * tokenizer.size, (t + 1) * tokenizer.size));
+    }),
+  );
+}
+
+const softMaximum = (q: readonly number[], alpha: number) => {
+  const most = Math.max(...q);
+  return most + alpha * Math.log(q.reduce((sum, x) => sum + Math.exp((x - most) / alpha), 0));
+};
+
+/** Q(s_t, a_t) - gamma V(s_t+1), from the definition. */
+function rewardsByHand(model: Decoder, rollout: Rollout, alpha: number, gamma: number): number[] {
+  const logits = logitsAfter(model, [...rollout.promptIds, ...rollout.completionIds]);
+  const start = rollout.promptIds.length - 1;
+  return rollout.completionIds.map((id, t) => {
+    const last = t === rollout.completionIds.length - 1;
+    const next = last && rollout.stopReason === 'eos' ? 0 : softMaximum(logits[start + t + 1]!, alpha);
+    return logits[start + t]![id]! - gamma * next;
+  });
+}
+
+describe('scores of a teacher', () => {
+  const alpha = 0.7;
+
+  it('come from the logits before each token, whatever the chunks and the padding of the vocabulary', () => {
+    using model = tinyModel();
+    const { promptIds, completionIds } = rollouts[2]!;
+    const all = [...promptIds, ...completionIds];
+    const logits = logitsAfter(model, all);
+    const places = completionIds.map((_, t) => promptIds.length - 1 + t);
+    const scoresWith = (padding: number, chunkTokens?: number) =>
+      scope(() => {
+        const hidden = noGrad(() => model.forward(ids(Int32Array.from(all), [1, all.length])).select(0, 0));
+        const rows = tensor(Array.from({ length: padding * 32 }, (_, i) => 40 + (i % 7))).view([padding, 32]);
+        const own = model.headWeight.detach().narrow(0, 0, tokenizer.size);
+        return teacherScores(
+          hidden.indexSelect(0, ids(Int32Array.from(places))),
+          padding > 0 ? cat([own, rows]) : own,
+          ids(Int32Array.from(completionIds)),
+          { alpha, vocabulary: tokenizer.size, ...(chunkTokens ? { chunkTokens } : {}) },
+        );
+      });
+    const plain = scoresWith(0);
+    completionIds.forEach((id, t) => {
+      const q = logits[places[t]!]!;
+      const v = softMaximum(q, alpha);
+      expect(plain.q[t]).toBeCloseTo(q[id]!, 5);
+      expect(plain.v[t]).toBeCloseTo(v, 5);
+      expect(plain.mean[t]).toBeCloseTo(q.reduce((sum, x) => sum + x, 0) / q.length, 5);
+      expect(plain.logp[t]).toBeCloseTo((q[id]! - v) / alpha, 5);
+    });
+    for (const other of [scoresWith(9), scoresWith(0, 1), scoresWith(9, 4)])
+      for (const name of ['q', 'v', 'mean', 'logp'] as const)
+        expect(largestDifference(other[name], plain[name])).toBeLessThan(1e-5);
+  });
+});
+
+describe('rewards of a step', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'reckon-teacher-'));
+  beforeAll(() => {
+    for (const [name, vocabSize] of [
+      ['plain', tokenizer.size],
+      ['padded', tokenizer.size + 13],
+    ] as const) {
+      using model = tinyModel({ vocabSize });
+      saveModel(model, join(folder, name));
+      tokenizer.save(join(folder, name));
+    }
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const options: TeacherRewardOptions = {
+    teacher: join(folder, 'plain'),
+    form: 'bellman',
+    alpha: 0.7,
+    gamma: 0.9,
+    normaliser: { name: 'none', clip: null },
+    cache: null,
+  };
+
+  function teacherWith(changes: Partial<TeacherRewardOptions>, budget = 64): TeacherRewards {
+    const compute = { device: 'cpu', dtype: 'bf16', threads: 1, kernels: 'none' };
+    const context = { name: 'ppo', directory: folder, compute } as unknown as TrainContext;
+    const session = { tokenizer, extra: {}, resumedFrom: null } as unknown as Session;
+    return new TeacherRewards(session, context, { ...options, ...changes }, budget);
+  }
+
+  it.each(['plain', 'padded'])('equal the definition, cut ends bootstrapped: %s vocabulary', (name) => {
+    using model = tinyModel({ vocabSize: tokenizer.size + (name === 'padded' ? 13 : 0) });
+    for (const budget of [1, 10_000]) {
+      using teacher = teacherWith({ teacher: join(folder, name) }, budget);
+      const { rewards, metrics } = teacher.rewardsOf(rollouts);
+      rollouts.forEach((rollout, i) => {
+        const wanted = rewardsByHand(model, rollout, options.alpha, options.gamma);
+        expect(largestDifference(rewards[i]!, wanted)).toBeLessThan(1e-5);
+      });
+      expect(metrics['intrinsic/unknown']).toBe(0);
+    }
+  });
+
+  it('are the same from the cache, which sees shared beginnings', () => {
+    using bare = teacherWith({});
+    using teacher = teacherWith({ cache: { maxBytes: 1 << 20, eviction: 'lru' } });
+    const wanted = bare.rewardsOf(rollouts).rewards.flat();
+    const cold = teacher.rewardsOf(rollouts);
+    expect(cold.metrics['perf/score_cache_hit_rate']).toBe(0);
+    const warm = teacher.rewardsOf(rollouts);
+    expect(warm.metrics['perf/score_cache_hit_rate']).toBe(0.5);
+    expect(warm.rewards).toEqual(cold.rewards);
+    expect(largestDifference(cold.rewards.flat(), wanted)).toBeLessThan(1e-5);
+    const longer = { ...rollouts[2]!, completionIds: [...rollouts[2]!.completionIds, 4, 2] };
+    const shared = teacher.rewardsOf([longer]);
+    expect(shared.metrics['perf/score_cache_hit_rate']).toBeGreaterThan(0.5);
+    expect(largestDifference(shared.rewards.flat(), bare.rewardsOf([longer]).rewards.flat())).toBeLessThan(
+      1e-5,
+    );
+  });
+
+  it('refuse an id that is no token', () => {
+    using teacher = teacherWith({ teacher: join(folder, 'padded') });
+    const outside = { ...rollouts[0]!, completionIds: [4, tokenizer.size + 1] };
+    expect(() => teacher.rewardsOf([outside])).toThrow(`the policy sampled id ${tokenizer.size + 1}`);
+  });
+});
