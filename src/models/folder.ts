@@ -56,9 +56,8 @@ export interface LoadOptions {
 export function loadModel(folder: string, options: LoadOptions): Decoder {
   if (isAdapterFolder(folder)) return loadMerged(folder, options);
   const config = readConfig(folder);
-  const state = readShards(folder);
+  const state = readShards(folder, options);
   try {
-    for (const [name, value] of state) state.set(name, moved(value, options));
     return fitted(folder, config, state, options.computeDtype);
   } catch (error) {
     for (const value of state.values()) value.dispose();
@@ -104,12 +103,6 @@ export function readConfig(folder: string): ModelConfig {
     throw new ReckonError('data', 'bad-model-folder', `${path} cannot be read: ${messageOf(error)}`);
   }
   return parseConfig(json, path);
-}
-
-function moved(value: Tensor, { dtype, device }: LoadOptions): Tensor {
-  if (value.dtype === dtype && value.device === device) return value;
-  using source = value;
-  return source.to(dtype, device);
 }
 
 function writeJson(path: string, value: unknown): void {

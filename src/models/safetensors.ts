@@ -1,7 +1,7 @@
 /** Owns reading and writing of the safetensors format; checks every offset before it reads. Knows no model. */
 
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
-import { type DType, dtypeBytes, fromBytes, type Tensor } from '../torch/index.ts';
+import { type DType, dtypeBytes, fromBytes, noGrad, scope, type Tensor, zeros } from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 
 const fromFile: ReadonlyMap<string, DType> = new Map<string, DType>([
@@ -56,11 +56,20 @@ export function writeSafetensors(
   }
 }
 
-/** Reads every tensor of a file onto the CPU, in its own dtype; the caller owns them. */
-export function readSafetensors(path: string): Map<string, Tensor> {
+/** What floating-point tensors become as they are read, and where all of them go: their own dtype, and the CPU. */
+export interface ReadOptions {
+  readonly dtype?: DType;
+  readonly device?: string;
+}
+
+/**
+ * Reads every tensor of a file piece by piece into its final dtype and place, so that never more than a few MiB are held
+ * beside the tensors themselves; the caller owns them.
+ */
+export function readSafetensors(path: string, options: ReadOptions = {}): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   try {
-    readInto(tensors, path);
+    readInto(tensors, path, options);
     return tensors;
   } catch (error) {
     for (const value of tensors.values()) value.dispose();
@@ -69,17 +78,46 @@ export function readSafetensors(path: string): Map<string, Tensor> {
   }
 }
 
-function readInto(tensors: Map<string, Tensor>, path: string): void {
+function readInto(tensors: Map<string, Tensor>, path: string, options: ReadOptions): void {
   const file = openSync(path, 'r');
   try {
     const size = fstatSync(file).size;
     const { entries, start } = readHeader(file, size, path);
-    for (const entry of entries) {
-      const bytes = readAt(file, start + entry.begin, entry.end - entry.begin);
-      tensors.set(entry.name, fromBytes(bytes, entry.dtype, entry.shape));
-    }
+    const largest = entries.reduce((most, entry) => Math.max(most, entry.end - entry.begin), 0);
+    const buffer = new Uint8Array(Math.min(largest, pieceBytes));
+    for (const entry of entries) tensors.set(entry.name, readTensor(file, start, entry, buffer, options));
   } finally {
     closeSync(file);
+  }
+}
+
+const pieceBytes = 8 * 2 ** 20;
+const floating: readonly DType[] = ['f64', 'f32', 'f16', 'bf16'];
+
+function readTensor(
+  file: number,
+  start: number,
+  { dtype, shape, begin, end }: Entry,
+  buffer: Uint8Array,
+  options: ReadOptions,
+): Tensor {
+  const wanted = floating.includes(dtype) ? (options.dtype ?? dtype) : dtype;
+  const width = dtypeBytes(dtype);
+  const whole = zeros([(end - begin) / width], wanted, options.device ?? 'cpu');
+  try {
+    for (let place = begin; place < end; place += buffer.length) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, end - place));
+      readExactly(file, start + place, piece);
+      noGrad(() =>
+        scope(() => {
+          const count = piece.length / width;
+          whole.narrow(0, (place - begin) / width, count).copy_(fromBytes(piece, dtype, [count]));
+        }),
+      );
+    }
+    return whole.view(shape);
+  } finally {
+    whole.dispose();
   }
 }
 
@@ -135,6 +173,9 @@ function checkEntry(
       `tensor '${name}' claims bytes ${begin} to ${end}, its shape needs ${length}, and ${room} are there`,
     );
   }
+  // Sizes beside a 0 are bounded by no byte of the file.
+  if (length === 0 && shape.some((size) => size > 2 ** 40))
+    throw damaged(`the sizes of tensor '${name}' overflow`);
   return { name, dtype: known, shape, begin, end };
 }
 
@@ -144,14 +185,18 @@ function isSizes(value: unknown): value is number[] {
 
 function readAt(file: number, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
+  readExactly(file, position, bytes);
+  return bytes;
+}
+
+function readExactly(file: number, position: number, into: Uint8Array): void {
   let done = 0;
-  while (done < length) {
-    const count = readSync(file, bytes, done, Math.min(length - done, 1 << 30), position + done);
+  while (done < into.length) {
+    const count = readSync(file, into, done, into.length - done, position + done);
     if (count === 0)
       throw new ReckonError('data', 'bad-safetensors', 'the file became shorter while it was read');
     done += count;
   }
-  return bytes;
 }
 
 function writeAll(file: number, bytes: Uint8Array): void {

@@ -5,21 +5,23 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import type { Tensor } from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
-import { readSafetensors } from './safetensors.ts';
+import { type ReadOptions, readSafetensors } from './safetensors.ts';
 
 const single = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
-/** Every tensor of a model folder, in its own dtype, on the CPU; the caller owns them. */
-export function readShards(folder: string): Map<string, Tensor> {
+/** Every tensor of a model folder, read straight into the wanted dtype and place; the caller owns them. */
+export function readShards(folder: string, options: ReadOptions = {}): Map<string, Tensor> {
   const index = join(folder, indexFile);
-  if (existsSync(join(folder, single)) || !existsSync(index)) return readSafetensors(join(folder, single));
+  if (existsSync(join(folder, single)) || !existsSync(index)) {
+    return readSafetensors(join(folder, single), options);
+  }
   const places = readIndex(index);
   const state = new Map<string, Tensor>();
   try {
     for (const shard of new Set(places.values())) {
-      const read = readSafetensors(join(folder, shard));
+      const read = readSafetensors(join(folder, shard), options);
       for (const [name, value] of read) {
         state.get(name)?.dispose();
         state.set(name, value);
