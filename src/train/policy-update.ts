@@ -82,7 +82,7 @@ export function accumulatePolicyGradient(update: PolicyUpdate): UpdateSums {
   const counted = uncertain
     ? uncertain.flatMap((mask) => [...mask]).reduce((sum, value) => sum + value, 0)
     : update.batches.reduce((sum, batch) => sum + batch.targets.length, 0);
-  const sums = update.batches.map((batch, i) =>
+  const sums = update.batches.map((_, i) =>
     scope(() => oneMicroBatch(update, i, uncertain?.[i] ?? null, counted)),
   );
   const total = (read: (one: MicroSums) => number) => sums.reduce((sum, one) => sum + read(one), 0);

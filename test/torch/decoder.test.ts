@@ -57,7 +57,6 @@ describe.each([
 describe('attention', () => {
   it.each([7, 600])('over %i tokens equals the library in value and gradient', (t) => {
     scope(() => {
-      const randn = op('aten::randn', 'generator');
       const make = (heads: number) => (op('aten::randn')([2, t, heads, 8]) as Tensor).requiresGrad_();
       const inputs = [make(4), make(2), make(2)] as const;
       const weight = op('aten::randn')([2, t, 32]) as Tensor;

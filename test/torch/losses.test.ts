@@ -7,7 +7,7 @@ import {
   lossWeights,
   policyGradientLoss,
 } from '../../src/losses/index.ts';
-import { backward, ids, noGrad, op, scope, type Tensor, tensor } from '../../src/torch/index.ts';
+import { backward, ids, op, scope, type Tensor, tensor } from '../../src/torch/index.ts';
 import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches.ts';
 import {
   accumulatePolicyGradient,
