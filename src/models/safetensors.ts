@@ -63,7 +63,7 @@ export interface ReadOptions {
 }
 
 /**
- * Reads every tensor of a file piece by piece into its final dtype and place, so that never more than a few MiB are held
+ * Reads every tensor of a file piece by piece into its final dtype and place, so that never more than two MiB are held
  * beside the tensors themselves; the caller owns them.
  */
 export function readSafetensors(path: string, options: ReadOptions = {}): Map<string, Tensor> {
@@ -91,7 +91,7 @@ function readInto(tensors: Map<string, Tensor>, path: string, options: ReadOptio
   }
 }
 
-const pieceBytes = 8 * 2 ** 20;
+const pieceBytes = 2 ** 20;
 const floating: readonly DType[] = ['f64', 'f32', 'f16', 'bf16'];
 
 function readTensor(

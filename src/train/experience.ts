@@ -18,6 +18,11 @@ export interface ExperienceOptions {
   /** Of generalised advantage estimation: 1 Monte Carlo, 0 one-step differences. */
   readonly lambda: number;
   readonly whitenAdvantages: boolean;
+  /**
+   * What a completion is that was cut off at the length limit: `ends` takes it as ended, with its score; `bootstrap` takes
+   * the value of the state after it in place of a score, which it has not earned yet. Both at once would count twice.
+   */
+  readonly truncated: 'ends' | 'bootstrap';
   /** Of the penalty a token. */
   readonly klEstimator: KlEstimator;
 }
@@ -37,8 +42,8 @@ export interface Observation {
   readonly values: readonly number[];
   /** Estimates of KL(policy || reference); null without a reference. */
   readonly kl: readonly number[] | null;
-  /** Value of the state after the last token; 0 where the completion ended by itself. */
-  readonly lastValue: number;
+  /** Value of the state after the last token, which goes on; null where the completion counts as ended. */
+  readonly lastValue: number | null;
 }
 
 /** A completion that PPO learns from. */
@@ -54,10 +59,10 @@ export function observe(
   observers: Observers,
   rollouts: readonly Rollout[],
   groups: readonly (readonly number[])[],
-  estimator: KlEstimator,
+  { klEstimator, truncated }: Pick<ExperienceOptions, 'klEstimator' | 'truncated'>,
 ): Observation[] {
   const { reference, temperature } = observers;
-  const lastValues = valuesAfter(observers, rollouts);
+  const lastValues = truncated === 'bootstrap' ? valuesAfter(observers, rollouts) : new Map<number, number>();
   const found = new Array<Observation>(rollouts.length);
   for (const places of groups) {
     const sequences = places.map((i) => rollouts[i]!);
@@ -70,7 +75,7 @@ export function observe(
       reference &&
       of(
         recordedLogps(reference, batches, temperature).map((theirs, b) =>
-          klOf(seen[b]!.logps, theirs, estimator),
+          klOf(seen[b]!.logps, theirs, klEstimator),
         ),
       );
     places.forEach((i, j) => {
@@ -78,7 +83,7 @@ export function observe(
         oldLogps: oldLogps[j]!,
         values: values[j]!,
         kl: kl?.[j] ?? null,
-        lastValue: lastValues.get(i) ?? 0,
+        lastValue: lastValues.get(i) ?? null,
       };
     });
   }
@@ -98,9 +103,11 @@ export function experienceOf(
   { gamma, lambda, whitenAdvantages }: ExperienceOptions,
 ): Experience[] {
   const estimates = observations.map(({ values, kl, lastValue }, i) => {
-    const parts = { score: scores[i]!, kl: kl ?? undefined, dense: dense?.[i] };
-    if (parts.score === null) return { advantages: values.map(() => 0), returns: values };
-    return gae(tokenRewards(values.length, parts, { klCoefficient }), values, { gamma, lambda, lastValue });
+    if (scores[i] === null) return { advantages: values.map(() => 0), returns: values };
+    const score = lastValue === null ? scores[i]! : null;
+    const parts = { score, kl: kl ?? undefined, dense: dense?.[i] };
+    const rewards = tokenRewards(values.length, parts, { klCoefficient });
+    return gae(rewards, values, { gamma, lambda, lastValue: lastValue ?? 0 });
   });
   const mask = estimates.flatMap(({ advantages }, i) => advantages.map(() => Number(scores[i] !== null)));
   const raw = estimates.flatMap(({ advantages }) => advantages);

@@ -76,7 +76,7 @@ export async function trainPpo(
 
     const minibatches = minibatchesOf([...rollouts.keys()], options, context.seed, step);
     const firstEpoch = minibatches.slice(0, minibatches.length / options.epochs);
-    const observations = observe(observers, rollouts, firstEpoch, options.klEstimator);
+    const observations = observe(observers, rollouts, firstEpoch, options);
     const klCoefficient = Number(session.extra['klCoefficient'] ?? options.klControl.coefficient);
     const { scores, dense, metrics } = shaping.shape(scored);
     const experience = experienceOf(rollouts, observations, scores, dense, klCoefficient, options);

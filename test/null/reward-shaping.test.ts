@@ -4,7 +4,7 @@ import { adaptWeights, correlation, type NormaliserOptions, normalise } from '..
 
 const close = (found: readonly number[], wanted: readonly number[], digits = 6) => {
   expect(found.length).toBe(wanted.length);
-  found.forEach((value, i) => expect(value).toBeCloseTo(wanted[i]!, digits));
+  for (const [i, value] of found.entries()) expect(value).toBeCloseTo(wanted[i]!, digits);
 };
 
 describe('normalisers', () => {

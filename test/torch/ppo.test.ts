@@ -43,7 +43,7 @@ const experience: readonly Experience[] = rollouts.map((rollout) => {
     values: noise(length, 0.5),
     returns: noise(length, 1),
     kl: null,
-    lastValue: 0,
+    lastValue: null,
   };
 });
 
@@ -141,7 +141,10 @@ describe('what is observed of completions', () => {
     using head = filledHead(policy.config.hiddenSize);
     const observers = { policy, head, reference: policy, temperature, microBatchTokens: 64 };
     const places = [...rollouts.keys()];
-    const found = observe(observers, rollouts, [places.slice(0, 4), places.slice(4)], 'k1');
+    const found = observe(observers, rollouts, [places.slice(0, 4), places.slice(4)], {
+      klEstimator: 'k1',
+      truncated: 'bootstrap',
+    });
     found.forEach((one, i) => {
       const { promptIds, completionIds, stopReason } = rollouts[i]!;
       const input = [...promptIds, ...completionIds];
@@ -155,8 +158,8 @@ describe('what is observed of completions', () => {
       expect(largestDifference(one.values, values.subarray(from, from + completionIds.length))).toBeLessThan(
         1e-5,
       );
-      const after = stopReason === 'length' ? values.at(-1)! : 0;
-      expect(Math.abs(one.lastValue - after)).toBeLessThan(1e-5);
+      if (stopReason === 'length') expect(one.lastValue).toBeCloseTo(values.at(-1)!, 5);
+      else expect(one.lastValue).toBeNull();
       expect(one.kl!.every((value) => value === 0)).toBe(true);
     });
   });
@@ -169,7 +172,13 @@ describe('what is observed of completions', () => {
       lastValue,
     }));
     const scores = experience.map((_, i) => (i === 1 ? null : i % 2));
-    const shaping = { gamma: 1, lambda: 0.95, whitenAdvantages: true, klEstimator: 'k1' } as const;
+    const shaping = {
+      gamma: 1,
+      lambda: 0.95,
+      whitenAdvantages: true,
+      truncated: 'ends',
+      klEstimator: 'k1',
+    } as const;
     const found = experienceOf(rollouts, observations, scores, null, 0, shaping);
     expect(found[1]!.tokenAdvantages.every((value) => value === 0)).toBe(true);
     expect(found[1]!.returns).toEqual(experience[1]!.values);
@@ -179,6 +188,30 @@ describe('what is observed of completions', () => {
     expect(mean).toBeCloseTo(0, 9);
     expect(square).toBeCloseTo(1, 6);
   });
+});
+
+it('counts the score of a cut-off completion, or the value of what would follow, never both', () => {
+  const observation = { oldLogps: [0, 0], values: [0.5, 0.25], kl: [0.1, 0.2] };
+  const shaping = {
+    gamma: 1,
+    lambda: 1,
+    whitenAdvantages: false,
+    truncated: 'bootstrap',
+    klEstimator: 'k1',
+  } as const;
+  const returnsWith = (lastValue: number | null) =>
+    experienceOf(
+      [{ ...rollouts[5]!, stopReason: 'length' }],
+      [{ ...observation, lastValue }],
+      [1],
+      [[4, 3]],
+      10,
+      shaping,
+    )[0]!;
+  const ends = returnsWith(null);
+  expect(ends.returns.map((x) => Number(x.toFixed(9)))).toEqual([4 - 1 + 3 - 2 + 1, 3 - 2 + 1]);
+  expect(ends.tokenAdvantages.map((x) => Number(x.toFixed(9)))).toEqual([4.5, 1.75]);
+  expect(returnsWith(7).returns.map((x) => Number(x.toFixed(9)))).toEqual([4 - 1 + 3 - 2 + 7, 3 - 2 + 7]);
 });
 
 it('explains the variance of returns', () => {

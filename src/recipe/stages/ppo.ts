@@ -32,6 +32,7 @@ export interface PpoStage extends OptimisationRecipe {
   readonly gamma: number;
   readonly lambda: number;
   readonly whitenAdvantages: boolean;
+  readonly truncated: 'ends' | 'bootstrap';
   readonly clip: { readonly low: number; readonly high: number };
   readonly value: {
     readonly coefficient: number;
@@ -70,7 +71,7 @@ const valueKey = z
     rateRatio: z
       .number()
       .positive()
-      .default(10)
+      .default(1)
       .describe("learning rate of the value head, which begins at 0, over the policy's"),
     pretrainingSteps: z
       .int()
@@ -118,6 +119,12 @@ const schema = keysOf<Keys>(
         .boolean()
         .default(true)
         .describe('bring the advantages of a step to mean 0 and standard deviation 1'),
+      truncated: z
+        .enum(['ends', 'bootstrap'])
+        .default('ends')
+        .describe(
+          'a completion cut at the length limit: its score counts, or the value of what would follow',
+        ),
       clip: clipKey,
       value: valueKey,
       entropyCoefficient: bound().default(0).describe('weight of the entropy bonus'),
@@ -147,7 +154,7 @@ export const ppoKind: StageKind<PpoStage> = {
 };
 
 function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
-  const { promptsPerStep, groupSize, optimizerBatch, kl, value, steps } = stage;
+  const { promptsPerStep, groupSize, optimizerBatch, kl, value, steps, intrinsic } = stage;
   const sequences = promptsPerStep * groupSize;
   const found = checkSchedule(stage, path);
   if (sequences % optimizerBatch !== 0) {
@@ -167,7 +174,11 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
         `must be less than steps = ${steps}, found ${value.pretrainingSteps}`,
       ),
     );
-  return [...found, ...checkAdaptive(stage, path), ...checkRewards(stage.rewards, [...path, 'rewards'])];
+  return [
+    ...found,
+    ...checkAdaptive(stage, path),
+    ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
+  ];
 }
 
 function checkAdaptive({ rewards, intrinsic, adaptiveWeights }: PpoStage, path: KeyPath): RecipeProblem[] {

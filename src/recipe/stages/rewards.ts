@@ -24,10 +24,14 @@ export function rewardsKey(): z.ZodType<readonly RewardRecipe[]> {
     .describe('rules that score a completion, summed by weight');
 }
 
-/** Rewards of which none counts, or one twice. */
-export function checkRewards(rewards: readonly RewardRecipe[], path: KeyPath): RecipeProblem[] {
+/** Rewards of which none counts (unless `another` does, beside them), or one twice. */
+export function checkRewards(
+  rewards: readonly RewardRecipe[],
+  path: KeyPath,
+  another = false,
+): RecipeProblem[] {
   const found: RecipeProblem[] = [];
-  if (!rewards.some((reward) => reward.weight > 0))
+  if (!another && !rewards.some((reward) => reward.weight > 0))
     found.push(problem(path, 'must hold at least one weight above 0, found none'));
   const names = rewards.map((reward) => reward.name);
   const repeated = names.findIndex((name, i) => names.indexOf(name) !== i);

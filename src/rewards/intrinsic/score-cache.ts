@@ -179,7 +179,7 @@ function recordOf(entries: readonly (readonly [string, Float64Array])[]): Buffer
   entries.forEach(([key, numbers], i) => {
     const at = recordHead + i * entryBytes;
     record.write(key, at, 'latin1');
-    numbers.forEach((value, j) => record.writeDoubleLE(value, at + keyBytes + 8 * j));
+    for (const [j, value] of numbers.entries()) record.writeDoubleLE(value, at + keyBytes + 8 * j);
   });
   record.writeUInt32LE(entries.length, 0);
   record.writeUInt32LE(crc32(record.subarray(recordHead)), 4);
