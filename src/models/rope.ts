@@ -27,6 +27,7 @@ export class RopeTables implements Disposable {
       const frequency = Math.fround(1 / ropeTheta ** ((2 * i) / headDim));
       return ropeScaling ? Math.fround(scaled(frequency, ropeScaling)) : frequency;
     });
+    this.reserve(1);
   }
 
   /** Makes sure of the positions 0 to `length` - 1; tables grow by doubling, and are small for a model that can do more. */
