@@ -4,11 +4,20 @@
  */
 
 import { like } from '../nn/index.ts';
-import { backward, cat, invoke, noGrad, Op, scope, type Tensor } from '../torch/index.ts';
+import { backward, cat, invoke, noGrad, Op, scope, type Tensor, zeros } from '../torch/index.ts';
+import {
+  type ChunkDistribution,
+  chunkDistribution,
+  chunkEntropies,
+  type HeadBuffers,
+  headBuffers,
+  logitSlopes,
+} from './head-chunks.ts';
+import { addHeadGradient, openHeadGradient } from './head-gradient.ts';
 
 const padOp = new Op('aten::constant_pad_nd');
 const rowStep = 256;
-/** Most logits (tokens x vocabulary) that exist at once: 64 MiB in f32. */
+/** Most logits (tokens x vocabulary) of one chunk: 64 MiB in f32, of which two exist at once. */
 const chunkElements = 2 ** 24;
 
 export interface TokenLogpOptions {
@@ -35,24 +44,34 @@ export function tokenLogps(
 ): TokenLogps {
   return noGrad(() =>
     scope(() => {
-      const parts = tokenChunks(hidden_ND.size(0), weight_VD, options).map(([start, length]) =>
-        scope(() =>
-          logpsOf(hidden_ND.narrow(0, start, length), weight_VD, targets_N.narrow(0, start, length), options),
-        ),
-      );
+      const ranges = tokenChunks(hidden_ND.size(0), weight_VD, options);
+      return termsOver(ranges, overChunks(hidden_ND, weight_VD, options, ranges), targets_N);
+    }),
+  );
+}
+
+function termsOver(ranges: readonly Range[], chunk: ChunkOf, targets_N: Tensor): TokenLogps {
+  const parts = ranges.map((range) =>
+    scope(() => {
+      const distribution = chunk(range);
+      const targets_N1 = targets_N.narrow(0, ...range).unsqueeze(-1);
       return {
-        logps_N: cat(parts.map((part) => part.logps_N)),
-        entropies_N: cat(parts.map((part) => part.entropies_N)),
+        logps_N: distribution.logps_NV.gather(-1, targets_N1).squeeze(-1),
+        entropies_N: chunkEntropies(distribution),
       };
     }),
   );
+  return {
+    logps_N: cat(parts.map((part) => part.logps_N)),
+    entropies_N: cat(parts.map((part) => part.entropies_N)),
+  };
 }
 
 /**
  * Runs backward for a loss that is a function of token log-probabilities (and entropies), and of the hidden states
  * themselves where a value head reads them: accumulates the gradient of every parameter behind hidden_ND and of the head,
- * and returns the loss, detached. One chunk keeps its graph; more
- * are computed once without a graph for the loss, and once again with one for the gradient, chunk by chunk.
+ * and returns the loss, detached. One chunk keeps its graph; more are computed without one, once for the loss and once
+ * again for the gradient, which is written down by hand so that two chunks' worth of logits is all that ever exists.
  */
 export function backwardThroughLogps(
   hidden_ND: Tensor,
@@ -66,16 +85,16 @@ export function backwardThroughLogps(
     const ranges = tokenChunks(leaf.size(0), weight_VD, options);
     let value: Tensor;
     if (ranges.length <= 1) {
-      value = loss(logpsOf(leaf, weight_VD, targets_N, options), leaf);
+      value = loss(termsOfLogits(headLogits(leaf, weight_VD, options), targets_N), leaf);
       backward(value);
     } else {
-      const values = tokenLogps(leaf, weight_VD, targets_N, options);
+      const chunk = noGrad(() => overChunks(leaf.detach(), weight_VD, options, ranges));
+      const values = noGrad(() => termsOver(ranges, chunk, targets_N));
       values.logps_N.requiresGrad_();
       values.entropies_N.requiresGrad_();
       value = loss(values, leaf);
       backward(value);
-      for (const range of ranges)
-        scope(() => backwardChunk(leaf, weight_VD, targets_N, options, values, range));
+      backwardChunks(leaf, weight_VD, targets_N, options, values, ranges, chunk);
     }
     const gradient = leaf.grad;
     if (gradient) backward(hidden_ND, gradient);
@@ -83,31 +102,61 @@ export function backwardThroughLogps(
   });
 }
 
-function backwardChunk(
+/** Adds to the gradients of the leaf and of the head what those of the terms say. */
+function backwardChunks(
   leaf: Tensor,
   weight_VD: Tensor,
   targets_N: Tensor,
   options: TokenLogpOptions,
-  whole: TokenLogps,
-  [start, length]: Range,
+  { logps_N, entropies_N }: TokenLogps,
+  ranges: readonly Range[],
+  chunk: ChunkOf,
 ): void {
-  const part = logpsOf(leaf.narrow(0, start, length), weight_VD, targets_N.narrow(0, start, length), options);
-  const terms = [
-    [part.logps_N, whole.logps_N.grad],
-    [part.entropies_N, whole.entropies_N.grad],
-  ] as const;
-  for (const [values, gradient] of terms) {
-    if (gradient) backward(values, gradient.narrow(0, start, length), true);
-  }
+  const slopes = { logps_N: logps_N.grad, entropies_N: entropies_N.grad };
+  if (!slopes.logps_N && !slopes.entropies_N) return;
+  const head = openHeadGradient(weight_VD);
+  noGrad(() => {
+    const hidden_ND = leaf.detach();
+    const gradient_ND = leaf.grad ?? zeros(leaf.shape, leaf.dtype, leaf.device);
+    for (const range of ranges) {
+      scope(() => {
+        const part = (slope: Tensor | null) => slope?.narrow(0, ...range).div(options.temperature) ?? null;
+        const distribution = chunk(range);
+        const slopes_NV = logitSlopes(
+          distribution,
+          targets_N.narrow(0, ...range),
+          entropies_N.detach().narrow(0, ...range),
+          { logps_N: part(slopes.logps_N), entropies_N: part(slopes.entropies_N) },
+        );
+        const chunk_ND = hidden_ND.narrow(0, ...range);
+        const cast_NV = like(slopes_NV, chunk_ND);
+        const rows_VD = like(weight_VD.narrow(0, 0, cast_NV.size(1)), chunk_ND);
+        gradient_ND.narrow(0, ...range).add_(cast_NV.matmul(rows_VD));
+        if (head) addHeadGradient(head, cast_NV, chunk_ND);
+      });
+    }
+    leaf.grad = gradient_ND;
+  });
+  head?.close();
 }
 
-function logpsOf(
+type ChunkOf = (range: Range) => ChunkDistribution;
+
+/** Computes the distributions of one chunk at a time, each over the memory of the one before. */
+function overChunks(
   hidden_ND: Tensor,
   weight_VD: Tensor,
-  targets_N: Tensor,
   options: TokenLogpOptions,
-): TokenLogps {
-  return termsOfLogits(headLogits(hidden_ND, weight_VD, options), targets_N);
+  ranges: readonly Range[],
+): ChunkOf {
+  const vocabulary = options.vocabulary ?? weight_VD.size(0);
+  const rows_VD = weight_VD.detach().narrow(0, 0, vocabulary);
+  const largest = Math.max(0, ...ranges.map(([, length]) => paddedRows(length, vocabulary)));
+  const buffers: HeadBuffers = headBuffers(largest, vocabulary, hidden_ND);
+  return ([start, length]) => {
+    const padded_ND = padRows(hidden_ND.narrow(0, start, length), paddedRows(length, vocabulary));
+    return chunkDistribution(padded_ND, rows_VD, length, options.temperature, buffers);
+  };
 }
 
 /** Log-probability of each target and entropy of its distribution from logits [N, V], in their dtype, with a graph. */
@@ -123,15 +172,20 @@ export function termsOfLogits(logits_NV: Tensor, targets_N: Tensor): TokenLogps 
 export function headLogits(hidden_ND: Tensor, weight_VD: Tensor, options: TokenLogpOptions): Tensor {
   const rows = options.vocabulary ?? weight_VD.size(0);
   const tokens = hidden_ND.size(0);
-  const padded = padRows(hidden_ND, Math.ceil(tokens / rowStep) * rowStep);
-  const raw = padded
+  const raw = padRows(hidden_ND, paddedRows(tokens, rows))
     .linear(like(weight_VD.narrow(0, 0, rows), hidden_ND))
     .narrow(0, 0, tokens)
     .to('f32');
   return options.temperature === 1 ? raw : raw.div(options.temperature);
 }
 
-/** Rows of zeros below, so that the library meets few shapes of the head's product and compiles few. */
+/** Tokens rounded up, where the rows added take no more memory than a chunk may. */
+function paddedRows(tokens: number, vocabulary: number): number {
+  const rows = Math.ceil(tokens / rowStep) * rowStep;
+  return rows * vocabulary > chunkElements ? tokens : rows;
+}
+
+/** Rows of zeros below where they cost little, so that the library meets few shapes of the head's product and compiles few. */
 function padRows(hidden_ND: Tensor, rows: number): Tensor {
   const missing = rows - hidden_ND.size(0);
   return missing === 0 ? hidden_ND : invoke(padOp, hidden_ND.handle, [0, 0, 0, missing]);

@@ -18,6 +18,7 @@ import {
 import { cat, type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
 import { cachedAttention, causalAttention, segmentMask } from './attention.ts';
+import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
 import type { KvCache } from './kv-cache.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
@@ -234,6 +235,28 @@ export class Decoder extends Module {
       watched?.(x);
       x = block.forward(x, (input) => block.attention.forward(input, rotation, mask, capture));
     });
+    return this.norm.forward(x);
+  }
+
+  /**
+   * As `forward`, at the memory of one block's graph: `output` is what the last block leaves, before the last norm;
+   * give it to `normed`, and call `close` after the loss's backward.
+   */
+  forwardCheckpointed(ids_BT: Tensor, layout?: RowLayout): Checkpointed {
+    const x = this.embed(ids_BT);
+    const length = ids_BT.size(1);
+    this.rope.reserve(length);
+    const rotation = layout ? this.rope.at(layout.positions_BT, x) : this.rope.upTo(length, x);
+    const mask = layout ? segmentMask(layout.segments_BT, x) : null;
+    const blocks = this.blocks.map(
+      (block) => (input: Tensor) =>
+        block.forward(input, (states) => block.attention.forward(states, rotation, mask)),
+    );
+    return checkpointed(x, blocks);
+  }
+
+  /** Hidden states after the last norm, of what the last block left. */
+  normed(x: Tensor): Tensor {
     return this.norm.forward(x);
   }
 

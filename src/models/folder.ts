@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { useAdapter } from '../nn/index.ts';
-import type { DType, Tensor } from '../torch/index.ts';
+import { type DType, isFloating, type Tensor } from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { isAdapterFolder, loadAdapter } from './adapter.ts';
 import { adapterBase, mergedModel } from './adapter-merge.ts';
@@ -78,6 +78,14 @@ function fitted(
   state: ReadonlyMap<string, Tensor>,
   computeDtype: DType,
 ): Decoder {
+  const whole = [...state].find(([, value]) => !isFloating(value.dtype));
+  if (whole) {
+    throw new ReckonError(
+      'data',
+      'wrong-dtype',
+      `${folder}: tensor '${whole[0]}' must be floating-point, found ${whole[1].dtype}; quantized weights are not read`,
+    );
+  }
   const model = new Decoder(config, state, computeDtype);
   const used = new Set(model.stateDict().keys());
   const extra = [...state.keys()].filter((name) => !used.has(name));

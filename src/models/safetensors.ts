@@ -1,7 +1,16 @@
 /** Owns reading and writing of the safetensors format; checks every offset before it reads. Knows no model. */
 
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
-import { type DType, dtypeBytes, fromBytes, noGrad, scope, type Tensor, zeros } from '../torch/index.ts';
+import {
+  type DType,
+  dtypeBytes,
+  fromBytes,
+  isFloating,
+  noGrad,
+  scope,
+  type Tensor,
+  zeros,
+} from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 
 const fromFile: ReadonlyMap<string, DType> = new Map<string, DType>([
@@ -92,7 +101,6 @@ function readInto(tensors: Map<string, Tensor>, path: string, options: ReadOptio
 }
 
 const pieceBytes = 2 ** 20;
-const floating: readonly DType[] = ['f64', 'f32', 'f16', 'bf16'];
 
 function readTensor(
   file: number,
@@ -101,7 +109,7 @@ function readTensor(
   buffer: Uint8Array,
   options: ReadOptions,
 ): Tensor {
-  const wanted = floating.includes(dtype) ? (options.dtype ?? dtype) : dtype;
+  const wanted = isFloating(dtype) ? (options.dtype ?? dtype) : dtype;
   const width = dtypeBytes(dtype);
   const whole = zeros([(end - begin) / width], wanted, options.device ?? 'cpu');
   try {

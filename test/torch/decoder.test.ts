@@ -96,6 +96,39 @@ describe('attention', () => {
   });
 });
 
+describe('gradient checkpointing', () => {
+  it.each([
+    ['tied', {}],
+    ['untied, with padding', { tieEmbeddings: false }],
+  ] as const)('gives the same loss and the same gradients: %s', (name, changes) => {
+    using model = tinyModel({ layers: 4, ...changes });
+    const run = (withCheckpoints: boolean) => {
+      const loss = scope(() => {
+        const tokens = ids([0, 5, 9, 13, 4, 7, 1, 6, 6, 2, 3, 8], [2, 6]);
+        const padded = {
+          positions_BT: ids([0, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5], [2, 6]),
+          segments_BT: ids([0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [2, 6]),
+        };
+        const layout = name === 'tied' ? undefined : padded;
+        const kept = withCheckpoints ? model.forwardCheckpointed(tokens, layout) : null;
+        const hidden = kept ? model.normed(kept.output) : model.forward(tokens, undefined, layout);
+        const value = model.logits(hidden).logSoftmax(-1).square().mean();
+        backward(value);
+        kept?.close();
+        return value.item();
+      });
+      return { loss, gradients: takeGradients(model) };
+    };
+    const plain = run(false);
+    const spared = run(true);
+    expect(spared.loss).toBe(plain.loss);
+    expect([...spared.gradients.keys()]).toEqual([...plain.gradients.keys()]);
+    expect(plain.gradients.size).toBe(model.stateDict().size);
+    for (const [name, gradient] of spared.gradients)
+      expect(largestDifference(gradient, plain.gradients.get(name)!), name).toBeLessThan(1e-6);
+  });
+});
+
 describe('snapshot', () => {
   it('is a copy: an update of the policy does not reach it, and a new one has it', () => {
     using policy = tinyModel();

@@ -146,6 +146,11 @@ describe('model folders', () => {
       (state) => void state.set('model.norm.weight', tensor([1, 2])),
       /must have shape \[32\] by the config, found \[2\]/,
     ],
+    [
+      'whole numbers for weights',
+      (state) => void state.set('model.norm.weight', tensor(new Array(32).fill(1), { dtype: 'i32' })),
+      /'model.norm.weight' must be floating-point, found i32/,
+    ],
     ['an extra tensor', (state) => void state.set('extra', tensor([1])), /knows nothing of, such as 'extra'/],
   ])('refuse %s', (_name, change, message) => {
     using model = tinyModel();
