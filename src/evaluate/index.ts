@@ -2,4 +2,5 @@
 
 export * from './divergence.ts';
 export * from './evaluation.ts';
+export * from './paired.ts';
 export * from './run-evaluation.ts';

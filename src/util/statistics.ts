@@ -41,13 +41,18 @@ export function quantile(values: readonly number[], q: number): number {
 
 /**
  * The mean with its percentile-bootstrap interval over items (Efron 1979): items are drawn with replacement, 10,000
- * times. NaN in every field for an empty list or where a value is NaN.
+ * times unless said. NaN in every field for an empty list or where a value is NaN.
  */
-export function bootstrapMean(values: readonly number[], rng: Rng, level = 0.95): Interval {
+export function bootstrapMean(
+  values: readonly number[],
+  rng: Rng,
+  level = 0.95,
+  resamples: number = RESAMPLES,
+): Interval {
   const centre = mean(values);
   if (Number.isNaN(centre)) return { mean: centre, low: centre, high: centre };
-  const means = new Float64Array(RESAMPLES);
-  for (let resample = 0; resample < RESAMPLES; resample++) {
+  const means = new Float64Array(resamples);
+  for (let resample = 0; resample < resamples; resample++) {
     let sum = 0;
     for (let i = 0; i < values.length; i++) sum += values[rng.integer(values.length)]!;
     means[resample] = sum / values.length;
@@ -66,6 +71,7 @@ export function pairedBootstrap(
   after: readonly number[],
   rng: Rng,
   level = 0.95,
+  resamples: number = RESAMPLES,
 ): Interval {
   if (before.length !== after.length) {
     throw new ReckonError(
@@ -75,7 +81,7 @@ export function pairedBootstrap(
     );
   }
   const differences = after.map((value, i) => value - before[i]!);
-  return bootstrapMean(differences, rng, level);
+  return bootstrapMean(differences, rng, level, resamples);
 }
 
 /**
