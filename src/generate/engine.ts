@@ -36,6 +36,8 @@ export interface GenerationOptions extends SamplingParameters {
   readonly vocabulary?: number;
   /** Asked between steps; a true answer ends all that runs with the reason 'aborted'. */
   readonly stopRequested?: () => boolean;
+  /** Told of every id as it is sampled, the ending one included. */
+  readonly onToken?: (problemId: string, sampleIndex: number, id: number) => void;
 }
 
 const indexFillOp = new Op('aten::index_fill', 'int_Scalar');
@@ -121,6 +123,7 @@ class Sequence {
     this.completion.push(id);
     this.logps.push(sampled.logps[row]!);
     this.samplingLogps.push(sampled.samplingLogps[row]!);
+    options.onToken?.(this.request.problemId, this.sampleIndex, id);
     const reason = this.ending(id, tokenizer, options);
     if (reason) this.stopReason = reason;
     return reason !== null;
