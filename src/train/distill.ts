@@ -25,6 +25,7 @@ import {
   cutMicroBatches,
   type MicroBatch,
   paddingShare,
+  padIdOf,
   predictingStates,
   type TrainingSequence,
 } from './micro-batches.ts';
@@ -91,7 +92,7 @@ export async function trainDistill(
         : scored.flatMap((group) => group.scored.map((one) => one.rollout));
     const rolloutSeconds = (performance.now() - started) / 1000;
 
-    const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+    const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
     const { loss, entropy } = accumulateDistillation(policy, teacher, batches, { ...options, vocabulary });
     const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);

@@ -14,7 +14,7 @@ import { Rng } from '../util/rng.ts';
 import { mean } from '../util/statistics.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
-import { type MicroBatch, paddingShare, type TrainingSequence } from './micro-batches.ts';
+import { type MicroBatch, paddingShare, padIdOf, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep, minibatchesOf } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import {
@@ -155,7 +155,7 @@ function accumulatePairs(
 
 /** Packed: prompts and completions of pairs differ much in length, and rectangles of them would be half padding. */
 function cut(model: Decoder, sequences: readonly TrainingSequence[], options: DpoOptions): MicroBatch[] {
-  return packMicroBatches(sequences, options.microBatchTokens, model.config.padTokenId ?? 0);
+  return packMicroBatches(sequences, options.microBatchTokens, padIdOf(model));
 }
 
 /** In the order of `pairSequences`; a model reads the same micro-batches as the policy, so that ratios begin at 1. */

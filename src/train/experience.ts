@@ -9,7 +9,7 @@ import type { Decoder, ValueHead } from '../models/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import { fromBytes, noGrad, scope } from '../torch/index.ts';
 import type { ValuedSequence } from './critic.ts';
-import { cutMicroBatches, type MicroBatch, predictingStates, scattered } from './micro-batches.ts';
+import { cutMicroBatches, type MicroBatch, padIdOf, predictingStates, scattered } from './micro-batches.ts';
 import { type PolicySequence, recordedLogps } from './policy-update.ts';
 
 export interface ExperienceOptions {
@@ -139,7 +139,7 @@ export function withNextState(
 
 /** Values of the states after completions that were cut off, by place. */
 function valuesAfter(observers: Observers, rollouts: readonly Rollout[]): Map<number, number> {
-  const padId = observers.policy.config.padTokenId ?? 0;
+  const padId = padIdOf(observers.policy);
   const cutOff = rollouts.map((_, i) => i).filter((i) => !endedByItself(rollouts[i]!));
   const sequences = cutOff.map((i) => {
     const longer = withNextState(rollouts[i]!, padId);
@@ -163,7 +163,7 @@ function cutFor(
   { policy, microBatchTokens }: Observers,
   sequences: Parameters<typeof cutMicroBatches>[0],
 ): MicroBatch[] {
-  return cutMicroBatches(sequences, microBatchTokens, policy.config.padTokenId ?? 0);
+  return cutMicroBatches(sequences, microBatchTokens, padIdOf(policy));
 }
 
 /** Log-probabilities and values of a micro-batch's completion tokens from one pass. */

@@ -11,7 +11,7 @@ import { mean } from '../util/statistics.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy, type CrossEntropySums } from './cross-entropy.ts';
-import { cutMicroBatches, paddingShare } from './micro-batches.ts';
+import { cutMicroBatches, paddingShare, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -44,7 +44,7 @@ export async function trainExpertIteration(
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   using keptFile = session.jsonl('rollouts/kept.jsonl');
   const { policy, optimizer } = session;
-  const padId = policy.config.padTokenId ?? 0;
+  const padId = padIdOf(policy);
   for (let step = session.startStep + 1; step <= options.steps; step++) {
     const started = performance.now();
     const groups = await collectStep(session, context, task, options, step);

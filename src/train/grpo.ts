@@ -17,7 +17,7 @@ import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/ind
 import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import type { StageOutcome } from './context.ts';
-import { cutMicroBatches } from './micro-batches.ts';
+import { cutMicroBatches, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
@@ -86,7 +86,7 @@ export async function trainGrpo(
       weighted(minibatch, options),
     );
     const cut = (minibatch: readonly PolicySequence[]) =>
-      cutMicroBatches(minibatch, options.microBatchTokens, policy.config.padTokenId ?? 0);
+      cutMicroBatches(minibatch, options.microBatchTokens, padIdOf(policy));
     // Cut as the update will be, so that ratios begin at 1.
     const recorded =
       minibatches.length > 1

@@ -16,7 +16,7 @@ import type { StageOutcome } from './context.ts';
 import { accumulateValueGradient, Critic, explainedVariance, type ValueSums, valueTerm } from './critic.ts';
 import { type Experience, type ExperienceOptions, experienceOf, observe } from './experience.ts';
 import { type KlControlOptions, nextKlCoefficient } from './kl-controller.ts';
-import { cutMicroBatches, gathered, type MicroBatch, paddingShare } from './micro-batches.ts';
+import { cutMicroBatches, gathered, type MicroBatch, paddingShare, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
@@ -86,7 +86,7 @@ export async function trainPpo(
     const updates: PpoSums[] = [];
     for (const places of minibatches) {
       const sequences = places.map((i) => experience[i]!);
-      const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+      const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
       const update = { policy, head, sequences, batches, options };
       const sums = pretraining ? accumulateValue(update) : accumulatePpo(update);
       const gradNorm = clipGradNorm(

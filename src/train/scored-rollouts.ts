@@ -7,7 +7,7 @@ import type { MaybeReward, RewardBatch } from '../advantages/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import { type CollectOptions, collectStep } from './collect.ts';
-import { cutMicroBatches } from './micro-batches.ts';
+import { cutMicroBatches, padIdOf } from './micro-batches.ts';
 import { recordedLogps } from './policy-update.ts';
 import type { Session, TrainContext } from './session.ts';
 
@@ -88,7 +88,7 @@ export function penalised(
   options: { readonly beta: number; readonly temperature: number; readonly microBatchTokens: number },
 ): MaybeReward[][] {
   const sequences = groups.flatMap(({ scored }) => scored.map((one) => one.rollout));
-  const batches = cutMicroBatches(sequences, options.microBatchTokens, policy.config.padTokenId ?? 0);
+  const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
   const [own, theirs] = [policy, reference].map((model) =>
     recordedLogps(model, batches, options.temperature),
   );

@@ -16,7 +16,7 @@ import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
 import { demonstrationBatches, validationDemonstrations } from './demonstrations.ts';
-import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
+import { cutMicroBatches, paddingShare, padIdOf, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import { sequenceLogps } from './sequence-logps.ts';
@@ -65,7 +65,7 @@ export async function trainSft(
   using session = new Session(context, { ...options, steps, trainer: 'sft' });
   const best = new BestModel(context.directory);
   const { policy, optimizer } = session;
-  const padId = policy.config.padTokenId ?? 0;
+  const padId = padIdOf(policy);
   let trained = secondsTrained(context.directory);
   for (let step = session.startStep + 1; step <= steps; step++) {
     const started = performance.now();
@@ -159,7 +159,7 @@ async function validated(
 ): Promise<number | null> {
   if (validation.every === 0 || step % validation.every !== 0) return null;
   const { policy } = session;
-  const batches = cutMicroBatches(sequences, microBatchTokens, policy.config.padTokenId ?? 0);
+  const batches = cutMicroBatches(sequences, microBatchTokens, padIdOf(policy));
   const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   const loss = -sequenceLogps(policy, sequences, batches).reduce((sum, logp) => sum + logp, 0) / targets;
   await best.consider(step, loss, validation.keepBest ? session : null);

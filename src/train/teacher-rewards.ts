@@ -3,7 +3,7 @@
  * they are known, as normalised rewards. Changes no model.
  */
 
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Decoder } from '../models/index.ts';
 import { type NormaliserOptions, type NormaliserState, normalise } from '../rewards/index.ts';
@@ -27,7 +27,13 @@ import type { MetricRecord } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { sha256, sha256OfFile } from '../util/files.ts';
 import { mean, std } from '../util/statistics.ts';
-import { cutMicroBatches, predictingStates, scattered, type TrainingSequence } from './micro-batches.ts';
+import {
+  cutMicroBatches,
+  padIdOf,
+  predictingStates,
+  scattered,
+  type TrainingSequence,
+} from './micro-batches.ts';
 import type { Session, TrainContext } from './session.ts';
 import { loadTeacher } from './teacher.ts';
 
@@ -39,10 +45,17 @@ export interface TeacherRewardOptions {
   readonly alpha: number;
   readonly gamma: number;
   readonly normaliser: NormaliserOptions;
-  readonly cache: { readonly maxBytes: number; readonly eviction: EvictionPolicy } | null;
+  readonly cache: {
+    readonly maxBytes: number;
+    readonly eviction: EvictionPolicy;
+    /** A file that a run begins with and leaves to others; by default one in the stage's folder, empty at the start. */
+    readonly file?: string | undefined;
+  } | null;
   /** Where the teacher computes; the run's device by default. */
   readonly device?: string | undefined;
 }
+
+const snapshotFile = join('trainer', 'teacher-scores.bin');
 
 /** Rewards of every token of every completion, and what is logged of them. */
 export interface DenseRewards {
@@ -76,7 +89,7 @@ export class TeacherRewards implements Disposable {
       session.tokenizer,
     );
     this.vocabulary = Math.min(session.tokenizer.size, this.teacher.headWeight.size(0));
-    this.cache = options.cache && this.openCache(join(directory, 'teacher-scores.bin'), options.cache);
+    this.cache = options.cache && this.openCache(directory, options.cache);
   }
 
   /**
@@ -106,7 +119,8 @@ export class TeacherRewards implements Disposable {
       const message = `the policy sampled id ${outside}, and the tokenizer and the teacher share ${this.vocabulary} ids; give the policy a model without padded rows`;
       throw new ReckonError('run', 'token-outside-vocabulary', message);
     }
-    const after = stopReason === 'eos' ? [] : [this.teacher.config.padTokenId ?? 0];
+    // Only the state before it counts; any id that is a token will do, which a configured pad id need not be.
+    const after = stopReason === 'eos' ? [] : [0];
     return { promptIds, completionIds: [...completionIds, ...after] };
   }
 
@@ -127,18 +141,14 @@ export class TeacherRewards implements Disposable {
       known[i] = joined(known[i]!, computed[j]!);
       this.cache?.store(sequences[i]!.promptIds, sequences[i]!.completionIds, known[i]);
     });
-    if (this.cache) {
-      this.cache.sync();
-      this.session.extra['scoreCacheBytes'] = this.cache.counts().fileBytes;
-    }
+    this.cache?.sync();
     return known;
   }
 
   /** The teacher's values of the tokens that count, a micro-batch at a time. */
   private compute(sequences: readonly TrainingSequence[]): SoftValues[] {
     const { teacher, vocabulary, options } = this;
-    const padId = teacher.config.padTokenId ?? 0;
-    const batches = cutMicroBatches(sequences, this.microBatchTokens, padId);
+    const batches = cutMicroBatches(sequences, this.microBatchTokens, padIdOf(teacher));
     const seen = batches.map((batch) =>
       noGrad(() =>
         scope(() => {
@@ -160,15 +170,24 @@ export class TeacherRewards implements Disposable {
     return sequences.map((_, i) => ({ q: q![i]!, v: v![i]!, mean: mean![i]!, logp: logp![i]! }));
   }
 
-  private openCache(path: string, limits: NonNullable<TeacherRewardOptions['cache']>): ScoreCache {
+  /** What is kept is in every checkpoint: a hit and a computed score may differ in their last bits. */
+  private openCache(
+    directory: string,
+    { maxBytes, eviction, file }: NonNullable<TeacherRewardOptions['cache']>,
+  ): ScoreCache {
     const { teacher, alpha } = this.options;
-    const { resumedFrom, extra } = this.session;
-    return new ScoreCache(path, {
+    const { resumedFrom } = this.session;
+    const saved = resumedFrom && join(resumedFrom, snapshotFile);
+    const start = file === undefined ? { restore: null } : {};
+    const cache = new ScoreCache(file ?? join(directory, 'teacher-scores.bin'), {
       teacher: fingerprint(teacher, this.vocabulary),
       alpha,
-      ...limits,
-      keepBytes: resumedFrom ? Number(extra['scoreCacheBytes'] ?? 0) : 0,
+      maxBytes,
+      eviction,
+      ...(saved && existsSync(saved) ? { restore: saved } : start),
     });
+    this.session.alsoSave((folder) => cache.snapshot(join(folder, snapshotFile)));
+    return cache;
   }
 
   private cacheMetrics(): MetricRecord {

@@ -33,13 +33,18 @@ function requireSameTokens(folder: string, teacher: Tokenizer, student: Tokenize
   }
 }
 
+/** A vocabulary as tokenizer.json has it: ids by token, or in Unigram pairs of token and score in the order of ids. */
+type Vocabulary = Readonly<Record<string, number>> | readonly (readonly [token: string, score: number])[];
+
 function tokensById({ files }: Tokenizer): (string | undefined)[] {
   const { model, added_tokens: added } = files.tokenizer as {
-    model?: { vocab?: Readonly<Record<string, number>> };
+    model?: { vocab?: Vocabulary };
     added_tokens?: readonly { readonly id: number; readonly content: string }[];
   };
+  const vocabulary = model?.vocab ?? {};
   const tokens: (string | undefined)[] = [];
-  for (const [token, id] of Object.entries(model?.vocab ?? {})) tokens[id] = token;
+  if (Array.isArray(vocabulary)) tokens.push(...vocabulary.map(([token]) => token));
+  else for (const [token, id] of Object.entries(vocabulary)) tokens[id] = token;
   for (const { id, content } of added ?? []) tokens[id] = content;
   return tokens;
 }

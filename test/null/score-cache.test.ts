@@ -15,7 +15,7 @@ import { EvictionOrder, type EvictionPolicy } from '../../src/rewards/intrinsic/
 import { ScoreCache, type ScoreCacheOptions } from '../../src/rewards/intrinsic/score-cache.ts';
 import type { SoftValues } from '../../src/rewards/intrinsic/soft-bellman.ts';
 
-const entryBytes = 48;
+const entryBytes = 52;
 let folder = '';
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'reckon-scores-'))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
@@ -110,20 +110,53 @@ describe('a cache of scores', () => {
     }
     const path = join(folder, 'scores.bin');
     const bytes = readFileSync(path);
-    bytes[16 + 56 + 30]! ^= 1;
+    bytes[16 + 60 + 30]! ^= 1;
     writeFileSync(path, bytes);
     using cache = open();
     expect([5, 6, 7].map((id) => cache.find([], [id]).q.length)).toEqual([1, 0, 0]);
-    expect(statSync(path).size).toBe(16 + 56);
+    expect(statSync(path).size).toBe(16 + 60);
   });
 
-  it('goes back to an earlier size', () => {
+  it('goes on from a snapshot as if nothing had come between, compactions and evictions included', () => {
+    const sequence = fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 1, maxLength: 6 });
+    const history = fc.array(sequence, { minLength: 1, maxLength: 40 });
+    const eviction = fc.constantFrom<EvictionPolicy>('lru', 'lfu', 'fifo');
+    const saved = join(folder, 'saved.bin');
+    const use = (cache: ScoreCache, all: readonly number[][]) =>
+      all.map((ids) => {
+        const { length } = cache.find([4], ids).q;
+        cache.store([4], ids, valuesOf([4], ids));
+        return length;
+      });
+    fc.assert(
+      fc.property(history, history, history, eviction, fc.integer({ min: 0, max: 20 }), (...drawn) => {
+        const [before, lost, after, policy, room] = drawn;
+        const options = { maxBytes: room * entryBytes, eviction: policy };
+        let wanted: number[];
+        {
+          using cache = open({ ...options, restore: null });
+          use(cache, before);
+          cache.snapshot(saved);
+          wanted = use(cache, after);
+        }
+        {
+          using cache = open({ ...options, restore: saved });
+          use(cache, lost);
+        }
+        using cache = open({ ...options, restore: saved });
+        expect(use(cache, after)).toEqual(wanted);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('begins empty where it is told to', () => {
     {
       using cache = open();
-      for (const ids of [[5], [6], [7]]) cache.store([], ids, valuesOf([], ids));
+      cache.store([], [5], valuesOf([], [5]));
     }
-    using cache = open({ keepBytes: 16 + 2 * 56 });
-    expect([5, 6, 7].map((id) => cache.find([], [id]).q.length)).toEqual([1, 1, 0]);
+    using cache = open({ restore: null });
+    expect(cache.find([], [5]).q.length).toBe(0);
   });
 
   it('refuses a file of another kind', () => {
@@ -166,7 +199,7 @@ describe('the order of eviction', () => {
     for (const key of ['a', 'a', 'c', 'b', 'c', 'a', 'b', 'c']) order.use(key);
     order.add('d');
     order.use('d');
-    const listed = [...order.keys()];
+    const listed = [...order.entries()].map(([key]) => key);
     const evicted = listed.map(() => order.evict());
     expect(evicted).toEqual(listed);
     return evicted.join('');

@@ -1,5 +1,9 @@
-/** For every trainer: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint. */
+/**
+ * For every trainer: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also where the
+ * process was killed, so that files know of a step which no checkpoint has.
+ */
 
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Harness, recipeWith } from './stage-harness.ts';
@@ -58,13 +62,18 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
 beforeAll(async () => harness.prepare(recipeWith(stages[0]![1])));
 afterAll(() => harness[Symbol.dispose]());
 
-describe.each(['f32', 'bf16'] as const)('in %s', (dtype) => {
+describe.each([
+  ['f32', 'a stop'],
+  ['bf16', 'a kill'],
+] as const)('in %s, after %s', (dtype, end) => {
   it.each(stages)('%s', { timeout: 60_000 }, async (name, stage) => {
     const recipe = recipeWith(stage, dtype);
     const [whole, halves] = [`${name} ${dtype} whole`, `${name} ${dtype} halves`];
     expect(await harness.run(recipe, whole)).toBe('done');
     expect(await harness.run(recipe, halves, 5)).toBe('stopped');
     expect(harness.metrics(halves).length).toBe(5);
+    if (end === 'a kill')
+      rmSync(join(harness.folder, halves, 'checkpoints', 'step-000005'), { recursive: true });
     expect(await harness.run(recipe, halves)).toBe('done');
     expect(harness.essence(halves)).toEqual(harness.essence(whole));
     const moved = harness.metrics(whole).filter((row) => Number(row['grad_norm']) > 0);

@@ -96,11 +96,14 @@ describe('scores of a teacher', () => {
 describe('rewards of a step', () => {
   const folder = mkdtempSync(join(tmpdir(), 'reckon-teacher-'));
   beforeAll(() => {
-    for (const [name, vocabSize] of [
-      ['plain', tokenizer.size],
-      ['padded', tokenizer.size + 13],
+    for (const [name, vocabSize, padTokenId] of [
+      ['plain', tokenizer.size, 0],
+      ['padded', tokenizer.size + 13, 0],
+      ['pad id beyond the tokens', tokenizer.size + 13, tokenizer.size + 5],
+      ['pad id beyond the rows', tokenizer.size + 13, tokenizer.size + 99],
+      ['pad id -1', tokenizer.size, -1],
     ] as const) {
-      using model = tinyModel({ vocabSize });
+      using model = tinyModel({ vocabSize, padTokenId });
       saveModel(model, join(folder, name));
       tokenizer.save(join(folder, name));
     }
@@ -119,22 +122,25 @@ describe('rewards of a step', () => {
   function teacherWith(changes: Partial<TeacherRewardOptions>, budget = 64): TeacherRewards {
     const compute = { device: 'cpu', dtype: 'bf16', threads: 1, kernels: 'none' };
     const context = { name: 'ppo', directory: folder, compute } as unknown as TrainContext;
-    const session = { tokenizer, extra: {}, resumedFrom: null } as unknown as Session;
+    const session = { tokenizer, extra: {}, resumedFrom: null, alsoSave: () => {} } as unknown as Session;
     return new TeacherRewards(session, context, { ...options, ...changes }, budget);
   }
 
-  it.each(['plain', 'padded'])('equal the definition, cut ends bootstrapped: %s vocabulary', (name) => {
-    using model = tinyModel({ vocabSize: tokenizer.size + (name === 'padded' ? 13 : 0) });
-    for (const budget of [1, 10_000]) {
-      using teacher = teacherWith({ teacher: join(folder, name) }, budget);
-      const { rewards, metrics } = teacher.rewardsOf(rollouts);
-      rollouts.forEach((rollout, i) => {
-        const wanted = rewardsByHand(model, rollout, options.alpha, options.gamma);
-        expect(largestDifference(rewards[i]!, wanted)).toBeLessThan(1e-5);
-      });
-      expect(metrics['intrinsic/unknown']).toBe(0);
-    }
-  });
+  it.each(['plain', 'padded', 'pad id beyond the tokens', 'pad id beyond the rows', 'pad id -1'])(
+    'equal the definition, cut ends bootstrapped: %s',
+    (name) => {
+      using model = tinyModel({ vocabSize: tokenizer.size + (/plain|-1/.test(name) ? 0 : 13) });
+      for (const budget of [1, 10_000]) {
+        using teacher = teacherWith({ teacher: join(folder, name) }, budget);
+        const { rewards, metrics } = teacher.rewardsOf(rollouts);
+        rollouts.forEach((rollout, i) => {
+          const wanted = rewardsByHand(model, rollout, options.alpha, options.gamma);
+          expect(largestDifference(rewards[i]!, wanted)).toBeLessThan(1e-5);
+        });
+        expect(metrics['intrinsic/unknown']).toBe(0);
+      }
+    },
+  );
 
   it('are the same from the cache, which sees shared beginnings', () => {
     using bare = teacherWith({});

@@ -15,7 +15,11 @@ export interface IntrinsicRecipe {
     readonly clip: number | null;
     readonly momentum: number;
   };
-  readonly cache: { readonly maxBytes: number; readonly eviction: 'lru' | 'lfu' | 'fifo' } | null;
+  readonly cache: {
+    readonly maxBytes: number;
+    readonly eviction: 'lru' | 'lfu' | 'fifo';
+    readonly file?: string | undefined;
+  } | null;
   readonly device?: string | undefined;
 }
 
@@ -47,8 +51,15 @@ const cacheKey = z
   .strictObject({
     maxBytes: count()
       .default(64 * 2 ** 20)
-      .describe('48 bytes a token; the file may be twice as large'),
+      .describe('52 bytes a token; the file may be twice as large'),
     eviction: z.enum(['lru', 'lfu', 'fifo']).default('lru').describe('what a full cache drops first'),
+    file: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "a file that other runs find again; by default one in the stage's folder, empty at the start",
+      ),
   })
   .nullable()
   .default(null)

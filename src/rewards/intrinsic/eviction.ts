@@ -3,22 +3,23 @@
 /** Least recently used, least frequently used (the oldest of equals), or first in first out. */
 export type EvictionPolicy = 'lru' | 'lfu' | 'fifo';
 
-/** Keys in the order in which they would be dropped; every operation takes constant time. */
+/** Keys in the order in which they would be dropped; an operation takes constant time, or looks at every count of uses. */
 export class EvictionOrder {
   private readonly policy: EvictionPolicy;
   /** Keys by number of uses, each in the order of their last move; one list where uses are not counted. */
   private readonly byUses = new Map<number, Set<string>>();
   private readonly uses = new Map<string, number>();
+  /** No count of uses is below it. */
   private fewest = 0;
 
   constructor(policy: EvictionPolicy) {
     this.policy = policy;
   }
 
-  /** A key that was not there. */
-  add(key: string): void {
-    this.place(key, 0);
-    this.fewest = 0;
+  /** A key that was not there, or was used so often before. */
+  add(key: string, uses = 0): void {
+    this.place(key, uses);
+    this.fewest = Math.min(this.fewest, uses);
   }
 
   /** A key that is there was asked for. */
@@ -27,7 +28,6 @@ export class EvictionOrder {
     const before = this.uses.get(key)!;
     this.remove(key, before);
     this.place(key, this.policy === 'lfu' ? before + 1 : 0);
-    if (!this.byUses.has(this.fewest)) this.fewest = this.policy === 'lfu' ? before + 1 : 0;
   }
 
   /** Takes the key that goes first out. */
@@ -39,9 +39,10 @@ export class EvictionOrder {
     return key!;
   }
 
-  /** All keys, the first to go first. */
-  *keys(): IterableIterator<string> {
-    for (const uses of [...this.byUses.keys()].sort((a, b) => a - b)) yield* this.byUses.get(uses)!;
+  /** All keys with their uses, the first to go first: added again in this order they go in the same order. */
+  *entries(): IterableIterator<readonly [key: string, uses: number]> {
+    for (const uses of [...this.byUses.keys()].sort((a, b) => a - b))
+      for (const key of this.byUses.get(uses)!) yield [key, uses];
   }
 
   private place(key: string, uses: number): void {

@@ -16,11 +16,14 @@ export interface ScoreCacheOptions {
   /** Names the teacher by its content; scores of another teacher or alpha are never found. */
   readonly teacher: string;
   readonly alpha: number;
-  /** Bytes of keys and numbers, in memory and (up to twice as many) on disk; 48 a token. */
+  /** Bytes of keys and numbers, in memory and (up to twice as many) on disk; 52 a token. */
   readonly maxBytes: number;
   readonly eviction: EvictionPolicy;
-  /** Drops what was stored after the file had this many bytes (`fileBytes`): a resumed run finds what it found before. */
-  readonly keepBytes?: number;
+  /**
+   * A file of `snapshot` that it begins with in place of its own, or null to begin empty: a resumed run finds, keeps and
+   * drops what it would have without the interruption. By default it begins with what its file holds.
+   */
+  readonly restore?: string | null;
 }
 
 /** Counts since the cache was opened, and its size now. */
@@ -32,9 +35,10 @@ export interface ScoreCacheCounts {
   readonly fileBytes: number;
 }
 
-const header = Buffer.from('reckon scores 1\n');
+const header = Buffer.from('reckon scores 2\n');
 const keyBytes = 16;
-const entryBytes = keyBytes + 8 * softValueNames.length;
+const usesAt = keyBytes + 8 * softValueNames.length;
+const entryBytes = usesAt + 4;
 /** Number of entries and checksum before the entries of a record. */
 const recordHead = 8;
 
@@ -57,12 +61,13 @@ export class ScoreCache implements Disposable {
 
   /** Opens or makes the file; throws `bad-score-cache` for one of another kind. */
   constructor(path: string, options: ScoreCacheOptions) {
-    const { teacher, alpha, maxBytes, eviction, keepBytes = Number.POSITIVE_INFINITY } = options;
+    const { teacher, alpha, maxBytes, eviction, restore } = options;
     this.path = path;
     this.root = digest(Buffer.from(JSON.stringify([teacher, alpha])), null);
     this.capacity = Math.floor(maxBytes / entryBytes);
     this.order = new EvictionOrder(eviction);
-    if (existsSync(path)) this.load(keepBytes);
+    if (restore !== undefined) writeFileAtomic(path, restore === null ? header : readFileSync(restore));
+    if (existsSync(path)) this.load();
     else writeFileAtomic(path, header);
     this.evicted = 0;
     this.file = openSync(path, 'a');
@@ -90,10 +95,12 @@ export class ScoreCache implements Disposable {
     const keys = this.keysOf(promptIds, completionIds);
     const fresh = [...keys.keys()].filter((t) => !this.entries.has(keys[t]!)).reverse();
     if (fresh.length === 0) return;
-    const added = fresh.map(
-      (t) => [keys[t]!, Float64Array.from(softValueNames, (name) => values[name][t]!)] as const,
-    );
-    for (const [key, entry] of added) this.put(key, entry);
+    const added = fresh.map((t) => ({
+      key: keys[t]!,
+      numbers: Float64Array.from(softValueNames, (name) => values[name][t]!),
+      uses: 0,
+    }));
+    for (const entry of added) this.put(entry);
     const record = recordOf(added);
     writeSync(this.file, record);
     this.fileBytes += record.length;
@@ -106,14 +113,19 @@ export class ScoreCache implements Disposable {
     return { asked, found, evicted, bytes: this.entries.size * entryBytes, fileBytes };
   }
 
+  /** Writes all that is kept, in the order in which it would be dropped, for `restore`. */
+  snapshot(path: string): void {
+    writeFileAtomic(path, this.image());
+  }
+
   /** Waits until all that was stored is on the disk. */
   sync(): void {
     fsyncSync(this.file);
   }
 
-  private put(key: string, entry: Float64Array): void {
-    this.entries.set(key, entry);
-    this.order.add(key);
+  private put({ key, numbers, uses }: Entry): void {
+    this.entries.set(key, numbers);
+    this.order.add(key, uses);
     while (this.entries.size > this.capacity) {
       this.entries.delete(this.order.evict());
       this.evicted++;
@@ -130,16 +142,15 @@ export class ScoreCache implements Disposable {
     });
   }
 
-  private load(keepBytes: number): void {
-    const whole = readFileSync(this.path);
-    const bytes = whole.subarray(0, Math.max(header.length, Math.min(keepBytes, whole.length)));
+  private load(): void {
+    const bytes = readFileSync(this.path);
     if (!bytes.subarray(0, header.length).equals(header)) {
-      const message = `${this.path} is no cache of scores; move it away`;
+      const message = `${this.path} is no cache of scores that this version reads; move it away`;
       throw new ReckonError('data', 'bad-score-cache', message);
     }
     let end = header.length;
     for (let next = this.read(bytes, end); next !== null; next = this.read(bytes, end)) end = next;
-    if (end < whole.length) truncateSync(this.path, end);
+    if (end < bytes.length) truncateSync(this.path, end);
     this.fileBytes = end;
   }
 
@@ -153,20 +164,28 @@ export class ScoreCache implements Disposable {
     if (crc32(body) !== bytes.readUInt32LE(start + 4)) return null;
     for (let at = 0; at < body.length; at += entryBytes) {
       const key = body.toString('latin1', at, at + keyBytes);
-      const numbers = softValueNames.map((_, i) => body.readDoubleLE(at + keyBytes + 8 * i));
-      if (!this.entries.has(key)) this.put(key, Float64Array.from(numbers));
+      const numbers = Float64Array.from(softValueNames, (_, i) => body.readDoubleLE(at + keyBytes + 8 * i));
+      if (!this.entries.has(key)) this.put({ key, numbers, uses: body.readUInt32LE(at + usesAt) });
     }
     return end;
   }
 
-  /** Rewrites the file with what is still kept, in the order in which it would be dropped. */
+  /** Rewrites the file with what is still kept. */
   private compact(): void {
     closeSync(this.file);
-    const kept = [...this.order.keys()].map((key) => [key, this.entries.get(key)!] as const);
-    const whole = Buffer.concat([header, ...(kept.length > 0 ? [recordOf(kept)] : [])]);
+    const whole = this.image();
     writeFileAtomic(this.path, whole);
     this.fileBytes = whole.length;
     this.file = openSync(this.path, 'a');
+  }
+
+  private image(): Buffer {
+    const kept = [...this.order.entries()].map(([key, uses]) => ({
+      key,
+      numbers: this.entries.get(key)!,
+      uses,
+    }));
+    return Buffer.concat([header, ...(kept.length > 0 ? [recordOf(kept)] : [])]);
   }
 
   [Symbol.dispose](): void {
@@ -174,12 +193,19 @@ export class ScoreCache implements Disposable {
   }
 }
 
-function recordOf(entries: readonly (readonly [string, Float64Array])[]): Buffer {
+interface Entry {
+  readonly key: string;
+  readonly numbers: Float64Array;
+  readonly uses: number;
+}
+
+function recordOf(entries: readonly Entry[]): Buffer {
   const record = Buffer.alloc(recordHead + entries.length * entryBytes);
-  entries.forEach(([key, numbers], i) => {
+  entries.forEach(({ key, numbers, uses }, i) => {
     const at = recordHead + i * entryBytes;
     record.write(key, at, 'latin1');
     for (const [j, value] of numbers.entries()) record.writeDoubleLE(value, at + keyBytes + 8 * j);
+    record.writeUInt32LE(uses, at + usesAt);
   });
   record.writeUInt32LE(entries.length, 0);
   record.writeUInt32LE(crc32(record.subarray(recordHead)), 4);
