@@ -85,15 +85,19 @@ export function checkpointDamage(path: string): string | null {
 }
 
 /**
- * Removes all but the newest `keepLast` checkpoints (at least one) and the leftovers of a killed process. The newest
- * whole one always stays, even where newer ones are broken. Returns what was removed.
+ * Removes all but the newest `keepLast` checkpoints (at least one), those of `keepSteps`, and the leftovers of a killed
+ * process. The newest whole one always stays, even where newer ones are broken. Returns what was removed.
  */
-export function pruneCheckpoints(stageDirectory: string, keepLast: number): readonly CheckpointFolder[] {
+export function pruneCheckpoints(
+  stageDirectory: string,
+  keepLast: number,
+  keepSteps: readonly number[] = [],
+): readonly CheckpointFolder[] {
   const { newest } = newestWholeCheckpoint(stageDirectory);
   const surplus = listCheckpoints(stageDirectory)
     .reverse()
     .slice(Math.max(1, Math.floor(keepLast)))
-    .filter((checkpoint) => checkpoint.step !== newest?.step);
+    .filter(({ step }) => step !== newest?.step && !keepSteps.includes(step));
   for (const { step, path } of surplus) removeFolder(path, asidePath(stageDirectory, step, 'tmp'));
   return surplus;
 }

@@ -11,6 +11,7 @@ import { existingRun } from './run-folder.ts';
 interface PruneOptions extends GlobalOptions {
   readonly runsDir: string;
   readonly keepLast: number;
+  readonly keepBest: number;
   readonly yes?: boolean;
 }
 
@@ -22,6 +23,7 @@ export function addPruneCommand(program: Command, finish: (code: ExitCode) => vo
     .argument('<run>', 'name of a run, or its folder')
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--keep-last <n>', 'newest checkpoints to keep of each stage', wholeNumber, 1)
+    .option('--keep-best <n>', 'checkpoints to keep of each stage because they did best', wholeNumber, 0)
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  reckon prune quickstart --keep-last 1')
     .action(async (run: string, _options, command: Command) => {
@@ -31,13 +33,14 @@ export function addPruneCommand(program: Command, finish: (code: ExitCode) => vo
 
 async function prune(run: string, options: PruneOptions): Promise<ExitCode> {
   const folder = existingRun(run, options.runsDir);
-  const plan = planPruning(folder, options.keepLast);
+  const keep = { last: options.keepLast, best: options.keepBest };
+  const plan = planPruning(folder, keep);
   const going = plan.filter((checkpoint) => checkpoint.goes);
   const bytes = going.reduce((sum, checkpoint) => sum + checkpoint.bytes, 0);
   if (options.json !== true) printResult(options, {}, plan.length > 0 ? table(plan) : 'no checkpoints');
   const question = `remove ${going.length} of ${plan.length} checkpoints (${formatBytes(bytes)})?`;
   const removed = going.length > 0 && (options.yes === true || (await confirmed(question)));
-  if (removed) pruneRun(folder, options.keepLast);
+  if (removed) pruneRun(folder, keep);
   const outcome = removed ? `removed ${going.length}, ${formatBytes(bytes)} free again` : 'nothing removed';
   printResult(options, { checkpoints: plan, removed: removed ? going.length : 0, bytes }, outcome);
   return 0;

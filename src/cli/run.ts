@@ -11,6 +11,10 @@ interface RunOptions extends GlobalOptions {
   readonly seed?: number;
   readonly set?: readonly string[];
   readonly fresh?: boolean;
+  readonly from?: string;
+  readonly only?: string;
+  readonly resumeFrom?: string;
+  readonly extend?: boolean;
   readonly allowInexact?: boolean;
 }
 
@@ -25,6 +29,13 @@ export function addRunCommand(program: Command, finish: (code: ExitCode) => void
     .option('--seed <n>', 'seed of every random number', wholeNumber)
     .option('--set <key=value>', 'change a key, such as sft.steps=100; may be repeated', collect)
     .option('--fresh', 'throw away what the run has done so far and start again')
+    .option('--from <stage>', 'run this stage and all later ones again; by folder, type, label or number')
+    .option('--only <stage>', 'run this stage alone')
+    .option(
+      '--resume-from <checkpoint>',
+      'go on from an earlier checkpoint of this run, by its folder or as stage:step',
+    )
+    .option('--extend', 'go on with a finished stage that the recipe now gives more steps')
     .option(
       '--allow-inexact',
       'resume on another machine or build, where results may differ in the last bits',
@@ -56,6 +67,7 @@ async function run(file: string, options: RunOptions): Promise<ExitCode> {
     fresh: options.fresh,
     allowInexact: options.allowInexact,
     quiet: options.quiet,
+    selection: options,
     stream: options.json === true ? process.stderr : process.stdout,
     load: loadStages,
   });

@@ -67,6 +67,7 @@ export interface EvaluationRecipe {
 export interface CheckpointsRecipe {
   readonly every: number;
   readonly keepLast: number;
+  readonly keepBest: number;
 }
 
 /** The label of a stage, or null where it has none. */

@@ -1,6 +1,7 @@
 /** Owns the recipe's shape, its defaults and its key descriptions; knows no file and runs nothing. */
 
 import * as z from 'zod';
+import { modelInitSchema } from './model-init.ts';
 import type { Recipe } from './recipe.ts';
 import { count, type StageKind } from './stages/kind.ts';
 import { kindOf, type Stage, stageTypes } from './stages.ts';
@@ -11,25 +12,6 @@ const taskSchema = z
     splitSeed: z.int().min(0).default(24).describe('fixes which problems are held out, whatever `seed` is'),
   })
   .describe('the task that is taught');
-
-const modelInitSchema = z
-  .strictObject({
-    hiddenSize: count().default(192).describe('width of the residual stream'),
-    layers: count().default(6).describe('decoder blocks'),
-    heads: count().default(6).describe('query heads; hiddenSize / heads is the size of a head'),
-    keyValueHeads: count().default(6).describe('key and value heads, a divisor of heads'),
-    intermediateSize: count().default(512).describe('width of the gated feed-forward layer'),
-    tieEmbeddings: z.boolean().default(true).describe('the output head is the embedding matrix'),
-    maxPositions: count().default(512).describe('longest sequence, prompt and completion together'),
-    ropeTheta: z.number().positive().default(10000).describe('base of the rotary frequencies'),
-    rmsEps: z.number().positive().default(1e-6).describe('epsilon inside RMSNorm'),
-    initializerRange: z
-      .number()
-      .positive()
-      .default(0.02)
-      .describe('standard deviation of the random embeddings; matrices follow from their shapes'),
-  })
-  .describe('a new model with random weights');
 
 const modelSchema = z
   .strictObject({
@@ -68,7 +50,12 @@ const evaluationSchema = z
 const checkpointsSchema = z
   .strictObject({
     every: count().default(50).describe('steps between checkpoints'),
-    keepLast: count().default(2).describe('checkpoints kept for each stage'),
+    keepLast: count().default(2).describe('newest checkpoints kept for each stage'),
+    keepBest: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe('checkpoints kept beside these for their validation accuracy (or loss, or reward)'),
   })
   .describe('when training state is saved');
 

@@ -10,6 +10,7 @@ import { RunClock } from './clock.ts';
 import { openRun, type RunDirectory } from './directory.ts';
 import { describeEnvironment, settleEnvironment } from './environment.ts';
 import { openRunLog, type RunLog } from './log.ts';
+import type { StageSelection } from './selection.ts';
 import { type SignalWatch, watchSignals } from './signals.ts';
 import { runStages, type StageFunctions } from './stages.ts';
 
@@ -26,6 +27,7 @@ export interface ExecuteOptions {
   readonly fresh?: boolean | undefined;
   readonly allowInexact?: boolean | undefined;
   readonly quiet?: boolean | undefined;
+  readonly selection?: StageSelection | undefined;
   readonly stream: ProgressStream;
   readonly load: () => Promise<StageModule>;
 }
@@ -77,7 +79,7 @@ async function runOpened(
   recipe: Recipe,
   run: RunDirectory,
   { log, clock, signals, quiet }: Attendants,
-  { load, allowInexact }: ExecuteOptions,
+  { load, allowInexact, selection }: ExecuteOptions,
 ): Promise<StageOutcome> {
   const { stageFunctions, resolveCompute } = await load();
   const current = describeEnvironment(await resolveCompute(recipe), recipe.seed);
@@ -87,7 +89,7 @@ async function runOpened(
   const { stopRequested } = signals;
   return runStages(
     recipe,
-    { path, previousRecipe, log, clock, compute, quiet, stopRequested },
+    { path, previousRecipe, log, clock, compute, quiet, selection, stopRequested },
     stageFunctions,
   );
 }

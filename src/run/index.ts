@@ -16,14 +16,8 @@ export {
   reckonVersion,
   type TorchBuild,
 } from './machine.ts';
-export { type PrunableCheckpoint, planPruning, pruneRun } from './pruning.ts';
+export { type Keep, type PrunableCheckpoint, planPruning, pruneRun } from './pruning.ts';
+export type { StageSelection } from './selection.ts';
 export { watchSignals } from './signals.ts';
-export {
-  type RunHandle,
-  type RunStageContext,
-  readStageRecord,
-  runStages,
-  type StageFunctions,
-  type StageRecord,
-  stageRecordSchema,
-} from './stages.ts';
+export { readStageRecord, type StageRecord, stageRecordSchema } from './stage-record.ts';
+export { type RunHandle, type RunStageContext, runStages, type StageFunctions } from './stages.ts';

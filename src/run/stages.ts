@@ -1,25 +1,18 @@
 /** Owns the order of stages: skips finished ones, calls cut-off ones again, notices a changed recipe. Trains nothing. */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
-import * as z from 'zod';
 import { checkpointDamage } from '../checkpoints/folder.ts';
 import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
-import {
-  type Recipe,
-  type Stage,
-  type StageOf,
-  type StageType,
-  stageDirectoryName,
-} from '../recipe/index.ts';
+import type { Recipe, Stage, StageOf, StageType } from '../recipe/index.ts';
 import type { ResolvedCompute, StageContext, StageOutcome } from '../train/context.ts';
-import { ReckonError } from '../util/errors.ts';
-import { writeFileAtomic } from '../util/files.ts';
 import { formatDuration } from '../util/format.ts';
+import { findChanges, orphans, type PlacedStage, placeStages } from './changes.ts';
 import type { RunClock } from './clock.ts';
-import { isStageFolder, writeRunRecipe } from './directory.ts';
+import { writeRunRecipe } from './directory.ts';
 import type { RunLog } from './log.ts';
-import { describeChanges, hashInputs, stageInputs } from './stage-inputs.ts';
+import { applyPlan, planSelection, requireEarlier, type StageSelection } from './selection.ts';
+import { readStageRecord, type StageRecord, writeStageRecord } from './stage-record.ts';
 
 /** What a stage of one type gets when it runs. */
 export type RunStageContext<T extends StageType> = StageContext<Recipe, StageOf<T>>;
@@ -29,19 +22,6 @@ export type StageFunctions = {
   readonly [T in StageType]: (context: RunStageContext<T>) => Promise<StageOutcome>;
 };
 
-/** stage.json, version 1; `parent` and `output` are paths relative to the run directory. */
-export interface StageRecord {
-  readonly version: 1;
-  readonly type: string;
-  readonly status: 'running' | 'done' | 'stopped';
-  readonly inputHash: string;
-  readonly parent: string | null;
-  readonly output: string | null;
-  readonly startedAt: string;
-  /** Over all attempts. */
-  readonly seconds: number;
-}
-
 /** What `runStages` needs of a run that is open. */
 export interface RunHandle {
   readonly path: string;
@@ -50,26 +30,8 @@ export interface RunHandle {
   readonly clock: RunClock;
   readonly compute: ResolvedCompute;
   readonly quiet: boolean;
+  readonly selection?: StageSelection | undefined;
   stopRequested(): boolean;
-}
-
-/** stage.json as it is read back. */
-export const stageRecordSchema: z.ZodType<StageRecord> = z.object({
-  version: z.literal(1),
-  type: z.string(),
-  status: z.enum(['running', 'done', 'stopped']),
-  inputHash: z.string(),
-  parent: z.string().nullable(),
-  output: z.string().nullable(),
-  startedAt: z.string(),
-  seconds: z.number().nonnegative(),
-});
-
-interface PlacedStage {
-  readonly stage: Stage;
-  readonly index: number;
-  readonly name: string;
-  readonly inputHash: string;
 }
 
 /**
@@ -81,11 +43,12 @@ export async function runStages(
   run: RunHandle,
   functions: StageFunctions,
 ): Promise<StageOutcome> {
-  const placed = recipe.stages.map((stage, index): PlacedStage => {
-    const inputHash = hashInputs(stageInputs(recipe, index));
-    return { stage, index, name: stageDirectoryName(stage, index), inputHash };
-  });
-  refuseChanges(recipe, run, placed);
+  const placed = placeStages(recipe);
+  const changes = findChanges(run.path, run.previousRecipe, recipe, placed);
+  const plan = planSelection(run.path, placed, changes, run.selection ?? {});
+  if (plan.only !== null) requireEarlier(run.path, placed, plan.only);
+  for (const note of plan.notes) run.log.log(note);
+  applyPlan(run.path, placed, plan);
   removeOldReports(run, placed);
   writeRunRecipe(run.path, recipe);
   let parent: string | null = null;
@@ -93,6 +56,10 @@ export async function runStages(
   for (const one of placed) {
     await new Promise(setImmediate);
     let record = readStageRecord(join(run.path, one.name));
+    if (plan.only !== null && plan.only !== one.index) {
+      parent = record?.output ?? parent;
+      continue;
+    }
     if (isFinished(run, one.name, record) && !(one.stage.type === 'report' && ranAny)) {
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
@@ -104,18 +71,6 @@ export async function runStages(
     parent = record?.output ?? parent;
   }
   return 'done';
-}
-
-/** The record of a stage folder, or null where it has none; a damaged one is an error. */
-export function readStageRecord(directory: string): StageRecord | null {
-  const path = join(directory, 'stage.json');
-  if (!existsSync(path)) return null;
-  try {
-    return stageRecordSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
-  } catch (error) {
-    const message = `${path} cannot be read; start again with --fresh or another --name`;
-    throw new ReckonError('run', 'stage-unreadable', message, { cause: error });
-  }
 }
 
 async function runStage(
@@ -142,7 +97,7 @@ async function runStage(
       startedAt,
       seconds,
     } as const;
-    writeFileAtomic(join(directory, 'stage.json'), `${JSON.stringify(record, null, 2)}\n`);
+    writeStageRecord(directory, record);
     return record;
   };
   const context: StageContext<Recipe, Stage> = {
@@ -192,43 +147,10 @@ function outputDamage(path: string): string | null {
   return existsSync(join(path, MANIFEST_FILE)) ? checkpointDamage(path) : null;
 }
 
-function refuseChanges(recipe: Recipe, run: RunHandle, placed: readonly PlacedStage[]): void {
-  for (const { name, index, inputHash, stage } of placed) {
-    const record = readStageRecord(join(run.path, name));
-    if (record === null || record.inputHash === inputHash || stage.type === 'report') continue;
-    throw changedError(name, changesSince(run.previousRecipe, recipe, index));
-  }
-  for (const name of orphans(run.path, placed)) {
-    if ([undefined, 'report'].includes(readStageRecord(join(run.path, name))?.type)) continue;
-    throw changedError(name, 'that stage is not in the recipe any more');
-  }
-}
-
-function changesSince(previous: Recipe | null, recipe: Recipe, index: number): string {
-  if (previous === null || index >= previous.stages.length) return 'its inputs differ';
-  const changes = describeChanges(stageInputs(previous, index), stageInputs(recipe, index));
-  const more = changes.length > 3 ? ` and ${changes.length - 3} more` : '';
-  return changes.length === 0 ? 'another version of reckon ran it' : changes.slice(0, 3).join(', ') + more;
-}
-
-function changedError(name: string, what: string): ReckonError {
-  const advice = 'use --fresh to start this run again, or another --name to keep both';
-  return new ReckonError(
-    'run',
-    'recipe-changed',
-    `the recipe has changed since ${name} ran: ${what}; ${advice}`,
-  );
-}
-
 /** Reports move to a later folder when stages are added; a report is made again, so its old folder may go. */
 function removeOldReports(run: RunHandle, placed: readonly PlacedStage[]): void {
   for (const name of orphans(run.path, placed)) {
     const directory = join(run.path, name);
     if (readStageRecord(directory)?.type === 'report') rmSync(directory, { recursive: true, force: true });
   }
-}
-
-function orphans(runDirectory: string, placed: readonly PlacedStage[]): string[] {
-  const names = new Set(placed.map((one) => one.name));
-  return readdirSync(runDirectory).filter((name) => isStageFolder(name) && !names.has(name));
 }

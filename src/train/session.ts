@@ -7,6 +7,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import {
   adapterInfo,
+  listCheckpoints,
   loadOptimizer,
   newestWholeCheckpoint,
   pruneCheckpoints,
@@ -28,7 +29,7 @@ import { trainableParameters } from '../nn/index.ts';
 import { AdamW, type AdamWOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { liveTensors, noGrad, scope, setThreads } from '../torch/index.ts';
-import { type MetricRecord, MetricsWriter, Progress } from '../track/index.ts';
+import { bestSteps, type MetricRecord, MetricsWriter, Progress, readMetrics } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { JsonlWriter, truncateJsonl } from '../util/jsonl.ts';
@@ -52,7 +53,12 @@ export type TrainContext = Pick<
 export interface SessionOptions extends AdamWOptions {
   readonly trainer: string;
   readonly steps: number;
-  readonly checkpoints: { readonly every: number; readonly keepLast: number };
+  readonly checkpoints: {
+    readonly every: number;
+    readonly keepLast: number;
+    /** Checkpoints kept beside the newest because their steps did best. */
+    readonly keepBest?: number;
+  };
   /** Trained in place of the model's own weights, which stay as they are. */
   readonly adapter?: AdapterOptions | undefined;
 }
@@ -251,8 +257,17 @@ export class Session implements Disposable {
       for (const write of this.alsoSaved) write(folder, step);
       this.describe(folder, step);
     });
-    pruneCheckpoints(this.context.directory, this.options.checkpoints.keepLast);
+    this.prune();
     this.lastSaved = step;
+  }
+
+  private prune(): void {
+    const { directory } = this.context;
+    const { keepLast, keepBest = 0 } = this.options.checkpoints;
+    const steps = listCheckpoints(directory).map(({ step }) => step);
+    const best =
+      keepBest > 0 ? bestSteps(readMetrics(join(directory, 'metrics.jsonl')), steps, keepBest) : [];
+    pruneCheckpoints(directory, keepLast, best);
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readStageRecord } from '../../src/run/stages.ts';
+import { readStageRecord } from '../../src/run/stage-record.ts';
 import {
   type Ended,
   essence,

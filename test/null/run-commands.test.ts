@@ -81,18 +81,18 @@ describe('reckon show --rollouts', () => {
 describe('reckon prune', () => {
   it('keeps the newest, and the newest whole one where newer ones are damaged', () => {
     writeFileSync(join(run, '02-sft', 'checkpoints', 'step-000003', 'weights'), 'damaged');
-    expect(planPruning(run, 1).map(({ step, goes }) => [step, goes])).toEqual([
+    expect(planPruning(run, { last: 1, best: 0 }).map(({ step, goes }) => [step, goes])).toEqual([
       [1, true],
       [2, false],
       [3, false],
     ]);
-    pruneRun(run, 1);
+    pruneRun(run, { last: 1, best: 0 });
     expect(listCheckpoints(join(run, '02-sft')).map(({ step }) => step)).toEqual([2, 3]);
   });
 
   it('is refused while a process holds the run', () => {
     const lock = acquireLock(run);
-    expect(() => pruneRun(run, 1)).toThrow(/pid|process/);
+    expect(() => pruneRun(run, { last: 1, best: 0 })).toThrow(/pid|process/);
     lock.release();
     expect(existsSync(join(run, '02-sft', 'checkpoints', 'step-000001'))).toBe(true);
   });

@@ -143,7 +143,7 @@ describe('executeRun', () => {
     const before = readFileSync(join(tiny(), 'recipe.yaml'), 'utf8');
     const changed = execute(FIXTURE_RECIPE.replace('steps: 5', 'steps: 6'));
     await expect(changed).rejects.toThrow(
-      'the recipe has changed since 02-sft ran: stages[1].steps was 5 and is 6; use --fresh',
+      'the recipe has changed since 02-sft ran: stages[1].steps was 5 and is 6; --extend goes on',
     );
     await expect(changed).rejects.toMatchObject({ category: 'run', code: 'recipe-changed' });
     expect(readFileSync(join(tiny(), 'recipe.yaml'), 'utf8')).toBe(before);

@@ -1,0 +1,225 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { listCheckpoints, newestWholeCheckpoint, writeCheckpoint } from '../../src/checkpoints/folder.ts';
+import { parseRecipe } from '../../src/recipe/index.ts';
+import {
+  executeRun,
+  type RunResult,
+  type RunStageContext,
+  type StageFunctions,
+  type StageSelection,
+} from '../../src/run/index.ts';
+import { fixtureFunctions } from './run-fixture.ts';
+
+const RECIPE = `version: 1
+name: tiny
+task: {name: game24}
+model: {init: {}}
+stages:
+  - type: prepare
+  - {type: sft, steps: 4, schedule: constant}
+  - {type: evaluate, label: after-sft}
+  - {type: grpo, steps: 2}
+  - {type: evaluate, label: after-grpo}
+  - type: report
+`;
+
+const COMPUTE = { device: 'cpu', dtype: 'f32', threads: 1, kernels: 'none' } as const;
+
+let runs: string;
+let lines: string;
+
+beforeEach(() => {
+  runs = mkdtempSync(join(tmpdir(), 'reckon-select-'));
+  lines = '';
+});
+
+/** A trainer that counts, with a checkpoint after every step, and goes on from the newest as real ones do. */
+async function count(context: RunStageContext<'sft' | 'grpo'>): Promise<'done' | 'stopped'> {
+  const { newest } = newestWholeCheckpoint(context.directory);
+  const steps = context.stage.steps ?? 0;
+  let done = newest === null ? '' : readFileSync(join(newest.path, 'done.txt'), 'utf8');
+  for (let step = (newest?.step ?? 0) + 1; step <= steps; step++) {
+    done += `${step}@${context.stage.learningRate} `;
+    context.log(`${context.name} step ${step}`);
+    await writeCheckpoint(context.directory, step, (folder) => writeFileSync(join(folder, 'done.txt'), done));
+  }
+  context.setOutput(newestWholeCheckpoint(context.directory).newest!.path);
+  return 'done';
+}
+
+const functions: StageFunctions = {
+  ...fixtureFunctions(0),
+  sft: count,
+  grpo: count,
+  evaluate: async ({ runDirectory, stage, log, parent }) => {
+    mkdirSync(join(runDirectory, 'evaluations'), { recursive: true });
+    writeFileSync(join(runDirectory, 'evaluations', `${stage.label}.json`), '{}');
+    log(`evaluating ${parent}`);
+    return 'done';
+  },
+};
+
+function execute(selection: StageSelection = {}, recipe = RECIPE): Promise<RunResult> {
+  lines = '';
+  return executeRun(parseRecipe(recipe, 'r.yaml'), {
+    runsDirectory: runs,
+    stream: { write: (text: string) => (lines += text) },
+    selection,
+    load: async () => ({ stageFunctions: functions, resolveCompute: async () => COMPUTE }),
+  });
+}
+
+const run = (): string => join(runs, 'tiny');
+const trail = (stage: string): string => {
+  const { newest } = newestWholeCheckpoint(join(run(), stage));
+  return readFileSync(join(newest!.path, 'done.txt'), 'utf8').trim();
+};
+const steps = (stage: string): number[] => listCheckpoints(join(run(), stage)).map(({ step }) => step);
+
+describe('--from', () => {
+  it('runs a stage and all later ones again, by folder, type, label or number', async () => {
+    await execute();
+    for (const from of ['04-grpo', 'grpo', '4']) {
+      await execute({ from });
+      expect(lines).toContain('thrown away because of --from: 04-grpo, 05-evaluate-after-grpo, 06-report');
+      expect(lines).toContain('03-evaluate-after-sft: done already');
+      expect(lines).toContain('04-grpo step 1');
+    }
+    await execute({ from: 'after-grpo' });
+    expect(lines).toContain('04-grpo: done already');
+    expect(lines).toContain('05-evaluate-after-grpo: started');
+    expect(existsSync(join(run(), 'evaluations', 'after-grpo.json'))).toBe(true);
+  });
+
+  it('lets a changed recipe through where it begins no later than the change', async () => {
+    await execute();
+    const changed = RECIPE.replace('{type: grpo, steps: 2}', '{type: grpo, steps: 2, learningRate: 0.5}');
+    await expect(execute({}, changed)).rejects.toThrow(
+      'the recipe has changed since 04-grpo ran: stages[3].learningRate was 0.0001 and is 0.5; --from 04-grpo runs it',
+    );
+    await expect(execute({ from: '5' }, changed)).rejects.toMatchObject({ code: 'recipe-changed' });
+    await execute({ from: 'grpo' }, changed);
+    expect(trail('04-grpo')).toBe('1@0.5 2@0.5');
+    expect(lines).toContain('02-sft: done already');
+  });
+
+  it('throws stages away that the recipe no longer has', async () => {
+    await execute();
+    await execute({ from: 'grpo' }, RECIPE.replace('  - {type: evaluate, label: after-grpo}\n', ''));
+    expect(readdirSync(run()).filter((name) => /^\d/.test(name))).toEqual([
+      '01-prepare',
+      '02-sft',
+      '03-evaluate-after-sft',
+      '04-grpo',
+      '05-report',
+    ]);
+    expect(readdirSync(run()).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  it.each([
+    ['grop', '--from grop names no stage of this recipe; did you mean grpo?'],
+    ['evaluate', 'could be 03-evaluate-after-sft, 05-evaluate-after-grpo; name one of them by its folder'],
+    ['9', 'known here: 01-prepare'],
+  ])('refuses %s', async (from, message) => {
+    await expect(execute({ from })).rejects.toThrow(message);
+  });
+});
+
+describe('--only', () => {
+  it('runs one stage, and refuses one whose model is not there', async () => {
+    await expect(execute({ only: 'sft' })).rejects.toThrow(
+      '--only 02-sft needs the result of 01-prepare, which is not done; run it first',
+    );
+    await execute({ only: 'prepare' });
+    await execute({ only: 'sft' });
+    expect(lines).toContain('02-sft step 4');
+    expect(lines).not.toContain('evaluating');
+    await execute({ only: 'grpo' });
+    expect(trail('04-grpo')).toBe('1@0.0001 2@0.0001');
+    expect(existsSync(join(run(), '03-evaluate-after-sft'))).toBe(false);
+    await execute({ only: 'after-sft' });
+    expect(lines).toContain(`evaluating ${join(run(), '02-sft', 'checkpoints', 'step-000004')}`);
+  });
+
+  it('with --from runs one stage again', async () => {
+    await execute();
+    await execute({ from: 'sft', only: 'sft' });
+    expect(lines).toContain('02-sft step 1');
+    expect(lines).not.toContain('04-grpo step');
+    expect(existsSync(join(run(), '04-grpo'))).toBe(false);
+  });
+});
+
+describe('--resume-from', () => {
+  it('goes on from an earlier checkpoint, by stage:step or folder', async () => {
+    await execute();
+    const folder = join(run(), '02-sft', 'checkpoints', 'step-000002');
+    for (const resumeFrom of ['sft:2', folder, '02-sft/checkpoints/step-000002']) {
+      await execute({ resumeFrom });
+      expect(lines).toContain('02-sft goes on from step 2');
+      expect(lines).not.toContain('02-sft step 2');
+      expect(lines).toContain('02-sft step 3');
+      expect(lines).toContain('04-grpo step 1');
+    }
+    expect(steps('02-sft')).toEqual([1, 2, 3, 4]);
+  });
+
+  it('takes a changed recipe from there on, and says so', async () => {
+    await execute();
+    await execute(
+      { resumeFrom: 'sft:3' },
+      RECIPE.replace('schedule: constant', 'schedule: constant, learningRate: 0.5'),
+    );
+    expect(lines).toContain(
+      '02-sft goes on from step 3, with a changed recipe (stages[1].learningRate was 0.001 and is 0.5)',
+    );
+    expect(trail('02-sft')).toBe('1@0.001 2@0.001 3@0.001 4@0.5');
+  });
+
+  it('refuses what is no whole checkpoint of this run', async () => {
+    await execute();
+    await expect(execute({ resumeFrom: 'sft:9' })).rejects.toThrow('known here: 02-sft:1, 02-sft:2');
+    await expect(execute({ resumeFrom: runs })).rejects.toThrow('is no checkpoint of a stage of this run');
+    await expect(execute({ resumeFrom: 'sft:1', from: 'sft' })).rejects.toThrow('give one of them');
+    writeFileSync(join(run(), '02-sft', 'checkpoints', 'step-000002', 'done.txt'), 'x');
+    await expect(execute({ resumeFrom: 'sft:2' })).rejects.toMatchObject({ code: 'checkpoint-damaged' });
+    expect(steps('02-sft')).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe('--extend', () => {
+  const longer = RECIPE.replace('type: sft, steps: 4', 'type: sft, steps: 6');
+
+  it('goes on with a finished stage, and runs again what came of it', async () => {
+    await execute();
+    await expect(execute({}, longer)).rejects.toThrow('--extend goes on from its last checkpoint');
+    await execute({ extend: true }, longer);
+    expect(lines).toContain('02-sft is extended (stages[1].steps was 4 and is 6)');
+    expect(lines).not.toContain('schedule');
+    expect(lines).not.toContain('02-sft step 4');
+    expect(lines).toContain('04-grpo step 1');
+    expect(steps('02-sft')).toEqual([1, 2, 3, 4, 5, 6]);
+    await execute({}, longer);
+    expect(lines.match(/done already/g)).toHaveLength(6);
+  });
+
+  it('says that a schedule of the shorter stage stays in the result', async () => {
+    const cosine = (text: string): string => text.replace('schedule: constant', 'schedule: cosine');
+    await execute({}, cosine(RECIPE));
+    await execute({ extend: true }, cosine(longer));
+    expect(lines).toContain('followed the shorter cosine schedule');
+  });
+
+  it('covers no other change', async () => {
+    await execute();
+    const other = longer.replace('schedule: constant', 'schedule: constant, learningRate: 0.5');
+    await expect(execute({ extend: true }, other)).rejects.toMatchObject({ code: 'recipe-changed' });
+    await expect(execute({ extend: true }, RECIPE.replace('sft, steps: 4', 'sft, steps: 3'))).rejects.toThrow(
+      'stages[1].steps was 4 and is 3',
+    );
+    expect(trail('02-sft')).toBe('1@0.001 2@0.001 3@0.001 4@0.001');
+  });
+});
