@@ -46,6 +46,7 @@ const RUNTIME_PACKAGES = [
   '@cortex-js/compute-engine',
   'hyparquet',
   'hyparquet-compressors',
+  'tsx/esm/api',
 ];
 
 interface Import {
