@@ -11,6 +11,7 @@ export { type AdaptiveEntropyOptions, adaptEntropyCoefficient, highEntropyMask }
 export { type ImportanceOptions, importanceWeights } from './importance.ts';
 export { type KlEstimator, klPerToken } from './kl.ts';
 export { type JudgedRatios, type KtoLoss, type KtoOptions, ktoLoss, ktoZeroPoint } from './kto.ts';
+export { maskedMean, maskedNormalize } from './masked.ts';
 export { type CpoOptions, cpoLoss, type OrpoLoss, orpoLoss } from './orpo.ts';
 export {
   type LossDenominator,
