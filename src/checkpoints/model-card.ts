@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { isHubId } from '../hub/index.ts';
 import type { AdapterInfo, ModelInfo } from './model-info.ts';
 
 /** Writes README.md beside model_info.json. */
@@ -32,11 +33,6 @@ export function modelCard(info: ModelInfo, name: string | null = null): string {
     isAdapter ? adapterUse(base ?? 'path/to/its/base', place) : modelUse(place),
   ];
   return `${lines.join('\n\n')}\n`;
-}
-
-/** Whether a name has the form of a model on the hub, `org/name`, and not of a path. */
-export function isHubId(name: string): boolean {
-  return /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(name) && !name.includes('..');
 }
 
 function facts({ base, parents, steps, tokens, adapter, data, recipe, versions }: ModelInfo): string[] {

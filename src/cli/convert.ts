@@ -3,13 +3,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { localModel } from '../hub/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import {
   copyTokenizer,
   describeDerived,
-  folderName,
+  downloadOptions,
   inMillions,
   maxShardOption,
+  modelName,
   type StoredDtype,
   storedDtype,
   writeNewFolder,
@@ -26,7 +28,7 @@ export function addConvertCommand(program: Command, finish: (code: ExitCode) => 
   program
     .command('convert')
     .description('write a model in another dtype, or with its weights in smaller files')
-    .argument('<in>', 'model folder')
+    .argument('<in>', 'model folder, or hub id (org/name@revision)')
     .argument('<out>', 'folder to write; must not be there yet')
     .addOption(
       new Option('--dtype <dtype>', 'dtype of the weights; by default as they are').choices([
@@ -46,7 +48,8 @@ export function addConvertCommand(program: Command, finish: (code: ExitCode) => 
     });
 }
 
-async function convert(from: string, out: string, options: ConvertOptions): Promise<void> {
+async function convert(name: string, out: string, options: ConvertOptions): Promise<void> {
+  const from = await localModel(name, { ...downloadOptions(options), withBase: false });
   if (existsSync(join(from, 'adapter_config.json')) && !existsSync(join(from, 'config.json'))) {
     const message = `${from} is an adapter, which is f32 in one small file; write it with its base by reckon merge`;
     throw new ReckonError('usage', 'no-model-folder', message);
@@ -59,9 +62,9 @@ async function convert(from: string, out: string, options: ConvertOptions): Prom
     using converted = mergedModel(model, target);
     saveModel(converted, out, { maxShardBytes: options.maxShardSize });
     copyTokenizer([from], out);
-    describeDerived(out, [from], { how: 'convert', base: folderName(from) });
+    describeDerived(out, [from], { how: 'convert', base: modelName(name) });
     return converted.parameterCount;
   });
-  const text = `${folderName(from)} written to ${out} (${inMillions(parameters)} parameters, ${dtype} to ${target})`;
-  printResult(options, { in: from, out, parameters, from: dtype, to: target }, text);
+  const text = `${modelName(name)} written to ${out} (${inMillions(parameters)} parameters, ${dtype} to ${target})`;
+  printResult(options, { in: name, out, parameters, from: dtype, to: target }, text);
 }

@@ -3,15 +3,16 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { isHubId } from '../checkpoints/model-card.ts';
 import { adapterInfo } from '../checkpoints/model-info.ts';
+import { isHubId, localModel } from '../hub/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import {
   copyTokenizer,
   describeDerived,
-  folderName,
+  downloadOptions,
   inMillions,
   maxShardOption,
+  modelName,
   type StoredDtype,
   storedDtype,
   writeNewFolder,
@@ -28,8 +29,8 @@ export function addMergeCommand(program: Command, finish: (code: ExitCode) => vo
   program
     .command('merge')
     .description('write a base model with an adapter merged into its weights')
-    .argument('<base>', 'model folder that the adapter was trained on')
-    .argument('<adapter>', 'adapter folder in PEFT format')
+    .argument('<base>', 'model folder or hub id (org/name@revision) that the adapter was trained on')
+    .argument('<adapter>', 'adapter folder in PEFT format, or hub id')
     .argument('<out>', 'folder to write; must not be there yet')
     .addOption(
       new Option('--dtype <dtype>', "dtype of the weights; by default the base's").choices([
@@ -46,9 +47,16 @@ export function addMergeCommand(program: Command, finish: (code: ExitCode) => vo
     });
 }
 
-async function merge(base: string, adapter: string, out: string, options: MergeOptions): Promise<void> {
+async function merge(
+  baseName: string,
+  adapterName: string,
+  out: string,
+  options: MergeOptions,
+): Promise<void> {
+  const open = (name: string) => localModel(name, { ...downloadOptions(options), withBase: false });
+  const [base, adapter] = [await open(baseName), await open(adapterName)];
   if (!existsSync(join(adapter, 'adapter_config.json'))) {
-    const found = existsSync(join(adapter, 'config.json')) ? 'a model folder' : 'no such folder';
+    const found = existsSync(join(adapter, 'config.json')) ? 'a model folder' : 'neither adapter nor model';
     throw new ReckonError(
       'usage',
       'no-adapter-folder',
@@ -68,13 +76,13 @@ async function merge(base: string, adapter: string, out: string, options: MergeO
     copyTokenizer([adapter, base], out);
     describeDerived(out, [base, adapter], {
       how: 'merge',
-      base: config.base !== null && isHubId(config.base) ? config.base : folderName(base),
+      base: config.base !== null && isHubId(config.base) ? config.base : modelName(baseName),
       adapter: adapterInfo(config, true),
     });
     const untied = model.config.tieEmbeddings && !merged.config.tieEmbeddings;
     return { parameters: merged.parameterCount, dtype: target, untied };
   });
   const note = summary.untied ? '; head and embedding are no longer tied' : '';
-  const text = `${folderName(adapter)} merged into ${folderName(base)}: ${out} (${inMillions(summary.parameters)} parameters, ${target})${note}`;
-  printResult(options, { base, adapter, out, ...summary }, text);
+  const text = `${modelName(adapterName)} merged into ${modelName(baseName)}: ${out} (${inMillions(summary.parameters)} parameters, ${target})${note}`;
+  printResult(options, { base: baseName, adapter: adapterName, out, ...summary }, text);
 }

@@ -8,8 +8,10 @@ import { basename, join } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { writeModelCard } from '../checkpoints/model-card.ts';
 import { type AdapterInfo, derivedModelInfo, writeModelInfo } from '../checkpoints/model-info.ts';
+import { type DownloadOptions, parseRepoId } from '../hub/index.ts';
 import { readTorchBuild, reckonVersion } from '../run/machine.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import type { GlobalOptions } from './output.ts';
 
 /** The dtypes that weights are stored in. */
 export type StoredDtype = 'f32' | 'bf16' | 'f16';
@@ -104,7 +106,14 @@ export function inMillions(count: number): string {
   return `${(count / 1e6).toFixed(2)} M`;
 }
 
-/** How a folder is called in the model_info.json of what was made from it. */
-export function folderName(folder: string): string {
-  return basename(folder.replace(/[/\\]+$/, ''));
+/** How a model is called in the model_info.json of what was made from it: its hub id, or its folder's own name. */
+export function modelName(name: string): string {
+  return existsSync(name) || parseRepoId(name, 'model') === null
+    ? basename(name.replace(/[/\\]+$/, ''))
+    : name;
+}
+
+/** Downloads tell what they do on stderr, unless the command is to be quiet. */
+export function downloadOptions({ quiet }: GlobalOptions): DownloadOptions {
+  return quiet === true ? {} : { log: (line) => process.stderr.write(`${line}\n`) };
 }

@@ -4,13 +4,13 @@
  */
 
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { CommitOperation } from '@huggingface/hub';
 import type { Command } from 'commander';
-import { isHubId, modelCard } from '../checkpoints/model-card.ts';
+import { modelCard } from '../checkpoints/model-card.ts';
 import { readModelInfo } from '../checkpoints/model-info.ts';
+import { hubSettings, isHubId, statusOf } from '../hub/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { formatBytes, formatTable } from '../util/format.ts';
 import { confirmed } from './confirm.ts';
@@ -148,26 +148,20 @@ interface Access {
 }
 
 function access(): Access {
-  if (/^(1|true|on|yes)$/i.test(process.env['HF_HUB_OFFLINE'] ?? '')) {
+  const { endpoint, token, offline } = hubSettings();
+  if (offline) {
     throw new ReckonError(
       'environment',
       'offline',
       'HF_HUB_OFFLINE is set, so nothing is uploaded; unset it',
     );
   }
-  const home = process.env['HF_HOME'] ?? join(homedir(), '.cache', 'huggingface');
-  const file = process.env['HF_TOKEN_PATH'] ?? join(home, 'token');
-  const accessToken = process.env['HF_TOKEN'] ?? (existsSync(file) ? readFileSync(file, 'utf8').trim() : '');
-  if (!accessToken.startsWith('hf_')) {
-    const found = accessToken === '' ? `neither is HF_TOKEN set nor is there ${file}` : 'it begins otherwise';
-    throw new ReckonError(
-      'environment',
-      'no-token',
-      `expected a token of the hub with write access, which begins with hf_; ${found}`,
-    );
-  }
-  const hubUrl = (process.env['HF_ENDPOINT'] ?? 'https://huggingface.co').replace(/\/+$/, '');
-  return { accessToken, hubUrl };
+  if (token !== null) return { accessToken: token, hubUrl: endpoint };
+  throw new ReckonError(
+    'environment',
+    'no-token',
+    'expected a token of the hub with write access, and neither HF_TOKEN nor a file of its own tools has one; set HF_TOKEN',
+  );
 }
 
 /** True once the repository is there and it was agreed that what is uploaded may be seen by who can see it. */
@@ -243,10 +237,4 @@ function explained(repo: string, error: unknown): ReckonError {
     `the hub did not take ${repo}: ${messageOf(error)}${cause}; ${advice}`,
     { cause: error },
   );
-}
-
-/** The status that the hub answered with, or null where it did not answer. */
-function statusOf(error: unknown): number | null {
-  const status = (error as { statusCode?: unknown } | null)?.statusCode;
-  return typeof status === 'number' ? status : null;
 }

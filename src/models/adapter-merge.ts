@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { cachedModel } from '../hub/index.ts';
 import { mergedParameters } from '../nn/index.ts';
 import { type DType, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
@@ -36,10 +37,14 @@ function stored(name: string, value: Tensor, dtype: DType | null): Tensor {
   });
 }
 
-/** The folder of the base that an adapter folder names: beside it where its path is relative, as given otherwise. */
+/**
+ * The folder of the base that an adapter folder names: beside it where its path is relative, as given otherwise, or in
+ * the hub's cache where it is a hub id.
+ */
 export function adapterBase(folder: string): string {
-  const { base } = readAdapterConfig(folder);
-  const places = base === null ? [] : [join(folder, base), base];
+  const { base, revision } = readAdapterConfig(folder);
+  const cached = base === null ? null : cachedModel(base, revision);
+  const places = base === null ? [] : [join(folder, base), base, ...(cached === null ? [] : [cached])];
   const found = places.find((place) => existsSync(join(place, 'config.json')));
   if (found !== undefined) return found;
   const told = base === null ? 'names no base model' : `names the base model '${base}', which is not there`;
