@@ -1,8 +1,10 @@
 /** Owns the checks across keys: combinations that the schema allows and that cannot work. Runs nothing. */
 
 import type { RecipeProblem } from './issues.ts';
+import { checkOrigins } from './lineage.ts';
+import { checkInit } from './model-init.ts';
 import type { KeyPath } from './nearest.ts';
-import { labelOf, type ModelInit, type Recipe } from './recipe.ts';
+import { labelOf, type Recipe } from './recipe.ts';
 import { problem, type StageKind } from './stages/kind.ts';
 import { kindOf, type Stage } from './stages.ts';
 
@@ -15,6 +17,7 @@ export function checkCombinations(recipe: Recipe): RecipeProblem[] {
     ),
     ...checkOrder(recipe.stages),
     ...checkLabels(recipe.stages),
+    ...checkOrigins(recipe.stages),
   ];
 }
 
@@ -36,28 +39,6 @@ function checkModel({ model, sampling }: Recipe): RecipeProblem[] {
     found.push(
       problem(['sampling', 'maxCompletionTokens'], `${limit}, found ${sampling.maxCompletionTokens}`),
     );
-  }
-  return found;
-}
-
-function checkInit(init: ModelInit, path: KeyPath): RecipeProblem[] {
-  const { hiddenSize, heads, keyValueHeads } = init;
-  const found: RecipeProblem[] = [];
-  if (hiddenSize % heads !== 0) {
-    found.push(
-      problem([...path, 'hiddenSize'], `must be a multiple of heads = ${heads}, found ${hiddenSize}`),
-    );
-  } else if ((hiddenSize / heads) % 2 !== 0) {
-    const size = hiddenSize / heads;
-    found.push(
-      problem(
-        [...path, 'hiddenSize'],
-        `over heads must be even for rotary positions, found ${hiddenSize} / ${heads} = ${size}`,
-      ),
-    );
-  }
-  if (heads % keyValueHeads !== 0) {
-    found.push(problem([...path, 'keyValueHeads'], `must divide heads = ${heads}, found ${keyValueHeads}`));
   }
   return found;
 }

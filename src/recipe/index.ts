@@ -1,10 +1,14 @@
 /** Re-exports what is public of the recipe. */
 
-export { formatRecipe, loadRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
+export { defineRecipe, type RecipeInput, type StageInput } from './define.ts';
+export { ancestors, leavesModel, modelStage, parentIndex, stageName } from './lineage.ts';
+export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
+export { RECIPE_VERSION } from './migrate.ts';
 export { nearest } from './nearest.ts';
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';
+export type { BudgetRecipe } from './stages/budget.ts';
 export type { DistillStage } from './stages/distill.ts';
 export type { DpoStage } from './stages/dpo.ts';
 export type { EvaluateStage } from './stages/evaluate.ts';

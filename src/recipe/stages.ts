@@ -6,6 +6,7 @@ import { type EvaluateStage, evaluateKind } from './stages/evaluate.ts';
 import { type ExpertIterationStage, expertIterationKind } from './stages/expert-iteration.ts';
 import { type GrpoStage, grpoKind } from './stages/grpo.ts';
 import type { StageKind } from './stages/kind.ts';
+import { type ModelStage, modelKind } from './stages/model.ts';
 import { type PpoStage, ppoKind } from './stages/ppo.ts';
 import { type PrepareStage, prepareKind } from './stages/prepare.ts';
 import { type ReportStage, reportKind } from './stages/report.ts';
@@ -13,6 +14,7 @@ import { type SftStage, sftKind } from './stages/sft.ts';
 
 interface StageByType {
   readonly prepare: PrepareStage;
+  readonly model: ModelStage;
   readonly evaluate: EvaluateStage;
   readonly sft: SftStage;
   readonly 'expert-iteration': ExpertIterationStage;
@@ -32,6 +34,7 @@ export type Stage = StageOf<StageType>;
 
 const kinds: { readonly [T in StageType]: StageKind<StageOf<T>> } = {
   prepare: prepareKind,
+  model: modelKind,
   evaluate: evaluateKind,
   sft: sftKind,
   'expert-iteration': expertIterationKind,

@@ -10,6 +10,7 @@ import { dpo } from './stages/dpo.ts';
 import { evaluate } from './stages/evaluate.ts';
 import { expertIteration } from './stages/expert-iteration.ts';
 import { grpo } from './stages/grpo.ts';
+import { model } from './stages/model.ts';
 import { ppo } from './stages/ppo.ts';
 import { prepare } from './stages/prepare.ts';
 import { report } from './stages/report.ts';
@@ -19,6 +20,7 @@ import type { StageFunctions } from './stages.ts';
 /** One function a stage type. */
 export const stageFunctions: StageFunctions = {
   prepare,
+  model,
   evaluate,
   sft,
   'expert-iteration': expertIteration,

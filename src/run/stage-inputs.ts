@@ -1,17 +1,19 @@
 /** Owns what a stage's result depends on in the recipe, its hash, and what changed between two recipes. Reads no file. */
 
-import { kindOf, type Recipe } from '../recipe/index.ts';
+import { ancestors, kindOf, type Recipe } from '../recipe/index.ts';
 import { sha256 } from '../util/files.ts';
 
 /** Key paths and their values as JSON; what is not in it does not touch the stage. */
 export type StageInputs = Readonly<Record<string, string>>;
 
-/** The keys that the stage at `index` depends on, those of the earlier stages that made its model included. */
+/** The keys that the stage at `index` depends on, those of the earlier stages that made its models included. */
 export function stageInputs(recipe: Recipe, index: number): StageInputs {
   const upTo = recipe.stages.slice(0, index + 1);
   const own = recipe.stages[index]!;
-  const relevant = upTo.map((stage) => {
-    const counts = stage === own || own.type === 'report' || kindOf(stage.type).trains;
+  const earlier = ancestors(recipe, index);
+  const relevant = upTo.map((stage, i) => {
+    const made = earlier.has(i) && (kindOf(stage.type).trains || stage.type === 'model');
+    const counts = stage === own || own.type === 'report' || made;
     return counts ? stage : null;
   });
   const types = new Set(relevant.flatMap((stage) => (stage ? [stage.type] : [])));
@@ -23,7 +25,8 @@ export function stageInputs(recipe: Recipe, index: number): StageInputs {
   flatten(recipe.model, 'model', flat);
   if (trains || samples) flatten(recipe.compute, 'compute', flat);
   if (samples) flatten(recipe.sampling, 'sampling', flat);
-  if (types.has('evaluate')) flatten(recipe.evaluation, 'evaluation', flat);
+  const measures = relevant.some((stage) => stage && 'budget' in stage && stage.budget?.measureEvery);
+  if (types.has('evaluate') || measures) flatten(recipe.evaluation, 'evaluation', flat);
   for (const [i, stage] of relevant.entries()) flatten(stage, `stages[${i}]`, flat);
   return flat;
 }

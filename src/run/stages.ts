@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { checkpointDamage } from '../checkpoints/folder.ts';
 import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
-import type { Recipe, Stage, StageOf, StageType } from '../recipe/index.ts';
+import { modelStage, parentIndex, type Recipe, type StageOf, type StageType } from '../recipe/index.ts';
 import type { ResolvedCompute, StageContext, StageOutcome } from '../train/context.ts';
 import { formatDuration } from '../util/format.ts';
 import { findChanges, orphans, type PlacedStage, placeStages } from './changes.ts';
@@ -15,7 +15,10 @@ import { applyPlan, planSelection, requireEarlier, type StageSelection } from '.
 import { readStageRecord, type StageRecord, writeStageRecord } from './stage-record.ts';
 
 /** What a stage of one type gets when it runs. */
-export type RunStageContext<T extends StageType> = StageContext<Recipe, StageOf<T>>;
+export interface RunStageContext<T extends StageType> extends StageContext<Recipe, StageOf<T>> {
+  /** The folder of a model by the name of the earlier stage that left it, or by its path. */
+  modelFolder(name: string): string;
+}
 
 /** One function a stage type; a stage that was cut off is called again and resumes from its own checkpoints. */
 export type StageFunctions = {
@@ -51,24 +54,24 @@ export async function runStages(
   applyPlan(run.path, placed, plan);
   removeOldReports(run, placed);
   writeRunRecipe(run.path, recipe);
-  let parent: string | null = null;
+  const outputs = new Map<number, string>();
   let ranAny = false;
   for (const one of placed) {
     await new Promise(setImmediate);
     let record = readStageRecord(join(run.path, one.name));
     if (plan.only !== null && plan.only !== one.index) {
-      parent = record?.output ?? parent;
+      if (record?.output) outputs.set(one.index, record.output);
       continue;
     }
     if (isFinished(run, one.name, record) && !(one.stage.type === 'report' && ranAny)) {
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
-      record = await runStage(recipe, run, functions, one, parent);
+      record = await runStage(recipe, run, functions, one, outputs);
       if (record.status === 'stopped') return 'stopped';
       ranAny = true;
     }
-    parent = record?.output ?? parent;
+    if (record?.output) outputs.set(one.index, record.output);
   }
   return 'done';
 }
@@ -78,8 +81,9 @@ async function runStage(
   run: RunHandle,
   functions: StageFunctions,
   { stage, index, name, inputHash }: PlacedStage,
-  parent: string | null,
+  outputs: ReadonlyMap<number, string>,
 ): Promise<StageRecord> {
+  const parent = outputOf(outputs, parentIndex(recipe.stages, index));
   const directory = join(run.path, name);
   mkdirSync(directory, { recursive: true });
   const earlier = readStageRecord(directory);
@@ -100,7 +104,7 @@ async function runStage(
     writeStageRecord(directory, record);
     return record;
   };
-  const context: StageContext<Recipe, Stage> = {
+  const context: RunStageContext<StageType> = {
     index,
     name,
     directory,
@@ -118,18 +122,26 @@ async function runStage(
       output = relative(run.path, path).split(sep).join('/');
     },
     elapsedSeconds: () => run.clock.seconds(),
+    modelFolder: (model) => {
+      const made = outputOf(outputs, modelStage(recipe.stages, model, index));
+      return made === null ? model : join(run.path, made);
+    },
   };
   run.log.log(`${name}: ${earlier === null ? 'started' : 'resumed'}`);
   run.clock.enterStage(name);
   write('running');
   try {
-    const work = functions[stage.type] as (context: StageContext<Recipe, Stage>) => Promise<StageOutcome>;
+    const work = functions[stage.type] as (context: RunStageContext<StageType>) => Promise<StageOutcome>;
     const record = write(await work(context));
     run.log.log(`${name}: ${record.status} in ${formatDuration(record.seconds)}`);
     return record;
   } finally {
     run.clock.enterStage(null);
   }
+}
+
+function outputOf(outputs: ReadonlyMap<number, string>, index: number | null): string | null {
+  return index === null ? null : (outputs.get(index) ?? null);
 }
 
 /** A result that is gone or damaged makes its stage run again: from its own checkpoints, to the same result. */

@@ -99,11 +99,25 @@ export const METRICS = {
     unit: '',
     description: 'Draws of problems until the step was full of groups with spread',
   },
+  'rollouts/generated_tokens': {
+    unit: 'tokens',
+    description: 'Completion tokens sampled so far, those that were not learned from included',
+  },
   'rollouts/kept': { unit: '', description: 'Correct completions kept for fine-tuning' },
   'batch/tokens': { unit: 'tokens', description: 'Tokens in the step, padding left out' },
   'batch/padding_share': {
     unit: 'share',
     description: 'Positions of the batch that are padding',
+    better: 'lower',
+  },
+  'evaluation/pass_at_1': {
+    unit: 'share',
+    description: 'Samples of held-out problems judged correct, measured on the way to a budget',
+    better: 'higher',
+  },
+  'time/evaluation_s': {
+    unit: 's',
+    description: 'Time spent on that measurement, no part of the step',
     better: 'lower',
   },
   'time/step_s': { unit: 's', description: 'Time of the whole step', better: 'lower' },

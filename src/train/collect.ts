@@ -34,7 +34,7 @@ export async function collectStep(
 ): Promise<Group[]> {
   using snapshot = model.snapshot();
   const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
-  return await collectGroups(
+  const groups = await collectGroups(
     snapshot,
     session.tokenizer,
     problems,
@@ -48,4 +48,6 @@ export async function collectStep(
       step,
     },
   );
+  session.countGenerated(groups.flatMap((group) => group.rollouts));
+  return groups;
 }

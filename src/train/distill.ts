@@ -13,7 +13,7 @@ import {
 } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
-import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import { full, noGrad, scope } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -78,7 +78,7 @@ export async function trainDistill(
     seed: context.seed,
     maxPositions: policy.config.maxPositions,
   });
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const data = dataOf(step, context.seed, options);
     const model = data === 'teacher' ? teacher : policy;
@@ -96,7 +96,7 @@ export async function trainDistill(
     const { loss, entropy } = accumulateDistillation(policy, teacher, batches, { ...options, vocabulary });
     const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);
-    const learningRate = learningRateAt(step, options);
+    const learningRate = session.learningRate(step, options);
     optimizer.step(learningRate);
 
     const seconds = (performance.now() - started) / 1000;

@@ -6,7 +6,7 @@
 import { ktoZeroPoint } from '../losses/index.ts';
 import { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
-import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
@@ -73,7 +73,7 @@ export async function trainDpo(
   using start = wantsStart(options) ? session.startReference() : null;
   const precomputed = known && start && options.precompute ? scoreAll(start, known, options) : null;
   if (precomputed) start?.[Symbol.dispose]();
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const scored = known ? [] : await judgedRollouts(session, context, task, options, step);
     const pairs = known
@@ -82,7 +82,7 @@ export async function trainDpo(
     const rolloutSeconds = (performance.now() - started) / 1000;
 
     using previous = wantsPrevious(options) ? policy.snapshot() : null;
-    const learningRate = learningRateAt(step, options);
+    const learningRate = session.learningRate(step, options);
     const updates: PairUpdate[] = [];
     for (const minibatch of known ? [pairs] : minibatchesOf(pairs, options, context.seed, step)) {
       const update = accumulatePairs(policy, minibatch, options, precomputed ?? start ?? previous);

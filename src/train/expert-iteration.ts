@@ -4,7 +4,7 @@
  */
 
 import { trainableParameters } from '../nn/index.ts';
-import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { Group, Rollout } from '../rollouts/index.ts';
 import { mean } from '../util/statistics.ts';
@@ -45,7 +45,7 @@ export async function trainExpertIteration(
   using keptFile = session.jsonl('rollouts/kept.jsonl');
   const { policy, optimizer } = session;
   const padId = padIdOf(policy);
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const groups = await collectStep(session, context, task, options, step);
     const scored = await scoreGroups(task, [], groups);
@@ -54,7 +54,7 @@ export async function trainExpertIteration(
     const kept = scored.flatMap((group) => keptOf(group, options));
     if (options.trainFrom === 'base') session.restart();
 
-    const learningRate = learningRateAt(step, options);
+    const learningRate = session.learningRate(step, options);
     const updates: (CrossEntropySums & { gradNorm: number; paddingShare: number })[] = [];
     for (const minibatch of minibatchesOf(kept, options, context.seed, step)) {
       const batches = cutMicroBatches(minibatch, options.microBatchTokens, padId);

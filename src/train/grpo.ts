@@ -13,7 +13,7 @@ import {
 import { type LossDenominator, lossWeights } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
-import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import type { StageOutcome } from './context.ts';
@@ -68,7 +68,7 @@ export async function trainGrpo(
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
   const loss = options.klInReward ? { ...options, kl: { ...options.kl, beta: 0 } } : options;
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const sampling = { ...options.sampling, temperature: temperatureAt(step, options) };
     const { groups, draws } = await collectScored(session, context, task, { ...options, sampling }, step);
@@ -81,7 +81,7 @@ export async function trainGrpo(
       ),
     );
 
-    const learningRate = learningRateAt(step, options);
+    const learningRate = session.learningRate(step, options);
     const minibatches = minibatchesOf(sequences, options, context.seed, step).map((minibatch) =>
       weighted(minibatch, options),
     );

@@ -8,7 +8,7 @@ import { groupAdvantages } from '../advantages/index.ts';
 import { lossWeights } from '../losses/index.ts';
 import type { Decoder, ValueHead } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
-import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
+import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
@@ -67,7 +67,7 @@ export async function trainPpo(
   const { head } = critic;
   const { temperature } = options.sampling;
   const observers = { policy, head, reference, temperature, microBatchTokens: options.microBatchTokens };
-  for (let step = session.startStep + 1; step <= options.steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const { groups } = await collectScored(session, context, task, { ...options, maxDraws: 1 }, step);
     const scored = groups.flatMap((group) => group.scored);
@@ -81,7 +81,7 @@ export async function trainPpo(
     const { scores, dense, metrics } = shaping.shape(scored);
     const experience = experienceOf(rollouts, observations, scores, dense, klCoefficient, options);
 
-    const learningRate = learningRateAt(step, options);
+    const learningRate = session.learningRate(step, options);
     const pretraining = step <= options.valuePretrainingSteps;
     const updates: PpoSums[] = [];
     for (const places of minibatches) {

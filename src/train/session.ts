@@ -26,13 +26,14 @@ import {
   trainedAdapter,
 } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
-import { AdamW, type AdamWOptions } from '../optim/index.ts';
+import { AdamW, type AdamWOptions, type ScheduleOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { liveTensors, noGrad, scope, setThreads } from '../torch/index.ts';
 import { bestSteps, type MetricRecord, MetricsWriter, Progress, readMetrics } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { JsonlWriter, truncateJsonl } from '../util/jsonl.ts';
+import { BudgetClock, type TokenBudget } from './budget.ts';
 import type { StageContext, StageOutcome } from './context.ts';
 
 /** What trainers need of their stage. */
@@ -61,6 +62,10 @@ export interface SessionOptions extends AdamWOptions {
   };
   /** Trained in place of the model's own weights, which stay as they are. */
   readonly adapter?: AdapterOptions | undefined;
+  /** Ends the stage by the tokens it samples, if `steps` do not end it before. */
+  readonly budget?: TokenBudget | null | undefined;
+  /** Measures the policy where the budget says so; the record goes into the step's metrics. */
+  readonly measure?: (policy: Decoder, tokenizer: Tokenizer) => Promise<MetricRecord>;
 }
 
 /** Means above these say that engine and trainer compute different things, not that they round differently. */
@@ -77,6 +82,7 @@ export class Session implements Disposable {
   readonly extra: Record<string, unknown>;
   /** The checkpoint that this process goes on from; null where the stage begins. */
   readonly resumedFrom: string | null;
+  private readonly clock: BudgetClock;
   private readonly alsoSaved: ((folder: string, step: number) => void)[] = [];
   private readonly context: TrainContext;
   private readonly options: SessionOptions;
@@ -103,6 +109,7 @@ export class Session implements Disposable {
     this.lastSaved = this.startStep;
     this.tokens = state?.tokens ?? 0;
     this.extra = { ...state?.extra };
+    this.clock = new BudgetClock(options.budget ?? null, Number(this.extra['generatedTokens'] ?? 0));
     this.resumedFrom = newest?.path ?? null;
     if (newest) context.log(`${context.name}: resuming after step ${newest.step} of ${options.steps}`);
     this.metrics = MetricsWriter.open(join(directory, 'metrics.jsonl'), {
@@ -138,9 +145,9 @@ export class Session implements Disposable {
     this.optimizer.reset();
   }
 
-  /** The model that the stage began with, read only; under an adapter it shares the policy's base. */
-  startReference(): Decoder {
-    const { dtype, device } = this.context.compute;
+  /** The model that the stage began with, read only; under an adapter it shares the policy's base and device. */
+  startReference(device: string = this.context.compute.device): Decoder {
+    const { dtype } = this.context.compute;
     const load = { dtype: 'f32', computeDtype: dtype, device } as const;
     return openReference(this.policy, parentOf(this.context), load);
   }
@@ -157,6 +164,21 @@ export class Session implements Disposable {
     });
   }
 
+  /** Whether there is a step of this number: neither the steps nor the budget of sampled tokens are used up before it. */
+  goesOn(step: number): boolean {
+    return step <= this.options.steps && !this.clock.usedUp;
+  }
+
+  /** Counts completions towards the budget, whether they are learned from or not. */
+  countGenerated(completions: readonly { readonly completionIds: readonly number[] }[]): void {
+    this.clock.add(completions.reduce((sum, { completionIds }) => sum + completionIds.length, 0));
+  }
+
+  /** The learning rate of a step whose completions are sampled. */
+  learningRate(step: number, options: ScheduleOptions): number {
+    return this.clock.learningRate(step, options);
+  }
+
   /**
    * Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early.
    * `last` says that the trainer ends here, whatever the number of steps.
@@ -164,11 +186,15 @@ export class Session implements Disposable {
   async finishStep(
     step: number,
     record: MetricRecord & { readonly 'batch/tokens': number },
-    last: boolean = step === this.options.steps,
+    last: boolean = !this.goesOn(step + 1),
   ): Promise<boolean> {
     this.tokens += record['batch/tokens'];
+    const due = this.clock.endStep();
+    if (this.clock.generated > 0) this.extra['generatedTokens'] = this.clock.generated;
     const full = {
       ...record,
+      ...(this.clock.generated > 0 ? { 'rollouts/generated_tokens': this.clock.generated } : {}),
+      ...(due ? await this.options.measure?.(this.policy, this.tokenizer) : {}),
       'memory/live_tensors': liveTensors(),
       'memory/rss_bytes': process.memoryUsage.rss(),
     };
@@ -194,10 +220,10 @@ export class Session implements Disposable {
   /** Stops the run with its batch saved when engine and trainer disagree about the log-probabilities of a rollout. */
   requireMatch(
     step: number,
-    update: { readonly mismatch: number; readonly targets: number },
+    update: { readonly mismatch: number; readonly compared: number },
     batch: unknown,
   ): void {
-    const mean = update.mismatch / Math.max(1, update.targets);
+    const mean = update.mismatch / Math.max(1, update.compared);
     const bound = mismatchBounds[this.context.compute.dtype];
     if (mean <= bound) return;
     const found = `the mean |logp engine - logp trainer| is ${mean.toPrecision(3)}, more than ${bound}`;

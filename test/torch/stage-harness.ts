@@ -117,6 +117,7 @@ export class Harness implements Disposable {
       stopRequested: () => false,
       setOutput: () => {},
       elapsedSeconds: () => 0,
+      modelFolder: (name) => name,
       ...more,
     });
   }

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
+import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 
@@ -11,6 +12,7 @@ import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys 
 export interface DistillStage extends Omit<OptimisationRecipe, 'optimizerBatch'> {
   readonly type: 'distill';
   readonly label?: string | undefined;
+  readonly budget?: BudgetRecipe | undefined;
   readonly teacher: string;
   readonly objective: 'divergence' | 'log-ratio' | 'sequence';
   readonly beta: number;
@@ -64,6 +66,7 @@ export const distillKind: StageKind<DistillStage> = {
           .describe('whose sequences the other steps learn from'),
         promptsPerStep: count().default(16).describe('problems for each step'),
         groupSize: count().default(4).describe('sequences for each problem'),
+        budget: budgetKey(),
         ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),
       })
       .describe('distillation: learning from a teacher model'),

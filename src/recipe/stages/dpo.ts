@@ -4,6 +4,7 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
+import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 
@@ -33,6 +34,7 @@ const objectives = [
 export interface DpoStage extends OptimisationRecipe {
   readonly type: 'dpo';
   readonly label?: string | undefined;
+  readonly budget?: BudgetRecipe | undefined;
   readonly objective: (typeof objectives)[number];
   readonly beta: number;
   readonly labelSmoothing: number;
@@ -110,6 +112,7 @@ export const dpoKind: StageKind<DpoStage> = {
           .describe('the reference scores all pairs of the file once and is freed'),
         epochs: count().default(1).describe("passes over the pairs of a step's completions"),
         optimizerBatch: count().default(32).describe('pairs in one optimizer step'),
+        budget: budgetKey(),
         ...optimisationKeys({ learningRate: 1e-5, schedule: 'linear' }),
       })
       .describe('learning from preference pairs: DPO and its family'),

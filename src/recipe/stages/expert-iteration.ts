@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import type { Recipe } from '../recipe.ts';
+import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { count, grouped, keysOf, label, type StageKind, type StageWords } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 
@@ -9,6 +10,7 @@ import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys 
 export interface ExpertIterationStage extends OptimisationRecipe {
   readonly type: 'expert-iteration';
   readonly label?: string | undefined;
+  readonly budget?: BudgetRecipe | undefined;
   readonly promptsPerStep: number;
   readonly groupSize: number;
   readonly keepPerProblem: number;
@@ -42,6 +44,7 @@ export const expertIterationKind: StageKind<ExpertIterationStage> = {
           .describe('what is fine-tuned: the policy as it is, or anew the model that the stage began with'),
         epochs: count().default(1).describe('passes over the kept completions of a step'),
         optimizerBatch: count().default(64).describe('sequences in one optimizer step'),
+        budget: budgetKey(),
         ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),
       })
       .describe('expert iteration: fine-tuning on own correct completions'),

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
+import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { type GrpoPresetName, grpoPresetNames, grpoPresets } from './grpo-presets.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
@@ -43,6 +44,7 @@ export interface GrpoSwitches {
 export interface GrpoStage extends OptimisationRecipe, GrpoSwitches {
   readonly type: 'grpo';
   readonly label?: string | undefined;
+  readonly budget?: BudgetRecipe | undefined;
   readonly preset: GrpoPresetName;
   readonly promptsPerStep: number;
   readonly groupSize: number;
@@ -185,6 +187,7 @@ const schema = keysOf<GrpoKeys>(
         .optional()
         .describe('temperature of the last step; from sampling.temperature it changes by a constant factor'),
       rewards: rewardsKey(),
+      budget: budgetKey(),
       ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),
     })
     .describe('group-relative policy optimisation and its relatives'),

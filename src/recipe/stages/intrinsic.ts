@@ -20,6 +20,7 @@ export interface IntrinsicRecipe {
     readonly eviction: 'lru' | 'lfu' | 'fifo';
     readonly file?: string | undefined;
   } | null;
+  readonly truncated: 'bootstrap' | 'mask';
   readonly device?: string | undefined;
 }
 
@@ -79,6 +80,12 @@ export function intrinsicKey(): z.ZodType<IntrinsicRecipe | null> {
       weight: z.number().min(0).default(0.02).describe("factor of a token's normalised reward"),
       normaliser: normaliserKey,
       cache: cacheKey,
+      truncated: z
+        .enum(['bootstrap', 'mask'])
+        .default('bootstrap')
+        .describe(
+          "the last token of a cut-off completion: rewarded by the teacher's value of what would follow, or not at all",
+        ),
       device: z
         .string()
         .min(1)

@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { type AdapterRecipe, adapterKey } from '../adapter.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
+import { fromKey } from './budget.ts';
 import { count, problem, share } from './kind.ts';
 
 /** What every trained stage says about AdamW and its schedule. */
@@ -20,6 +21,8 @@ export interface OptimisationRecipe {
   readonly adamEpsilon: number;
   readonly maxGradNorm: number;
   readonly adapter?: AdapterRecipe | undefined;
+  /** The earlier stage that this one starts from. */
+  readonly from?: string | undefined;
 }
 
 /** What a kind of stage starts from where the recipe is silent. */
@@ -59,6 +62,7 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
     adamEpsilon: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
     maxGradNorm: z.number().positive().default(1).describe('the gradient is clipped to this global norm'),
     adapter: adapterKey(),
+    from: fromKey(),
   };
 }
 

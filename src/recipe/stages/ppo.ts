@@ -4,6 +4,7 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
+import { type BudgetRecipe, budgetKey } from './budget.ts';
 import {
   type AdaptiveWeightRecipe,
   adaptiveWeightsKey,
@@ -26,6 +27,7 @@ export interface KlPenaltyRecipe {
 export interface PpoStage extends OptimisationRecipe {
   readonly type: 'ppo';
   readonly label?: string | undefined;
+  readonly budget?: BudgetRecipe | undefined;
   readonly promptsPerStep: number;
   readonly groupSize: number;
   readonly epochs: number;
@@ -134,6 +136,7 @@ const schema = keysOf<Keys>(
         .describe('`start`: the model that the stage begins with'),
       kl: klKey,
       rewards: rewardsKey(),
+      budget: budgetKey(),
       intrinsic: intrinsicKey(),
       adaptiveWeights: adaptiveWeightsKey(),
       ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),

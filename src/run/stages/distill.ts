@@ -3,6 +3,7 @@
 import type { StageOutcome } from '../../train/context.ts';
 import { trainDistill } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
+import { budgetOf } from './budget.ts';
 import { taskOf } from './task.ts';
 
 /** Learning from a teacher. */
@@ -10,6 +11,8 @@ export function distill(context: RunStageContext<'distill'>): Promise<StageOutco
   const { recipe, stage } = context;
   return trainDistill(context, taskOf(recipe), {
     ...stage,
+    ...budgetOf(context),
+    teacher: context.modelFolder(stage.teacher),
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,

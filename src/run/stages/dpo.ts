@@ -3,6 +3,7 @@
 import type { StageOutcome } from '../../train/context.ts';
 import { trainDpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
+import { budgetOf } from './budget.ts';
 import { taskOf } from './task.ts';
 
 /** Learning from preference pairs. */
@@ -10,6 +11,7 @@ export function dpo(context: RunStageContext<'dpo'>): Promise<StageOutcome> {
   const { recipe, stage } = context;
   return trainDpo(context, taskOf(recipe), {
     ...stage,
+    ...budgetOf(context),
     pairs:
       stage.pairsFile === undefined
         ? { ...stage, from: 'rollouts' }

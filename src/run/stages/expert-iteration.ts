@@ -3,6 +3,7 @@
 import type { StageOutcome } from '../../train/context.ts';
 import { trainExpertIteration } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
+import { budgetOf } from './budget.ts';
 import { taskOf } from './task.ts';
 
 /** Fine-tuning on own correct completions. */
@@ -10,6 +11,7 @@ export function expertIteration(context: RunStageContext<'expert-iteration'>): P
   const { recipe, stage } = context;
   return trainExpertIteration(context, taskOf(recipe), {
     ...stage,
+    ...budgetOf(context),
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,

@@ -5,6 +5,7 @@ import type { GrpoStage } from '../../recipe/index.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import { trainGrpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
+import { budgetOf } from './budget.ts';
 import { rewardsOf, taskOf } from './task.ts';
 
 /** Group-relative policy optimisation. */
@@ -13,6 +14,7 @@ export function grpo(context: RunStageContext<'grpo'>): Promise<StageOutcome> {
   const task = taskOf(recipe);
   return trainGrpo(context, task, {
     ...stage,
+    ...budgetOf(context),
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,

@@ -3,6 +3,7 @@
 import type { StageOutcome } from '../../train/context.ts';
 import { trainPpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
+import { budgetOf } from './budget.ts';
 import { rewardsOf, taskOf } from './task.ts';
 
 /** Proximal policy optimisation. */
@@ -11,6 +12,11 @@ export function ppo(context: RunStageContext<'ppo'>): Promise<StageOutcome> {
   const task = taskOf(recipe);
   return trainPpo(context, task, {
     ...stage,
+    ...budgetOf(context),
+    intrinsic: stage.intrinsic && {
+      ...stage.intrinsic,
+      teacher: context.modelFolder(stage.intrinsic.teacher),
+    },
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,

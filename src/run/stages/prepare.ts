@@ -3,21 +3,14 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeCheckpoint } from '../../checkpoints/index.ts';
-import {
-  Decoder,
-  initialWeights,
-  loadModel,
-  type ModelConfig,
-  qwen2Traits,
-  saveModel,
-} from '../../models/index.ts';
-import type { ModelInit, Recipe } from '../../recipe/index.ts';
-import { characterTokenizer, loadTokenizer, type Tokenizer } from '../../text/index.ts';
-import { scope, setThreads } from '../../torch/index.ts';
+import { saveModel } from '../../models/index.ts';
+import { characterTokenizer, loadTokenizer } from '../../text/index.ts';
+import { setThreads } from '../../torch/index.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { appendJsonl } from '../../util/jsonl.ts';
 import type { RunStageContext } from '../stages.ts';
+import { initialModel } from './initial-model.ts';
 import { taskOf } from './task.ts';
 
 /** Problems as JSONL, the tokenizer, and the model that later stages start from. */
@@ -37,7 +30,7 @@ export async function prepare(context: RunStageContext<'prepare'>): Promise<Stag
   );
   const tokenizer =
     recipe.model.path === undefined ? characterTokenizer(task.alphabet) : loadTokenizer(recipe.model.path);
-  using model = initialModel(recipe, tokenizer, seed);
+  using model = initialModel(recipe.model, tokenizer, seed);
   const { path } = await writeCheckpoint(directory, 0, (folder) => {
     saveModel(model, folder);
     tokenizer.save(folder);
@@ -47,23 +40,4 @@ export async function prepare(context: RunStageContext<'prepare'>): Promise<Stag
   );
   context.setOutput(path);
   return 'done';
-}
-
-function initialModel(recipe: Recipe, tokenizer: Tokenizer, seed: number): Decoder {
-  const { path, init } = recipe.model;
-  if (path !== undefined) return loadModel(path, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
-  const config = configOf(init!, tokenizer);
-  return scope(() => new Decoder(config, initialWeights(config, seed), 'f32'));
-}
-
-function configOf(init: ModelInit, tokenizer: Tokenizer): ModelConfig {
-  return {
-    ...init,
-    ...qwen2Traits,
-    vocabSize: tokenizer.size,
-    headDim: init.hiddenSize / init.heads,
-    bosTokenId: tokenizer.bosId,
-    eosTokenIds: tokenizer.eosId === null ? [] : [tokenizer.eosId],
-    padTokenId: tokenizer.padId,
-  };
 }
