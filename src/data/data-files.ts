@@ -33,14 +33,15 @@ const NOT_DATA = ['dataset_infos.json', 'dataset_info.json', 'package.json', 'su
 
 /**
  * The file, or all data files of a folder and its folders in the order of their names (hidden ones left out). Throws
- * `no-data` where there are none.
+ * `no-data` where there are none. `keep` chooses among a folder's files by their paths in it.
  */
-export function dataFiles(path: string): DataFile[] {
+export function dataFiles(path: string, keep: (path: string) => boolean = () => true): DataFile[] {
   const isFolder = folderOrFile(path);
   if (!isFolder) return [{ path, split: splitOf(basename(path)) }];
   const names = readdirSync(path, { recursive: true, encoding: 'utf8' });
   const wanted = names.filter(
-    (name) => isDataFile(name) && !NOT_DATA.includes(basename(name)) && !/(^|[\\/])\./.test(name),
+    (name) =>
+      isDataFile(name) && keep(name) && !NOT_DATA.includes(basename(name)) && !/(^|[\\/])\./.test(name),
   );
   const files = wanted.sort(byCodeUnits).map((name) => join(path, name));
   if (files.length > 0) return files.map((file) => ({ path: file, split: splitOf(relative(path, file)) }));

@@ -16,9 +16,13 @@ export type RowsBySplit = ReadonlyMap<string, readonly DataRow[]>;
  * Reads a JSON Lines, JSON, CSV, TSV or Parquet file (also behind gzip), or all of a folder. Malformed rows go to
  * `bad`. Throws `no-data`, `unknown-format`, `unreadable-data` and, unless they are skipped, `bad-row`.
  */
-export async function readData(path: string, bad: BadRows): Promise<RowsBySplit> {
+export async function readData(
+  path: string,
+  bad: BadRows,
+  keep?: (path: string) => boolean,
+): Promise<RowsBySplit> {
   const splits = new Map<string, DataRow[]>();
-  for (const file of dataFiles(path)) {
+  for (const file of dataFiles(path, keep)) {
     const rows = await readRows(file, bad);
     const known = splits.get(file.split);
     if (known === undefined) splits.set(file.split, rows);
