@@ -3,10 +3,13 @@
 import type { Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 
-/** The ids of a prompt, after the tokenizer's bos where it has one. A text that the tokenizer would change is an error. */
+/**
+ * The ids of a prompt, after the tokenizer's bos where it has one and the text (of a chat template) does not begin with it.
+ * A text that the tokenizer would change, but for Unicode's composed forms, is an error.
+ */
 export function encodePrompt(tokenizer: Tokenizer, text: string): number[] {
   const ids = encodeExactly(tokenizer, text);
-  return tokenizer.bosId === null ? ids : [tokenizer.bosId, ...ids];
+  return tokenizer.bosId === null || ids[0] === tokenizer.bosId ? ids : [tokenizer.bosId, ...ids];
 }
 
 /** The ids of a completion to learn, ended by the tokenizer's eos where it has one. */
@@ -17,8 +20,9 @@ export function encodeCompletion(tokenizer: Tokenizer, text: string): number[] {
 
 function encodeExactly(tokenizer: Tokenizer, text: string): number[] {
   const ids = tokenizer.encode(text);
-  const back = tokenizer.decode(ids);
-  if (back === text) return ids;
+  // With special tokens, because the text of a chat template has them.
+  const back = tokenizer.decodeAll(ids);
+  if (back === text || back === text.normalize('NFC')) return ids;
   throw new ReckonError(
     'data',
     'not-in-vocabulary',
