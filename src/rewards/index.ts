@@ -1,6 +1,15 @@
 /** Owns what the rewards folder shows to others. */
 
 export * from './adaptive-weights.ts';
+export {
+  ARITHMETIC_PROFILES,
+  type ArithmeticProfile,
+  gradeArithmetic,
+} from './arith/grade-arithmetic.ts';
+export type { ArithmeticPuzzle, GradedArithmetic } from './arith/graded-arithmetic.ts';
+export * from './arith/python-arithmetic.ts';
+export * from './arith/search-trace.ts';
+export * from './arith/strict.ts';
 export * from './combine.ts';
 export * from './game24.ts';
 export * from './game24-task.ts';
