@@ -1,14 +1,18 @@
 /** Owns `reckon run`: parses, validates, hands over to the run, prints how it ended. */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { loadRecipe } from '../recipe/index.ts';
-import { executeRun, type StageModule } from '../run/index.ts';
+import { derivePlan, estimate, openRecipe, type Recipe } from '../recipe/index.ts';
+import { executeRun, type RunResult, requireDisk, type StageModule, thisMachine } from '../run/index.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+import { runSeeds, seedList } from './run-seeds.ts';
 
 interface RunOptions extends GlobalOptions {
   readonly name?: string;
   readonly runsDir: string;
   readonly seed?: number;
+  readonly seeds?: readonly number[];
   readonly set?: readonly string[];
   readonly fresh?: boolean;
   readonly from?: string;
@@ -23,10 +27,15 @@ export function addRunCommand(program: Command, finish: (code: ExitCode) => void
   program
     .command('run')
     .description('run a recipe, or go on with a run that was stopped')
-    .argument('<recipe>', 'recipe file (YAML)')
+    .argument('<recipe>', 'recipe file (YAML or TypeScript)')
     .option('--name <name>', "name of the run; by default the recipe's")
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--seed <n>', 'seed of every random number', wholeNumber)
+    .option(
+      '--seeds <list>',
+      'run once with each of these seeds, into <name>/seed-N, and report the spread',
+      seedList,
+    )
     .option('--set <key=value>', 'change a key, such as sft.steps=100; may be repeated', collect)
     .option('--fresh', 'throw away what the run has done so far and start again')
     .option('--from <stage>', 'run this stage and all later ones again; by folder, type, label or number')
@@ -61,9 +70,26 @@ export function wholeNumber(text: string): number {
 }
 
 async function run(file: string, options: RunOptions): Promise<ExitCode> {
-  const recipe = loadRecipe(file, options);
-  const result = await executeRun(recipe, {
-    runsDirectory: options.runsDir,
+  const recipe = await openRecipe(file, options);
+  const { seeds, runsDir } = options;
+  const result = seeds
+    ? await runSeeds(
+        join(runsDir, recipe.name),
+        seeds,
+        (seed, name) => openRecipe(file, { ...options, seed, name }),
+        (one, folder) => start(one, folder, options),
+      )
+    : await start(recipe, runsDir, options);
+  if ('report' in result && result.report !== null && options.json !== true)
+    printResult(options, result, `the spread over seeds: ${result.report}`);
+  if (options.json === true) printResult(options, result, '');
+  return result.status === 'done' ? 0 : 130;
+}
+
+function start(recipe: Recipe, runsDirectory: string, options: RunOptions): Promise<RunResult> {
+  requireRoom(recipe, runsDirectory);
+  return executeRun(recipe, {
+    runsDirectory,
     fresh: options.fresh,
     allowInexact: options.allowInexact,
     quiet: options.quiet,
@@ -71,8 +97,13 @@ async function run(file: string, options: RunOptions): Promise<ExitCode> {
     stream: options.json === true ? process.stderr : process.stdout,
     load: loadStages,
   });
-  if (options.json === true) printResult(options, result, '');
-  return result.status === 'done' ? 0 : 130;
+}
+
+/** Refuses a run that has not begun and whose files will not fit. */
+function requireRoom(recipe: Recipe, runsDirectory: string): void {
+  if (existsSync(join(runsDirectory, recipe.name, 'recipe.yaml'))) return;
+  const found = estimate(recipe, derivePlan(recipe), thisMachine());
+  if (found !== null) requireDisk(runsDirectory, found.diskBytes);
 }
 
 /** Loads libtorch: only now, so that --help and recipe errors come at once. */

@@ -1,0 +1,43 @@
+/** Owns `reckon run --seeds`: a recipe once with each seed, one after the other, and the report of their spread. */
+
+import { InvalidArgumentError } from 'commander';
+import type { Recipe } from '../recipe/index.ts';
+import { writeSeedsReport } from '../report/index.ts';
+import type { RunResult } from '../run/index.ts';
+
+/** The seeds that are done, and the folder that holds their runs. */
+export interface SeedsResult {
+  readonly status: RunResult['status'];
+  readonly directory: string;
+  readonly runs: readonly RunResult[];
+  /** Null until all are done. */
+  readonly report: string | null;
+}
+
+/** Reads `1,2,3`. */
+export function seedList(text: string): readonly number[] {
+  const seeds = text.split(',').map((part) => part.trim());
+  if (!seeds.every((seed) => /^\d{1,15}$/.test(seed)) || new Set(seeds).size < seeds.length)
+    throw new InvalidArgumentError('it must be different whole numbers with commas between, such as 1,2,3.');
+  return seeds.map(Number);
+}
+
+/**
+ * Runs into `<folder>/seed-1`, `seed-2`, ...; finished seeds are passed over in a moment, so that the same command goes on
+ * from where it was stopped.
+ */
+export async function runSeeds(
+  folder: string,
+  seeds: readonly number[],
+  open: (seed: number, name: string) => Promise<Recipe>,
+  run: (recipe: Recipe, runsDirectory: string) => Promise<RunResult>,
+): Promise<SeedsResult> {
+  const runs: RunResult[] = [];
+  for (const seed of seeds) {
+    const result = await run(await open(seed, `seed-${seed}`), folder);
+    runs.push(result);
+    if (result.status !== 'done') return { status: result.status, directory: folder, runs, report: null };
+  }
+  const { markdownPath } = writeSeedsReport(folder);
+  return { status: 'done', directory: folder, runs, report: markdownPath };
+}
