@@ -25,10 +25,14 @@ export function modelStage(stages: readonly Stage[], name: string, index: number
   return found < 0 ? null : found;
 }
 
-/** The stage whose model the stage at `index` starts from: the one it names, or the nearest before it that leaves one. */
+/**
+ * The stage whose model the stage at `index` starts from: the one it names, or the nearest before it that leaves one. A
+ * further model takes the tokenizer of the first stage.
+ */
 export function parentIndex(stages: readonly Stage[], index: number): number | null {
   const from = originOf(stages[index]!);
   if (from !== undefined) return modelStage(stages, from, index);
+  if (stages[index]!.type === 'model') return 0;
   const found = stages.findLastIndex((stage, i) => i < index && leavesModel(stage));
   return found < 0 ? null : found;
 }
