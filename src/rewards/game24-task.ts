@@ -8,8 +8,13 @@ import { checkProcess } from './game24-process.ts';
 import { repairTrace } from './game24-repair.ts';
 import type { Judged, Task } from './task.ts';
 
+/** A task whose verdicts need no waiting. */
+export interface ImmediateTask extends Task {
+  judge(problem: Problem, completion: string): Judged;
+}
+
 /** The 24-point game; `splitSeed` decides which puzzles are held out. */
-export function game24Task(splitSeed: number): Task {
+export function game24Task(splitSeed: number): ImmediateTask {
   return {
     name: 'game24',
     alphabet,

@@ -1,7 +1,7 @@
 /** Owns the judging of whole groups: every rollout gets its verdict, its reward and the reward's parts. */
 
 import type { Group } from '../rollouts/rollout.ts';
-import { combine } from './combine.ts';
+import { combineGroups } from './combine.ts';
 import type { Reward, Scored } from './reward.ts';
 import type { Task } from './task.ts';
 
@@ -11,14 +11,23 @@ export interface ScoredGroup {
   readonly scored: readonly Scored[];
 }
 
-/** Judges and rewards every rollout, in order. */
-export function scoreGroups(task: Task, rewards: readonly Reward[], groups: readonly Group[]): ScoredGroup[] {
-  return groups.map(({ problem, rollouts }) => ({
+/** Judges and rewards every rollout, in order; all are judged before the first is rewarded. */
+export async function scoreGroups(
+  task: Task,
+  rewards: readonly Reward[],
+  groups: readonly Group[],
+): Promise<ScoredGroup[]> {
+  const judged = await Promise.all(
+    groups.map(({ problem, rollouts }) =>
+      Promise.all(rollouts.map((rollout) => task.judge(problem, rollout.text))),
+    ),
+  );
+  const rewarded = await combineGroups(
+    rewards,
+    groups.map(({ problem, rollouts }) => rollouts.map((rollout) => ({ problem, rollout }))),
+  );
+  return groups.map(({ problem, rollouts }, g) => ({
     problem,
-    scored: rollouts.map((rollout) => ({
-      rollout,
-      ...combine(rewards, { problem, rollout }),
-      ...task.judge(problem, rollout.text),
-    })),
+    scored: rollouts.map((rollout, i) => ({ rollout, ...rewarded[g]![i]!, ...judged[g]![i]! })),
   }));
 }

@@ -50,9 +50,12 @@ export interface Task {
   /** The prompt of a problem; what may vary between prompts (the order of numbers) follows the rng. */
   prompt(problem: Problem, rng: Rng): string;
   demonstrate(problem: Problem, rng: Rng): Demonstration;
-  judge(problem: Problem, completion: string): Judged;
+  /** A promise where the verdict is found elsewhere (symbolic comparison in workers). */
+  judge(problem: Problem, completion: string): Judged | Promise<Judged>;
   /** Where the task's solutions go line by line: the first wrong one repaired, or null where there is none to repair. */
   repair?(problem: Problem, attempt: Attempt, rng: Rng): Repair | null;
+  /** What a reader of results must be told of the problems, a sentence each. */
+  readonly notes?: readonly string[];
   /** The rewards that recipes may name. */
   readonly rewards: Readonly<Record<string, Reward['score']>>;
 }

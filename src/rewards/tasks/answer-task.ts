@@ -1,0 +1,96 @@
+/** Owns the Task of problems whose answers are compared with a reference. Extracts and compares nothing itself. */
+
+import type { Problem } from '../../data/problem.ts';
+import { workedSolution } from '../../data/solutions.ts';
+import type { PromptTemplate } from '../../prompts/index.ts';
+import { ReckonError } from '../../util/errors.ts';
+import type { Judgement } from '../reward.ts';
+import type { Judged, Splits, Task } from '../task.ts';
+
+/** Judges a completion of a problem: the one door to graders. */
+export type Judge = (completion: string, problem: Problem) => Judgement | Promise<Judgement>;
+
+/** What makes such a task. */
+export interface AnswerTaskParts {
+  readonly name: string;
+  readonly splits: Splits;
+  readonly template: PromptTemplate;
+  readonly judge: Judge;
+  /** Keeps GSM8K's `<<48/2=24>>` in demonstrations. */
+  readonly calculator?: boolean;
+  readonly notes?: readonly string[];
+}
+
+/** Verdicts of this many completions are remembered, because a reward and the evaluation ask for the same one. */
+const REMEMBERED = 4096;
+
+/** Problems posed by a template, demonstrated by their worked solutions and judged by a grader. */
+export function answerTask(parts: AnswerTaskParts): Task {
+  const { name, splits, template, calculator = false, notes = [] } = parts;
+  const judge = remembering(parts.judge);
+  const demonstration = (problem: Problem) => ({
+    prompt: template.prompt(problem.question),
+    completion: template.completion(workedSolution(problem, calculator)),
+  });
+  let alphabet: readonly string[] | undefined;
+  return {
+    name,
+    splits,
+    notes,
+    get alphabet() {
+      alphabet ??= charactersOf(Object.values(splits).flat().map(demonstration));
+      return alphabet;
+    },
+    prompt: (problem) => template.prompt(problem.question),
+    demonstrate: demonstration,
+    judge: (problem, completion) => {
+      const formatOk = template.keepsFormat(completion);
+      const judgement = judge(completion, problem);
+      return judgement instanceof Promise
+        ? judgement.then((known): Judged => ({ judgement: known, formatOk }))
+        : { judgement, formatOk };
+    },
+    rewards: {
+      correct: ({ problem, rollout }) => {
+        const judgement = judge(rollout.text, problem);
+        if (!(judgement instanceof Promise)) return correctness(judgement);
+        const message = `${problem.id}: its verdict is still being found; judge a rollout before it is rewarded`;
+        throw new ReckonError('internal', 'not-judged', message);
+      },
+      format: ({ rollout }) => Number(template.keepsFormat(rollout.text)),
+    },
+  };
+}
+
+function correctness({ verdict }: Judgement): number | null {
+  return verdict === 'unverifiable' ? null : Number(verdict === 'correct');
+}
+
+function remembering(judge: Judge): Judge {
+  const known = new Map<string, Judgement | Promise<Judgement>>();
+  return (completion, problem) => {
+    const key = `${problem.id}\u0000${completion}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    if (known.size >= REMEMBERED) known.clear();
+    const judgement = judge(completion, problem);
+    known.set(key, judgement);
+    if (judgement instanceof Promise) {
+      return judgement.then((found) => {
+        known.set(key, found);
+        return found;
+      });
+    }
+    return judgement;
+  };
+}
+
+/** Every character of prompts and completions, in code point order. */
+function charactersOf(texts: readonly { readonly prompt: string; readonly completion: string }[]): string[] {
+  const characters = new Set<string>();
+  for (const { prompt, completion } of texts) {
+    for (const character of prompt) characters.add(character);
+    for (const character of completion) characters.add(character);
+  }
+  return [...characters].sort();
+}
