@@ -1,11 +1,18 @@
 /** Owns `reckon doctor`: gathers facts about machine and set-up, and says what is wrong and what to do. Mends nothing. */
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, statfsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { freemem, homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { automaticThreads, describeCpu, PACKAGE_ROOT, readTorchBuild, reckonVersion } from '../run/index.ts';
+import {
+  automaticThreads,
+  describeCpu,
+  diskFree,
+  PACKAGE_ROOT,
+  readTorchBuild,
+  reckonVersion,
+} from '../run/index.ts';
 import { messageOf } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
@@ -138,13 +145,6 @@ function cacheFolder(): string {
   if (xdg !== undefined && xdg !== '') return join(xdg, 'reckon');
   const parts = process.platform === 'darwin' ? ['Library', 'Caches'] : ['.cache'];
   return join(homedir(), ...parts, 'reckon');
-}
-
-/** Free bytes on the disk of a folder, or of the nearest one above it that exists. */
-function diskFree(folder: string): number {
-  if (!existsSync(folder)) return diskFree(dirname(folder));
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
 }
 
 function firstLine(command: string, parameters: readonly string[]): string {

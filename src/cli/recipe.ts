@@ -1,19 +1,36 @@
-/** Owns `reckon recipe check`: validates a recipe and prints its derived plan. Loads no libtorch. */
+/** Owns `reckon recipe`: checks a recipe and prints its plan and estimate, lists presets, writes the schema. Loads no libtorch. */
 
+import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { derivePlan, formatPlan, grpoPresets, loadRecipe } from '../recipe/index.ts';
+import {
+  derivePlan,
+  estimate,
+  formatEstimate,
+  formatPlan,
+  grpoPresets,
+  openRecipe,
+  recipeJsonSchema,
+} from '../recipe/index.ts';
+import { diskFree, thisMachine } from '../run/index.ts';
 import { formatTable } from '../util/format.ts';
+import { isModuleFile } from '../util/typescript.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { collect, wholeNumber } from './run.ts';
+import { typeCheck } from './type-check.ts';
 
 interface CheckOptions extends GlobalOptions {
   readonly seed?: number;
   readonly set?: readonly string[];
+  readonly runsDir: string;
 }
 
-/** Adds the command; `finish` takes its exit code. */
+interface SchemaOptions extends GlobalOptions {
+  readonly out?: string;
+}
+
+/** Adds the commands; `finish` takes their exit code. */
 export function addRecipeCommand(program: Command, finish: (code: ExitCode) => void): void {
-  const recipe = program.command('recipe').description('work with recipes');
+  const recipe = program.command('recipe').description('check recipes, list presets, export the schema');
   recipe.addHelpText('after', '\nExample:\n  reckon recipe check recipes/quickstart/recipe.yaml');
   recipe
     .command('presets')
@@ -30,22 +47,57 @@ export function addRecipeCommand(program: Command, finish: (code: ExitCode) => v
       finish(0);
     });
   recipe
+    .command('schema')
+    .description('print the JSON Schema of recipes, for editors')
+    .option('--out <file>', 'write it to a file')
+    .addHelpText('after', '\nExample:\n  reckon recipe schema --out recipe.schema.json')
+    .action((_options, command: Command) => {
+      writeSchema(command.optsWithGlobals<SchemaOptions>());
+      finish(0);
+    });
+  recipe
     .command('check')
-    .description('say what is wrong with a recipe, or print the plan that follows from it')
-    .argument('<recipe>', 'recipe file (YAML)')
+    .description('say what is wrong with a recipe, or print what it would do and what that takes')
+    .argument('<recipe>', 'recipe file (YAML or TypeScript)')
     .option('--seed <n>', 'seed of every random number', wholeNumber)
     .option('--set <key=value>', 'change a key, such as sft.steps=100; may be repeated', collect)
+    .option('--runs-dir <folder>', 'folder that would hold the run', 'runs')
     .addHelpText(
       'after',
       '\nExample:\n  reckon recipe check recipes/quickstart/recipe.yaml --set sft.steps=100',
     )
-    .action((file: string, _options, command: Command) => {
-      const options = command.optsWithGlobals<CheckOptions>();
-      const checked = loadRecipe(file, options);
-      const plan = derivePlan(checked);
-      printResult(options, { plan, recipe: checked }, formatPlan(plan));
+    .action(async (file: string, _options, command: Command) => {
+      await check(file, command.optsWithGlobals<CheckOptions>());
       finish(0);
     });
+}
+
+async function check(file: string, options: CheckOptions): Promise<void> {
+  const recipe = await openRecipe(file, options);
+  const typed = isModuleFile(file) ? await typeCheck(file) : null;
+  const plan = derivePlan(recipe);
+  const machine = thisMachine();
+  const found = estimate(recipe, plan, machine);
+  const free = diskFree(options.runsDir);
+  const types = typed === null ? [] : ['', typed ? 'types: checked' : 'types: not checked, no tsc was found'];
+  const text = [formatPlan(plan), formatEstimate(found, machine, free), ...types].join('\n');
+  printResult(options, { plan, estimate: found, typesChecked: typed, recipe }, text);
+}
+
+function writeSchema(options: SchemaOptions): void {
+  const schema = { ...recipeJsonSchema(), title: 'reckon recipe' };
+  const text = JSON.stringify(schema, null, 2);
+  if (options.out === undefined) {
+    process.stdout.write(`${text}\n`);
+    return;
+  }
+  writeFileSync(options.out, `${text}\n`);
+  const hint = `# yaml-language-server: $schema=${options.out}`;
+  printResult(
+    options,
+    { out: options.out },
+    `${options.out} written; in a recipe, editors read the line\n${hint}`,
+  );
 }
 
 /** A preset as `key: value` words; nested keys with a dot. */

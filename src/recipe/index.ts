@@ -1,6 +1,7 @@
 /** Re-exports what is public of the recipe. */
 
 export { defineRecipe, type RecipeInput, type StageInput } from './define.ts';
+export { type Estimate, estimate, formatEstimate, type Machine, type StageEstimate } from './estimate.ts';
 export { ancestors, leavesModel, modelStage, parentIndex, stageName } from './lineage.ts';
 export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
 export { RECIPE_VERSION } from './migrate.ts';
@@ -15,6 +16,7 @@ export type { EvaluateStage } from './stages/evaluate.ts';
 export type { ExpertIterationStage } from './stages/expert-iteration.ts';
 export type { GrpoStage } from './stages/grpo.ts';
 export { type GrpoPresetName, grpoPresetNames, grpoPresets } from './stages/grpo-presets.ts';
+export type { IntrinsicRecipe } from './stages/intrinsic.ts';
 export type { OptimisationRecipe } from './stages/optimisation.ts';
 export type { PrepareStage } from './stages/prepare.ts';
 export type { ReportStage } from './stages/report.ts';

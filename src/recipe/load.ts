@@ -1,4 +1,4 @@
-/** Owns reading a recipe from YAML and writing the resolved one back; every error names its line. Runs nothing. */
+/** Owns reading a recipe from YAML or TypeScript and writing the resolved one back; every error names its line. Runs nothing. */
 
 import { readFileSync } from 'node:fs';
 import {
@@ -15,8 +15,12 @@ import {
 } from 'yaml';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { errorCode } from '../util/files.ts';
+import { isModuleFile } from '../util/typescript.ts';
 import { checkCombinations } from './checks.ts';
+import { importRecipe, lineInModule } from './define.ts';
+import { checkFiles } from './files.ts';
 import { describeIssue, type RecipeProblem } from './issues.ts';
+import { migrate } from './migrate.ts';
 import type { KeyPath } from './nearest.ts';
 import { type AppliedOverride, applyOverrides, type Override, parseOverride } from './overrides.ts';
 import type { Recipe } from './recipe.ts';
@@ -30,7 +34,14 @@ export interface RecipeOverrides {
   readonly name?: string | undefined;
 }
 
+/** A recipe as it was written: what it holds, and where each key stands (null where nobody can tell). */
 interface Source {
+  readonly file: string;
+  readonly raw: Record<string, unknown>;
+  lineOf(path: KeyPath): number | null;
+}
+
+interface YamlSource {
   readonly file: string;
   readonly text: string;
   readonly lines: LineCounter;
@@ -38,21 +49,39 @@ interface Source {
 }
 
 /**
- * Reads, overrides, validates and completes a recipe. Whatever is wrong with it is one ReckonError of category
+ * Reads, overrides, validates and completes a recipe, a YAML file or a TypeScript module with a `defineRecipe` as its
+ * default export, and looks for the files that it names. Whatever is wrong with it is one ReckonError of category
  * `recipe` whose sentence names file and line (or the flag), the key path and the nearest valid key.
  */
+export async function openRecipe(file: string, overrides: RecipeOverrides = {}): Promise<Recipe> {
+  const source = isModuleFile(file) ? await moduleSource(file) : yamlSource(readRecipeFile(file), file);
+  return finish(source, overrides, (recipe) => checkFiles(recipe));
+}
+
+/** `openRecipe` for YAML alone, at once, and without a look for other files. */
 export function loadRecipe(file: string, overrides: RecipeOverrides = {}): Recipe {
   return parseRecipe(readRecipeFile(file), file, overrides);
 }
 
 /** `loadRecipe` for text that is already read; `file` is only named in errors. */
 export function parseRecipe(text: string, file: string, overrides: RecipeOverrides = {}): Recipe {
-  const source = parseYaml(text, file);
-  const raw = toPlain(source);
+  return finish(yamlSource(text, file), overrides, () => []);
+}
+
+function finish(
+  source: Source,
+  overrides: RecipeOverrides,
+  checkMore: (recipe: Recipe) => RecipeProblem[],
+): Recipe {
+  const { raw } = source;
   const applied = applyOverrides(raw, listOverrides(overrides));
+  migrate(raw, placeOf(source, ['version']));
   const parsed = recipeSchema.safeParse(raw);
   const problems = parsed.success
-    ? checkCombinations(parsed.data)
+    ? [checkCombinations, checkMore].reduce<RecipeProblem[]>(
+        (found, check) => (found.length > 0 ? found : check(parsed.data)),
+        [],
+      )
     : parsed.error.issues.flatMap((issue) => describeIssue(issue, raw));
   if (problems.length > 0) throw firstError(source, applied, problems);
   return parsed.data!;
@@ -75,7 +104,19 @@ function readRecipeFile(file: string): string {
   }
 }
 
-function parseYaml(text: string, file: string): Source {
+function yamlSource(text: string, file: string): Source {
+  const yaml = parseYaml(text, file);
+  return { file, raw: toPlain(yaml), lineOf: (path) => lineOf(yaml, path) };
+}
+
+/** A module's keys are looked for in its text: the line is known where a key stands there once. */
+async function moduleSource(file: string): Promise<Source> {
+  const text = readRecipeFile(file);
+  const raw = await importRecipe(file);
+  return { file, raw, lineOf: (path) => lineInModule(text, path) };
+}
+
+function parseYaml(text: string, file: string): YamlSource {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0] ?? document.warnings[0];
@@ -91,7 +132,7 @@ function parseYaml(text: string, file: string): Source {
   return source;
 }
 
-function describeYamlError({ file, text, lines }: Source, error: YAMLError): string {
+function describeYamlError({ file, text, lines }: YamlSource, error: YAMLError): string {
   const { line } = lines.linePos(error.pos[0]);
   const message = error.message.split('\n')[0]!;
   if (error.code !== 'DUPLICATE_KEY') return `${file}:${line}: not valid YAML: ${message}`;
@@ -102,7 +143,7 @@ function describeYamlError({ file, text, lines }: Source, error: YAMLError): str
   return `${file}:${line}: the key ${key} stands twice in one mapping; remove one`;
 }
 
-function toPlain({ document, file }: Source): Record<string, unknown> {
+function toPlain({ document, file }: YamlSource): Record<string, unknown> {
   try {
     return document.toJS({ maxAliasCount: 100 }) as Record<string, unknown>;
   } catch (error) {
@@ -124,14 +165,20 @@ function firstError(
   problems: readonly RecipeProblem[],
 ): ReckonError {
   const rank = (problem: RecipeProblem): number =>
-    lineOf(source, problem.path) + (problem.unknownKey === true ? 0 : 1e9);
+    (source.lineOf(problem.path) ?? 1e6) + (problem.unknownKey === true ? 0 : 1e9);
   const first = problems.toSorted((a, b) => rank(a) - rank(b))[0]!;
   const flag = applied.findLast((override) => startsWith(first.path, override.path))?.flag;
-  const place = flag ?? `${source.file}:${lineOf(source, first.path)}`;
+  const place = flag ?? placeOf(source, first.path);
   const rest = problems.length - 1;
   const more = rest === 0 ? '' : ` (and ${rest} more ${rest === 1 ? 'problem' : 'problems'})`;
   const code = first.unknownKey === true ? 'recipe-unknown-key' : 'recipe-invalid';
   return new ReckonError('recipe', code, `${place}: ${first.message}${more}`);
+}
+
+/** `file:line`, or the file alone where the line is not known. */
+function placeOf({ file, lineOf }: Source, path: KeyPath): string {
+  const line = lineOf(path);
+  return line === null ? file : `${file}:${line}`;
 }
 
 function startsWith(path: KeyPath, prefix: KeyPath): boolean {
@@ -139,7 +186,7 @@ function startsWith(path: KeyPath, prefix: KeyPath): boolean {
 }
 
 /** The line of the key at a path, or of the nearest thing above it that stands in the file. */
-function lineOf({ document, lines }: Source, path: KeyPath): number {
+function lineOf({ document, lines }: YamlSource, path: KeyPath): number {
   let node: unknown = document.contents;
   let offset = 0;
   for (const part of path) {

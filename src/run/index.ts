@@ -2,6 +2,7 @@
 
 export { RunClock } from './clock.ts';
 export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from './directory.ts';
+export { diskFree, requireDisk } from './disk.ts';
 export { describeEnvironment, type Environment, readEnvironment, settleEnvironment } from './environment.ts';
 export { type ExecuteOptions, executeRun, type RunResult, type StageModule } from './execute.ts';
 export { listRuns, type RunState, type RunSummary } from './listing.ts';
@@ -15,6 +16,7 @@ export {
   readTorchBuild,
   reckonVersion,
   type TorchBuild,
+  thisMachine,
 } from './machine.ts';
 export { type Keep, type PrunableCheckpoint, planPruning, pruneRun } from './pruning.ts';
 export type { StageSelection } from './selection.ts';

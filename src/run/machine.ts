@@ -76,6 +76,13 @@ export function automaticThreads(): number {
   return Number.isInteger(wanted) && wanted >= 1 ? wanted : availableParallelism();
 }
 
+/** This machine as far as estimates go. */
+export function thisMachine(): { threads: number; bf16: boolean; memoryBytes: number } {
+  const { capabilities, memoryBytes } = describeCpu();
+  const bf16 = ['avx512_bf16', 'amx_bf16', 'bf16'].some((one) => capabilities.includes(one));
+  return { threads: automaticThreads(), bf16, memoryBytes };
+}
+
 const INTERESTING = [
   'avx2',
   'avx512f',

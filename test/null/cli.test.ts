@@ -40,10 +40,13 @@ describe('help', () => {
     [['recipe']],
     [['recipe', 'check']],
     [['recipe', 'presets']],
+    [['recipe', 'schema']],
     [['report']],
     [['runs']],
     [['show']],
     [['prune']],
+    [['generate']],
+    [['chat']],
     [['merge']],
     [['convert']],
     [['push']],
@@ -119,6 +122,15 @@ describe('reckon recipe check', () => {
     expect(plan?.['stages']).toHaveLength(4);
     expect(resolved?.['sampling']).toMatchObject({ temperature: 1 });
     expect(reckon('--quiet', 'recipe', 'check', recipe).stdout).toBe('');
+  });
+
+  it('has a schema for editors, on stdout or in a file', () => {
+    const schema = JSON.parse(reckon('recipe', 'schema').stdout) as Record<string, Record<string, unknown>>;
+    expect(schema['$schema']).toContain('json-schema.org');
+    expect(Object.keys(schema['properties'] ?? {})).toContain('stages');
+    const path = join(folder, 'recipe.schema.json');
+    expect(reckon('recipe', 'schema', '--out', path).stdout).toContain(`$schema=${path}`);
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(schema);
   });
 
   it('loads neither libtorch nor a trainer', () => {

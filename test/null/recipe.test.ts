@@ -120,7 +120,7 @@ describe('a wrong recipe is one sentence with file, line, key and the nearest ke
     ['name: quick', 'name: a b', 'r.yaml:2: name must consist of letters, digits'],
     ['name: quick', 'name: ..', 'r.yaml:2: name must consist of'],
     ['name: quick\n', '', 'r.yaml:1: name is missing (name of the run'],
-    ['version: 1', 'version: 2', 'r.yaml:1: version must be 1, found 2'],
+    ['version: 1', 'version: 2', 'r.yaml:1: version 2 of the recipe format is newer'],
     ['game24', 'gam24', 'r.yaml:4: task.name must be game24, found "gam24"; did you mean game24?'],
     [
       'type: sft',

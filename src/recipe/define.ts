@@ -1,0 +1,86 @@
+/** Owns recipes that are written in TypeScript: their type, and what a module that holds one must export. Validates no value. */
+
+import { ReckonError } from '../util/errors.ts';
+import { importUserModule } from '../util/typescript.ts';
+import type { KeyPath } from './nearest.ts';
+import type { Recipe } from './recipe.ts';
+import type { StageOf, StageType } from './stages.ts';
+
+/** A value as a recipe may have it: what has a default may be left out, at any depth. */
+type Loose<T> = T extends readonly unknown[] | number | string | boolean | null
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]?: Loose<T[K]> | undefined }
+    : T;
+
+/** A stage of one type as a recipe may have it. */
+export type StageInput<T extends StageType = StageType> = {
+  readonly [K in T]: { readonly type: K } & Loose<Omit<StageOf<K>, 'type'>>;
+}[T];
+
+/** A recipe as it may be written: every key with a default may be left out. */
+export interface RecipeInput extends Loose<Omit<Recipe, 'version' | 'name' | 'task' | 'stages'>> {
+  readonly version: 1;
+  readonly name: string;
+  readonly task: { readonly name: Recipe['task']['name'] } & Loose<Recipe['task']>;
+  readonly stages: readonly StageInput[];
+}
+
+/** Gives a recipe in TypeScript its type, so that editor and compiler know every key: `export default defineRecipe({ ... })`. */
+export function defineRecipe(recipe: RecipeInput): RecipeInput {
+  return recipe;
+}
+
+/** What a recipe module holds, copied: its default export, or what that function returns. */
+export async function importRecipe(file: string): Promise<Record<string, unknown>> {
+  const exported = await load(file);
+  const recipe: unknown = typeof exported === 'function' ? await exported() : exported;
+  if (typeof recipe === 'object' && recipe !== null && !Array.isArray(recipe)) {
+    return copyOf(recipe) as Record<string, unknown>;
+  }
+  const found = recipe === undefined ? 'no default export' : `a default export that is ${typeof recipe}`;
+  const message = `${file}: expected \`export default defineRecipe({ ... })\`, found ${found}`;
+  throw new ReckonError('recipe', 'recipe-no-default', message);
+}
+
+/** The line of a key: the last part of the path that stands in the text as a key exactly once; null where none does. */
+export function lineInModule(text: string, path: KeyPath): number | null {
+  const lines = text.split('\n');
+  for (const part of path.toReversed()) {
+    if (typeof part !== 'string') continue;
+    const found = lines.flatMap((line, i) => (holdsKey(line, part) ? [i + 1] : []));
+    if (found.length === 1) return found[0]!;
+    if (found.length > 1) return null;
+  }
+  return null;
+}
+
+async function load(file: string): Promise<unknown> {
+  try {
+    return (await importUserModule(file))['default'];
+  } catch (error) {
+    if (!(error instanceof ReckonError)) throw error;
+    throw new ReckonError('recipe', 'recipe-module', error.message, { cause: error });
+  }
+}
+
+function holdsKey(line: string, key: string): boolean {
+  for (let at = line.indexOf(key); at >= 0; at = line.indexOf(key, at + 1)) {
+    const before = line[at - 1] ?? ' ';
+    const after = line
+      .slice(at + key.length)
+      .replace(/^['"]/, '')
+      .trimStart();
+    if (!/[\w$.-]/.test(before) && (after.startsWith(':') || after === '' || after.startsWith(',')))
+      return true;
+  }
+  return false;
+}
+
+/** A deep copy that overrides may change; functions and class instances stay what they are. */
+function copyOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOf);
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, copyOf(inner)]));
+}

@@ -1,0 +1,184 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { defineRecipe, openRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
+import { migrate } from '../../src/recipe/migrate.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'reckon-ts-recipe-'));
+});
+
+const write = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+
+const STAGES = `[{ type: 'prepare' }, { type: 'sft', steps: 10 }]`;
+const module = (extra = '', stages = STAGES): string => `import { defineRecipe } from 'reckon/recipe';
+const layers: number = 2;
+export default defineRecipe({
+  version: 1,
+  name: 'typed',
+  task: { name: 'game24' },
+  model: { init: { layers } },
+  ${extra}
+  stages: ${stages},
+});
+`;
+
+const open = (text: string, set: readonly string[] = []): Promise<Recipe> =>
+  openRecipe(write('recipe.ts', text), { set });
+
+describe('a TypeScript recipe', () => {
+  it('is what the same YAML is', async () => {
+    const yaml = `version: 1
+name: typed
+task: {name: game24}
+model: {init: {layers: 2}}
+stages:
+  - type: prepare
+  - {type: sft, steps: 10}
+`;
+    expect(await open(module())).toEqual(parseRecipe(yaml, 'r.yaml'));
+    expect(await openRecipe(write('recipe.yaml', yaml))).toEqual(parseRecipe(yaml, 'r.yaml'));
+  });
+
+  it('may import its neighbours, be a function, and is overridden by flags without being changed', async () => {
+    write('numbers.ts', 'export const steps: number = 4;\n');
+    const text = `import { steps } from './numbers.ts';
+export default async () => ({ version: 1, name: 'f', task: { name: 'game24' }, model: { init: {} },
+  stages: [{ type: 'prepare' }, { type: 'sft', steps }] });
+`;
+    expect((await open(text)).stages[1]).toMatchObject({ steps: 4 });
+    expect((await open(text, ['sft.steps=7'])).stages[1]).toMatchObject({ steps: 7 });
+    expect((await open(text)).stages[1]).toMatchObject({ steps: 4 });
+  });
+
+  it.each([
+    [
+      'an unknown key',
+      module('smapling: { topP: 1 },'),
+      'recipe.ts:8: smapling is not a known key; did you mean sampling?',
+    ],
+    [
+      'a wrong type',
+      module("sampling: { topP: 'all' },"),
+      'recipe.ts:8: sampling.topP must be a number, found "all"',
+    ],
+    ['a syntax error', module('sampling: {,'), 'recipe.ts:8: not valid TypeScript: '],
+    [
+      'an error while it runs',
+      `const none: any = null;\n\nexport default none.x;\n`,
+      'Cannot read properties',
+    ],
+    [
+      'a missing import',
+      `import './nowhere.ts';\nexport default {};\n`,
+      'nowhere.ts, and there is no such file',
+    ],
+    ['a missing package', `import 'left-pad-x';\nexport default {};\n`, "Cannot find package 'left-pad-x'"],
+    [
+      'no default export',
+      'export const recipe = {};\n',
+      'expected `export default defineRecipe({ ... })`, found no default export',
+    ],
+    ['a list', 'export default [];\n', 'found a default export that is object'],
+  ])('with %s is one sentence', async (name, text, message) => {
+    const file = write(`${name.replaceAll(' ', '-')}-recipe.ts`, text);
+    const opened = openRecipe(file);
+    await expect(opened).rejects.toMatchObject({ category: 'recipe' });
+    await expect(opened).rejects.toThrow(
+      message.replace('recipe.ts', `${name.replaceAll(' ', '-')}-recipe.ts`),
+    );
+    await opened.catch((error: Error) => expect(error.message).not.toContain('\n'));
+  });
+
+  it('has a type that refuses what the schema refuses', () => {
+    const base = { version: 1, name: 't', task: { name: 'game24' }, model: { init: {} } } as const;
+    expect(defineRecipe({ ...base, stages: [{ type: 'sft', steps: 1 }] }).stages).toHaveLength(1);
+    // @ts-expect-error: no such key of the stage
+    defineRecipe({ ...base, stages: [{ type: 'sft', stpes: 1 }] });
+    // @ts-expect-error: no such type of stage
+    defineRecipe({ ...base, stages: [{ type: 'stf', steps: 1 }] });
+    // @ts-expect-error: text in the place of a number
+    defineRecipe({ ...base, stages: [{ type: 'grpo', steps: 1, groupSize: '8' }] });
+  });
+});
+
+describe('files that a recipe names', () => {
+  const yaml = (file: string): string => `version: 1
+name: files
+task: {name: game24}
+model: {init: {}}
+stages:
+  - type: prepare
+  - type: sft
+    steps: 1
+    dataFile: ${file}
+`;
+
+  it('are looked for, with the nearest name', async () => {
+    write('train.jsonl', '');
+    const open = (name: string): Promise<Recipe> =>
+      openRecipe(write('recipe.yaml', yaml(join(folder, name))));
+    await expect(open('trian.jsonl')).rejects.toThrow(
+      `recipe.yaml:9: stages[1].dataFile names ${join(folder, 'trian.jsonl')}, and there is no such file; did you mean ${join(folder, 'train.jsonl')}?`,
+    );
+    await expect(open('none/train.jsonl')).rejects.toThrow(`there is no folder ${join(folder, 'none')}`);
+    await expect(open('.')).rejects.toThrow('which is a folder; name a file in it');
+    expect((await open('train.jsonl')).stages[1]).toMatchObject({ type: 'sft' });
+  });
+});
+
+describe('the version of a recipe', () => {
+  const recipe = (version: string): string => `version: ${version}
+name: v
+task: {name: game24}
+model: {init: {}}
+stages: [{type: prepare}, {type: sft, steps: 1${version === '0' ? ', tracesPerProblem: 4' : ''}}]
+`;
+
+  it('that is newer is refused, and one that is no number is left to the schema', () => {
+    expect(() => parseRecipe(recipe('2'), 'r.yaml')).toThrow(
+      'r.yaml:1: version 2 of the recipe format is newer than this reckon, which reads up to 1; update reckon',
+    );
+    expect(() => parseRecipe(recipe('one'), 'r.yaml')).toThrow('r.yaml:1: version must be 1, found "one"');
+  });
+
+  it('that is older is migrated, or refused with the key that means nothing any more', () => {
+    expect(() => parseRecipe(recipe('0'), 'r.yaml')).toThrow(
+      'r.yaml:1: sft.tracesPerProblem of recipe version 0 is no longer there: demonstrations are drawn anew',
+    );
+    expect(parseRecipe(recipe('0').replace(', tracesPerProblem: 4', ''), 'r.yaml').version).toBe(1);
+  });
+
+  it('goes through every step, and renames keys of the recipe and of stages of a type', () => {
+    const steps = {
+      1: { renamed: { 'sampling.temp': 'temperature', 'grpo.klBeta': 'kl.beta' }, removed: {} },
+      2: { renamed: { 'grpo.kl.beta': 'weight' }, removed: { 'sft.old': 'leave it out' } },
+    };
+    const raw = {
+      version: 1,
+      sampling: { temp: 0.5 },
+      stages: [
+        { type: 'grpo', klBeta: 0.1 },
+        { type: 'sft', klBeta: 2 },
+      ],
+    };
+    migrate(raw, 'r.yaml', steps, 3);
+    expect(raw).toEqual({
+      version: 3,
+      sampling: { temperature: 0.5 },
+      stages: [
+        { type: 'grpo', kl: { weight: 0.1 } },
+        { type: 'sft', klBeta: 2 },
+      ],
+    });
+    expect(() => migrate({ version: 2, stages: [{ type: 'sft', old: 1 }] }, 'r.yaml', steps, 3)).toThrow(
+      'sft.old of recipe version 2 is no longer there: leave it out, and write version: 3',
+    );
+  });
+});
