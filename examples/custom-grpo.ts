@@ -72,7 +72,8 @@ export async function customGrpo(
 const { correct, process: lines } = rewards.game24Task(24).rewards;
 
 /** One for a right answer, and up to one for lines without a slip. */
-const own: rewards.Reward['score'] = (sample) => (correct!(sample) ?? 0) + (lines!(sample) ?? 0);
+const own: rewards.RewardFunction = async (sample) =>
+  ((await correct!(sample)) ?? 0) + ((await lines!(sample)) ?? 0);
 
 const [, script, folder, steps = '20'] = process.argv;
 if (script?.endsWith('custom-grpo.ts') && folder) await customGrpo(folder, Number(steps), own);
