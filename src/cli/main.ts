@@ -3,8 +3,10 @@
 
 import { Command } from 'commander';
 import { reckonVersion } from '../run/machine.ts';
+import { addChatCommand } from './chat.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addGenerateCommand } from './generate.ts';
 import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
 import { addPruneCommand } from './prune.ts';
@@ -33,6 +35,8 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addRunsCommand(program, finish);
   addShowCommand(program, finish);
   addPruneCommand(program, finish);
+  addGenerateCommand(program, finish);
+  addChatCommand(program, finish);
   addMergeCommand(program, finish);
   addConvertCommand(program, finish);
   addPushCommand(program, finish);

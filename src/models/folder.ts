@@ -50,6 +50,8 @@ export interface LoadOptions {
   /** Of the activations. */
   readonly computeDtype: DType;
   readonly device: string;
+  /** Maps weights that stay as they are in the file; for models that are only read. Default false. */
+  readonly map?: boolean;
 }
 
 /** Loads a model folder, or an adapter folder as its base with the adapter merged; the caller owns the model. */

@@ -4,9 +4,12 @@ import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from '
 import {
   type DType,
   dtypeBytes,
+  dtypeCode,
   fromBytes,
+  invoke,
   isFloating,
   noGrad,
+  Op,
   scope,
   type Tensor,
   zeros,
@@ -26,6 +29,8 @@ const fromFile: ReadonlyMap<string, DType> = new Map<string, DType>([
   ['BOOL', 'bool'],
 ]);
 const toFile = new Map([...fromFile].map(([file, dtype]) => [dtype, file]));
+const fromFileOp = new Op('aten::from_file');
+const viewAsOp = new Op('aten::view', 'dtype');
 const largestHeader = 100_000_000;
 
 interface Entry {
@@ -69,6 +74,12 @@ export function writeSafetensors(
 export interface ReadOptions {
   readonly dtype?: DType;
   readonly device?: string;
+  /**
+   * Tensors that stay as they are in the file are mapped from it: nothing is read before it is used, and processes share
+   * the memory. Writing to them leaves the file as it is. The file must not become shorter while they are in use, so it
+   * is for models that are only read; default false.
+   */
+  readonly map?: boolean;
 }
 
 /**
@@ -92,12 +103,45 @@ function readInto(tensors: Map<string, Tensor>, path: string, options: ReadOptio
   try {
     const size = fstatSync(file).size;
     const { entries, start } = readHeader(file, size, path);
-    const largest = entries.reduce((most, entry) => Math.max(most, entry.end - entry.begin), 0);
+    const stay = new Set(
+      options.map === true ? entries.filter((entry) => canMap(entry, start, options)) : [],
+    );
+    mapInto(tensors, path, size, start, [...stay]);
+    const rest = entries.filter((entry) => !stay.has(entry));
+    const largest = rest.reduce((most, entry) => Math.max(most, entry.end - entry.begin), 0);
     const buffer = new Uint8Array(Math.min(largest, pieceBytes));
-    for (const entry of entries) tensors.set(entry.name, readTensor(file, start, entry, buffer, options));
+    for (const entry of rest) tensors.set(entry.name, readTensor(file, start, entry, buffer, options));
   } finally {
     closeSync(file);
   }
+}
+
+/** Whether a tensor can be used where it lies in the file. */
+function canMap(
+  { dtype, begin, end }: Entry,
+  start: number,
+  { dtype: wanted, device }: ReadOptions,
+): boolean {
+  const stays = !isFloating(dtype) || wanted === undefined || wanted === dtype;
+  return stays && (device ?? 'cpu') === 'cpu' && end > begin && (start + begin) % dtypeBytes(dtype) === 0;
+}
+
+/** Maps the file once, privately, and gives each entry its view of it. */
+function mapInto(
+  tensors: Map<string, Tensor>,
+  path: string,
+  size: number,
+  start: number,
+  entries: readonly Entry[],
+): void {
+  if (entries.length === 0) return;
+  scope(() => {
+    const bytes = invoke(fromFileOp, path, false, size, dtypeCode('u8'));
+    for (const { name, dtype, shape, begin, end } of entries) {
+      const own = bytes.narrow(0, start + begin, end - begin);
+      tensors.set(name, invoke(viewAsOp, own.handle, dtypeCode(dtype)).view(shape).keep());
+    }
+  });
 }
 
 const pieceBytes = 2 ** 20;

@@ -1,7 +1,8 @@
 /** Owns the making of a character-level tokenizer in tokenizer.json format: BPE with no merges. */
 
 import { ReckonError } from '../util/errors.ts';
-import { Tokenizer, type TokenizerFiles } from './tokenizer.ts';
+import { Tokenizer } from './tokenizer.ts';
+import type { TokenizerFiles } from './tokenizer-files.ts';
 
 /** Ids 0, 1, 2 of every character tokenizer. */
 export const specialTokens: readonly ['<pad>', '<bos>', '<eos>'] = ['<pad>', '<bos>', '<eos>'];

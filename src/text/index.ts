@@ -4,4 +4,5 @@ export { characterTokenizer, specialTokens } from './character-tokenizer.ts';
 export { type ChatMessage, type ChatOptions, ChatTemplate, type EncodedChat, isPrefix } from './chat.ts';
 export { JinjaTemplate, type Rendered } from './jinja.ts';
 export { StreamDecoder } from './streaming.ts';
-export { loadTokenizer, Tokenizer, type TokenizerFiles } from './tokenizer.ts';
+export { loadTokenizer, Tokenizer } from './tokenizer.ts';
+export type { TokenizerFiles } from './tokenizer-files.ts';

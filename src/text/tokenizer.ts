@@ -1,15 +1,9 @@
 /** Owns text to token ids and back, from a tokenizer.json folder; knows no model and no task. */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
-import { messageOf, ReckonError } from '../util/errors.ts';
-
-/** The two files that make a tokenizer in Hugging Face's format. */
-export interface TokenizerFiles {
-  readonly tokenizer: Readonly<Record<string, unknown>>;
-  readonly config: Readonly<Record<string, unknown>>;
-}
+import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.ts';
 
 /** Encodes and decodes; the ids of the special tokens are looked up once. */
 export class Tokenizer {
@@ -107,13 +101,5 @@ function textOf(value: unknown): string | undefined {
 
 /** Loads the tokenizer of a model folder. */
 export function loadTokenizer(folder: string): Tokenizer {
-  const read = (name: string): Record<string, unknown> => {
-    const path = join(folder, name);
-    try {
-      return JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
-    } catch (error) {
-      throw new ReckonError('data', 'bad-tokenizer', `${path} cannot be read: ${messageOf(error)}`);
-    }
-  };
-  return new Tokenizer({ tokenizer: read('tokenizer.json'), config: read('tokenizer_config.json') });
+  return new Tokenizer(readTokenizerFiles(folder));
 }

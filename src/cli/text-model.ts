@@ -1,0 +1,112 @@
+/**
+ * Owns a model opened for text in the terminal: its tokenizer, chat template, where completions end, the options that
+ * sampling commands share. Knows no command's input or output.
+ */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { GenerationOptions } from '../generate/index.ts';
+import { localModel } from '../hub/index.ts';
+import type { Decoder } from '../models/index.ts';
+import { ChatTemplate, loadTokenizer, type Tokenizer } from '../text/index.ts';
+import { ReckonError } from '../util/errors.ts';
+import { downloadOptions } from './model-files.ts';
+import type { GlobalOptions } from './output.ts';
+
+/** What `sampledBy` adds to a command. */
+export interface SamplingOptions extends GlobalOptions {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  readonly minP: number;
+  readonly maxTokens: number;
+  readonly seed: number;
+  readonly dtype: 'auto' | 'f32' | 'bf16';
+  readonly device: 'auto' | 'cpu' | 'cuda';
+}
+
+/** Adds the options of sampling and of where to compute. */
+export function sampledBy(command: Command): Command {
+  const number = (flag: string, what: string, least: number, value: number) =>
+    new Option(`${flag} <number>`, what).argParser((text) => numberFrom(text, least)).default(value);
+  return command
+    .addOption(number('--temperature', '0 takes the likeliest token every time', 0, 1))
+    .addOption(number('--top-p', 'share of probability kept', 0, 1))
+    .addOption(number('--top-k', 'how many of the likeliest tokens are kept; 0 for all', 0, 0))
+    .addOption(number('--min-p', 'share of the likeliest token that a token needs; 0 for none', 0, 0))
+    .addOption(number('--max-tokens', 'length at which a completion is cut', 1, 512))
+    .addOption(number('--seed', 'what is drawn follows from it', 0, 0))
+    .addOption(
+      new Option('--dtype <dtype>', 'of weights and activations')
+        .choices(['auto', 'f32', 'bf16'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--device <device>', 'where to compute').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    );
+}
+
+function numberFrom(text: string, least: number): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (value >= least && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError(`expected a number of ${least} or more`);
+}
+
+/** A model that is only read, and what belongs to it. */
+export interface TextModel extends Disposable {
+  readonly model: Decoder;
+  readonly tokenizer: Tokenizer;
+  /** Null where the tokenizer has none. */
+  readonly template: ChatTemplate | null;
+  /** For the engine: how to draw, when to stop. */
+  readonly generation: Omit<GenerationOptions, 'stopStrings'>;
+}
+
+/** Opens a model or adapter, folder or hub id, in the dtype that it computes in: nothing is kept twice. */
+export async function openTextModel(name: string, options: SamplingOptions): Promise<TextModel> {
+  const folder = await localModel(name, downloadOptions(options));
+  const { adapterBase, isAdapterFolder, loadModel } = await import('../models/index.ts');
+  const { resolveCompute } = await import('../run/compute.ts');
+  const { setThreads } = await import('../torch/index.ts');
+  const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;
+  const { device, dtype, threads } = await resolveCompute({ compute });
+  setThreads(threads);
+  const base = isAdapterFolder(folder) ? adapterBase(folder) : folder;
+  const tokenizer = loadTokenizer(existsSync(join(folder, 'tokenizer.json')) ? folder : base);
+  const model = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
+  return {
+    model,
+    tokenizer,
+    template: tokenizer.files.config['chat_template'] === undefined ? null : new ChatTemplate(tokenizer),
+    generation: {
+      temperature: options.temperature,
+      topP: options.topP,
+      topK: options.topK,
+      minP: options.minP,
+      maxNewTokens: options.maxTokens,
+      seed: options.seed,
+      step: 0,
+      stopIds: endingIds(base, model, tokenizer),
+      vocabulary: Math.min(tokenizer.size, model.config.vocabSize),
+    },
+    [Symbol.dispose]: () => model[Symbol.dispose](),
+  };
+}
+
+/** The ids that end a completion by the config, the generation config and the tokenizer together. */
+function endingIds(folder: string, model: Decoder, tokenizer: Tokenizer): number[] {
+  const path = join(folder, 'generation_config.json');
+  const stated = existsSync(path)
+    ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>)['eos_token_id']
+    : null;
+  const all = [...model.config.eosTokenIds, stated, tokenizer.eosId].flat();
+  return [...new Set(all.filter((id): id is number => typeof id === 'number'))];
+}
+
+/** The template, or an error that says what to do without one. */
+export function requireTemplate({ template }: TextModel, name: string): ChatTemplate {
+  if (template) return template;
+  const advice = 'it is no chat model; give a plain prompt to reckon generate';
+  throw new ReckonError('usage', 'no-chat-template', `${name} has no chat template: ${advice}`);
+}
