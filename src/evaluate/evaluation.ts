@@ -2,13 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import type { Scored } from '../rewards/reward.ts';
+import type { Verdict } from '../rewards/reward.ts';
 import type { ScoredGroup } from '../rewards/score.ts';
 import type { StopReason } from '../rollouts/rollout.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { Rng } from '../util/rng.ts';
-import { bootstrapMean, type Interval, mean, passAtK } from '../util/statistics.ts';
+import { type Interval, mean, passAtK } from '../util/statistics.ts';
+import { detailsOf, detailsSchema, type EvaluationDetails } from './details.ts';
+import { clusteredShare } from './intervals.ts';
+import { byProblem, type EvaluationRow, rowsOf } from './rows.ts';
 
 /** Counts of one problem; `samples` is the same for all problems of an evaluation. */
 export interface ProblemResult {
@@ -25,7 +27,7 @@ export interface Transcript {
   readonly problemId: string;
   readonly question: string;
   readonly completion: string;
-  readonly verdict: Scored['judgement']['verdict'];
+  readonly verdict: Verdict;
   readonly reason: string;
   readonly stopReason: StopReason;
 }
@@ -42,11 +44,25 @@ export interface EvaluationContext {
   readonly temperature: number;
   /** Wall time of sampling and judging. */
   readonly seconds: number;
+  /** How it was sampled beyond the temperature; older files do not say. */
+  readonly sampling?: SamplingFacts | undefined;
+  /** The file of its rows, beside this one. */
+  readonly rows?: string | undefined;
+}
+
+/** How an evaluation was sampled and what was left out. */
+export interface SamplingFacts {
+  readonly topP: number;
+  readonly maxCompletionTokens: number;
+  /** Problems whose prompt was longer than asked for, which are not among the n. */
+  readonly skippedPrompts?: number | undefined;
+  /** The folder or id of the tokenizer, where it is not the model's own. */
+  readonly tokenizer?: string | undefined;
 }
 
 /**
- * One evaluation as its file holds it. Shares lie in [0, 1]; low and high end 95 % percentile-bootstrap intervals over
- * problems. An unverifiable sample counts as not correct and has its own column.
+ * One evaluation as its file holds it. Shares lie in [0, 1] with 95 % intervals over problems, of the kind that
+ * `intervals` names. An unverifiable sample counts as not correct and has its own column.
  */
 export interface Evaluation extends EvaluationContext {
   readonly version: 1;
@@ -63,6 +79,9 @@ export interface Evaluation extends EvaluationContext {
   readonly stopReasons: Readonly<Record<StopReason, number>>;
   readonly problems: readonly ProblemResult[];
   readonly transcripts: readonly Transcript[];
+  /** `clusteredShare` where it says so; older files hold percentile-bootstrap intervals and do not say. */
+  readonly intervals?: 'wilson-clustered' | undefined;
+  readonly details?: EvaluationDetails | undefined;
 }
 
 const count = z.int().nonnegative();
@@ -108,19 +127,42 @@ export const evaluationSchema: z.ZodType<Evaluation> = z.object({
       stopReason: z.enum(['eos', 'stop', 'length', 'aborted']),
     }),
   ),
+  sampling: z
+    .object({
+      topP: z.number().positive(),
+      maxCompletionTokens: z.int().positive(),
+      skippedPrompts: count.optional(),
+      tokenizer: z.string().optional(),
+    })
+    .optional(),
+  rows: z.string().optional(),
+  intervals: z.literal('wilson-clustered').optional(),
+  details: detailsSchema.optional(),
 });
 
-/**
- * The numbers of scored samples grouped by problem. The intervals depend on the samples and the seed alone. Throws
- * `nothing-evaluated` without samples and `uneven-samples` where problems have different numbers of them.
- */
+/** {@link summariseRows} of scored samples grouped by problem. */
 export function summarise(context: EvaluationContext, groups: readonly ScoredGroup[]): Evaluation {
+  return summariseGroups(
+    context,
+    groups.map((group) => rowsOf(group, { promptText: () => '' })),
+  );
+}
+
+/**
+ * The numbers of an evaluation's rows, which depend on the rows alone. Throws `nothing-evaluated` without samples and
+ * `uneven-samples` where problems have different numbers of them.
+ */
+export function summariseRows(context: EvaluationContext, rows: readonly EvaluationRow[]): Evaluation {
+  return summariseGroups(context, byProblem(rows));
+}
+
+function summariseGroups(context: EvaluationContext, groups: readonly Rows[]): Evaluation {
   const samplesPerProblem = sampleCount(groups);
+  const rows = groups.flat();
   const problems = groups.map(problemResult);
-  const all = groups.flatMap((group) => group.scored);
-  const overProblems = (name: string, measure: (problem: ProblemResult) => number): Interval =>
-    bootstrapMean(problems.map(measure), new Rng({ seed: context.seed, purpose: 'bootstrap', id: name }));
-  const { label, checkpoint, task, split, seed, temperature, seconds } = context;
+  const overProblems = (measure: (problem: ProblemResult) => number): Interval =>
+    clusteredShare(problems.map(measure), samplesPerProblem);
+  const { label, checkpoint, task, split, seed, temperature, seconds, sampling, rows: file } = context;
   return {
     version: 1,
     label,
@@ -131,23 +173,27 @@ export function summarise(context: EvaluationContext, groups: readonly ScoredGro
     samplesPerProblem,
     temperature,
     n: groups.length,
-    passAt1: overProblems('pass@1', (problem) => passAtK(problem.samples, problem.correct, 1)),
+    passAt1: overProblems((problem) => passAtK(problem.samples, problem.correct, 1)),
     passAt8:
-      samplesPerProblem < 8
-        ? null
-        : overProblems('pass@8', (problem) => passAtK(problem.samples, problem.correct, 8)),
-    format: overProblems('format', (problem) => problem.formatOk / problem.samples),
-    lengthMean: mean(all.map(({ rollout }) => rollout.completionIds.length)),
+      samplesPerProblem < 8 ? null : overProblems((problem) => passAtK(problem.samples, problem.correct, 8)),
+    format: overProblems((problem) => problem.formatOk / problem.samples),
+    lengthMean: mean(rows.map((row) => row.tokens)),
     unverifiable: problems.reduce((total, problem) => total + problem.unverifiable, 0),
-    stopReasons: stopReasons(all),
+    stopReasons: stopReasons(rows),
     seconds,
     problems,
     transcripts: groups.map(transcript),
+    intervals: 'wilson-clustered',
+    details: detailsOf(rows),
+    ...(sampling === undefined ? {} : { sampling }),
+    ...(file === undefined ? {} : { rows: file }),
   };
 }
 
-function sampleCount(groups: readonly ScoredGroup[]): number {
-  const first = groups[0]?.scored.length ?? 0;
+type Rows = readonly EvaluationRow[];
+
+function sampleCount(groups: readonly Rows[]): number {
+  const first = groups[0]?.length ?? 0;
   if (first === 0) {
     throw new ReckonError(
       'data',
@@ -155,43 +201,36 @@ function sampleCount(groups: readonly ScoredGroup[]): number {
       'Expected at least one problem with one sample, found none; check the split and samplesPerProblem.',
     );
   }
-  const odd = groups.find((group) => group.scored.length !== first);
+  const odd = groups.find((group) => group.length !== first);
   if (odd === undefined) return first;
   throw new ReckonError(
     'data',
     'uneven-samples',
-    `Expected ${first} samples of every problem, found ${odd.scored.length} of ${odd.problem.id}; sample each equally often.`,
+    `Expected ${first} samples of every problem, found ${odd.length} of ${odd[0]?.problemId ?? 'another'}; sample each equally often.`,
   );
 }
 
-function problemResult({ problem, scored }: ScoredGroup): ProblemResult {
-  const countOf = (test: (sample: Scored) => boolean): number => scored.filter(test).length;
+function problemResult(rows: Rows): ProblemResult {
+  const countOf = (test: (row: EvaluationRow) => boolean): number => rows.filter(test).length;
   return {
-    id: problem.id,
-    question: problem.question,
-    samples: scored.length,
-    correct: countOf(({ judgement }) => judgement.verdict === 'correct'),
+    id: rows[0]!.problemId,
+    question: rows[0]!.question,
+    samples: rows.length,
+    correct: countOf(({ verdict }) => verdict === 'correct'),
     formatOk: countOf(({ formatOk }) => formatOk),
-    unverifiable: countOf(({ judgement }) => judgement.verdict === 'unverifiable'),
+    unverifiable: countOf(({ verdict }) => verdict === 'unverifiable'),
   };
 }
 
-function stopReasons(scored: readonly Scored[]): Record<StopReason, number> {
+function stopReasons(rows: Rows): Record<StopReason, number> {
   const counts = { eos: 0, stop: 0, length: 0, aborted: 0 };
-  for (const { rollout } of scored) counts[rollout.stopReason]++;
+  for (const { stopReason } of rows) counts[stopReason]++;
   return counts;
 }
 
-function transcript({ problem, scored }: ScoredGroup): Transcript {
-  const { rollout, judgement } = scored[0]!;
-  return {
-    problemId: problem.id,
-    question: problem.question,
-    completion: rollout.text,
-    verdict: judgement.verdict,
-    reason: judgement.reason,
-    stopReason: rollout.stopReason,
-  };
+function transcript(rows: Rows): Transcript {
+  const { problemId, question, completion, verdict, reason, stopReason } = rows[0]!;
+  return { problemId, question, completion, verdict, reason, stopReason };
 }
 
 /** Writes an evaluation in one step; an older file of that path is replaced. Throws `evaluation-invalid`. */

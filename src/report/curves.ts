@@ -1,7 +1,10 @@
-/** Owns which curves a report shows of a run: the held-out results and each stage's metrics. Draws nothing itself. */
+/** Owns which curves are shown of a run: the held-out results and each stage's metrics. Computes no pixel. */
 
+import { join } from 'node:path';
+import type { Evaluation } from '../evaluate/evaluation.ts';
+import { writeFileAtomic } from '../util/files.ts';
 import type { ChartPoint } from './chart-math.ts';
-import type { ChartSeries, ChartSpec } from './charts.ts';
+import { type ChartSeries, type ChartSpec, chartFile } from './charts.ts';
 import { placeOfCheckpoint, type RunData, type RunStage } from './read-run.ts';
 
 interface Curve {
@@ -115,6 +118,50 @@ export function heldOutChart(run: RunData): ChartSpec | undefined {
     return place === undefined || start === undefined ? [] : [{ evaluation, x: start + place.step }];
   });
   if (placed.length < 2) return undefined;
+  const boundaries = run.stages
+    .filter((stage) => stage.metrics.length > 0)
+    .map((stage) => ({ x: starts.get(stage.folder) ?? 0, label: stage.name }));
+  return shareChart(placed, boundaries);
+}
+
+/**
+ * pass@1 over checkpoints of one run, stages put end to end by their steps, with a mark where each begins. Undefined where
+ * fewer than two evaluations have a known place.
+ */
+export function checkpointChart(evaluations: readonly Evaluation[]): ChartSpec | undefined {
+  const placed = evaluations.flatMap((evaluation) => {
+    const place = placeOfCheckpoint(evaluation.checkpoint);
+    return place === undefined ? [] : [{ ...place, evaluation }];
+  });
+  if (placed.length < 2) return undefined;
+  const boundaries: { x: number; label: string }[] = [];
+  const points: { x: number; evaluation: Evaluation }[] = [];
+  let start = 0;
+  for (const folder of [...new Set(placed.map((one) => one.folder))]) {
+    const those = placed.filter((one) => one.folder === folder).sort((a, b) => a.step - b.step);
+    boundaries.push({ x: start, label: folder.slice(folder.indexOf('-') + 1) });
+    points.push(...those.map(({ step, evaluation }) => ({ x: start + step, evaluation })));
+    start += those.at(-1)?.step ?? 0;
+  }
+  return shareChart(
+    points,
+    boundaries.filter(({ x }, i) => boundaries[i + 1]?.x !== x),
+  );
+}
+
+/** Writes the curve of evaluations over checkpoints as an SVG into a folder; null where there is none to draw. */
+export function writeCurve(folder: string, evaluations: readonly Evaluation[]): string | null {
+  const chart = checkpointChart(evaluations);
+  if (chart === undefined) return null;
+  const path = join(folder, 'checkpoints.svg');
+  writeFileAtomic(path, chartFile(chart));
+  return path;
+}
+
+function shareChart(
+  placed: readonly { readonly x: number; readonly evaluation: Evaluation }[],
+  boundaries: readonly { readonly x: number; readonly label: string }[],
+): ChartSpec {
   const series = (['passAt1', 'passAt8', 'format'] as const).flatMap((key): ChartSeries[] => {
     const label = { passAt1: 'pass@1', passAt8: 'pass@8', format: 'format' }[key];
     const points = placed.flatMap(({ evaluation, x }) => {
@@ -123,9 +170,6 @@ export function heldOutChart(run: RunData): ChartSpec | undefined {
     });
     return points.length === 0 ? [] : [{ label, points, markers: true }];
   });
-  const boundaries = run.stages
-    .filter((stage) => stage.metrics.length > 0)
-    .map((stage) => ({ x: starts.get(stage.folder) ?? 0, label: stage.name }));
   return {
     title: 'Held-out problems',
     unit: 'share, with 95 % intervals',

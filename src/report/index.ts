@@ -13,5 +13,6 @@ export * from './results.ts';
 export * from './rollouts.ts';
 export * from './seeds-report.ts';
 export * from './summary.ts';
+export * from './sweep-report.ts';
 export * from './terminal.ts';
 export * from './write-report.ts';

@@ -13,16 +13,17 @@ export function resultsTable(evaluations: readonly Evaluation[]): string[][] {
     evaluation.label,
     evaluation.split,
     String(evaluation.n),
-    interval(evaluation.passAt1),
-    interval(evaluation.passAt8),
-    interval(evaluation.format),
+    intervalText(evaluation.passAt1),
+    intervalText(evaluation.passAt8),
+    intervalText(evaluation.format),
     formatNumber(evaluation.lengthMean, 3),
     String(evaluation.unverifiable),
   ]);
   return [header, ...rows];
 }
 
-function interval(estimate: Interval | null): string {
+/** A share with its interval: `53.6 % [46.5, 60.3]`. */
+export function intervalText(estimate: Interval | null): string {
   if (estimate === null) return formatPercent(null);
   const { mean, low, high } = estimate;
   return `${formatPercent(mean)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;
@@ -32,9 +33,17 @@ function interval(estimate: Interval | null): string {
 export function resultsCaption(evaluations: readonly Evaluation[]): string {
   const first = evaluations[0];
   if (first === undefined) return 'Nothing has been measured yet.';
+  const same = evaluations.every(
+    (each) => each.samplesPerProblem === first.samplesPerProblem && each.temperature === first.temperature,
+  );
+  const kind =
+    first.intervals === undefined ? 'bootstrap intervals over problems' : 'intervals, clustered by problem';
   const k = first.samplesPerProblem;
+  const sampled = same
+    ? `; ${k === 1 ? 'one sample' : `${k} samples`} a problem${first.temperature === 0 ? ', greedy' : ` at temperature ${first.temperature}`}`
+    : '; sampled differently from row to row';
   return (
-    `Shares with 95 % bootstrap intervals over problems; ${k} samples a problem at temperature ${first.temperature}. ` +
+    `Shares with 95 % ${kind}${sampled}. ` +
     `pass@1: mean share of correct samples. pass@8: chance that one of 8 samples is correct. ` +
     `format: samples that keep the task's format. tokens: mean length of a completion.`
   );

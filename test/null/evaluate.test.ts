@@ -11,7 +11,7 @@ import {
   summarise,
   writeEvaluation,
 } from '../../src/evaluate/index.ts';
-import { combine, judgeGame24, type Reward, type Scored, type ScoredGroup } from '../../src/rewards/index.ts';
+import { judgeGame24, type Scored, type ScoredGroup } from '../../src/rewards/index.ts';
 import type { Rollout, StopReason } from '../../src/rollouts/rollout.ts';
 
 const SAMPLE = new URL('./samples/evaluation-v1.json', import.meta.url).pathname;
@@ -79,7 +79,8 @@ describe('summarise', () => {
     expect(evaluation).toMatchObject({ ...context, version: 1, n: 3, samplesPerProblem: 8, unverifiable: 0 });
     expect(evaluation.passAt1.mean).toBeCloseTo((2 / 8 + 1 + 0) / 3, 12);
     expect(evaluation.passAt8!.mean).toBeCloseTo(2 / 3, 12);
-    expect(evaluation.format).toEqual({ mean: 7 / 8, low: 7 / 8, high: 7 / 8 });
+    expect(evaluation.format.mean).toBe(7 / 8);
+    expect(evaluation.intervals).toBe('wilson-clustered');
     expect(evaluation.stopReasons).toEqual({ eos: 21, stop: 0, length: 3, aborted: 0 });
     expect(evaluation.lengthMean).toBeCloseTo((2 * 9 + 6 * 7 + 8 * 7 + 8 * 9) / 24, 12);
     expect(evaluation.problems.map((p) => p.correct)).toEqual([2, 8, 0]);
@@ -91,7 +92,22 @@ describe('summarise', () => {
       reason: 'correct',
       stopReason: 'eos',
     });
-    for (const { mean, low, high } of [evaluation.passAt1, evaluation.passAt8!]) {
+    const { passAtK, majAtK, overall, cells, lengths, measures } = evaluation.details!;
+    expect(passAtK.map(({ k }) => k)).toEqual([1, 2, 4, 8]);
+    expect(passAtK[0]).toEqual({ k: 1, ...evaluation.passAt1 });
+    expect(passAtK[1]!.mean).toBeCloseTo((1 - (6 * 5) / (8 * 7) + 1) / 3, 12);
+    // Two right against six that say the same wrong thing; all right; none right.
+    expect(majAtK.map(({ mean }) => mean)).toEqual([
+      passAtK[0]!.mean,
+      majAtK[1]!.mean,
+      majAtK[2]!.mean,
+      1 / 3,
+    ]);
+    expect(overall.mean).toBeCloseTo((2 / 8 + 7 / 8) / 3, 12);
+    expect(cells).toEqual({ both: 9, formatOnly: 12, answerOnly: 1, neither: 2 });
+    expect(lengths).toMatchObject({ median: 7, longest: 9, correctMean: (2 * 9 + 8 * 7) / 10 });
+    expect(measures).toMatchObject({ exactMatch: null, numericalAccuracy: null, compositeScore: null });
+    for (const { mean, low, high } of [evaluation.passAt1, evaluation.passAt8!, evaluation.format]) {
       expect(low).toBeLessThan(mean);
       expect(high).toBeGreaterThan(mean);
     }
@@ -167,39 +183,5 @@ describe('the file', () => {
       expect.objectContaining({ code: 'evaluation-invalid' }),
     );
     expect(readdirSync(folder)).toEqual([]);
-  });
-});
-
-describe('combine', () => {
-  const sample = {
-    problem: game24Problem([1, 2, 3, 4]),
-    rollout: rollout('game24/1-2-3-4', 0, '1*2*3*4', 'eos'),
-  };
-  const reward = (name: string, weight: number, score: number | null): Reward => ({
-    name,
-    weight,
-    score: () => score,
-  });
-
-  test('is the weighted sum, parts unweighted', () => {
-    const rewards = [reward('correct', 1, 1), reward('format', 0.5, 0.5), reward('length', -0.25, 2)];
-    expect(combine(rewards, sample)).toEqual({ reward: 0.75, parts: { correct: 1, format: 0.5, length: 2 } });
-    expect(combine([], sample)).toEqual({ reward: 0, parts: {} });
-  });
-
-  test('a null makes the total null, unless it is only watched', () => {
-    const rewards = [reward('correct', 1, null), reward('format', 1, 1)];
-    expect(combine(rewards, sample)).toEqual({ reward: null, parts: { correct: null, format: 1 } });
-    expect(combine([...rewards].reverse(), sample).reward).toBeNull();
-    expect(combine([reward('watched', 0, null), reward('format', 1, 1)], sample).reward).toBe(1);
-  });
-
-  test('NaN and repeated names are refused', () => {
-    expect(() => combine([reward('a', 1, Number.NaN)], sample)).toThrow(
-      expect.objectContaining({ code: 'reward-not-finite' }),
-    );
-    expect(() => combine([reward('a', 1, 1), reward('a', 1, 1)], sample)).toThrow(
-      expect.objectContaining({ code: 'duplicate-reward' }),
-    );
   });
 });

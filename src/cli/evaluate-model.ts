@@ -1,0 +1,242 @@
+/** Owns one evaluation from model folder to files: loads, samples what is not on the disk yet, writes rows and result. */
+
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
+import type { Problem } from '../data/problem.ts';
+import {
+  type Evaluation,
+  type EvaluationRow,
+  evaluateResumably,
+  evaluationPrompt,
+  measureSnapshot,
+  rowsOf,
+  summariseRows,
+  watchedRewards,
+  writeEvaluation,
+} from '../evaluate/index.ts';
+import { loadModel } from '../models/index.ts';
+import { encodePrompt } from '../prompts/index.ts';
+import type { Recipe } from '../recipe/index.ts';
+import type { Task } from '../rewards/index.ts';
+import { resolveCompute } from '../run/stage-functions.ts';
+import { taskOf } from '../run/stages/task.ts';
+import { loadTokenizer, type Tokenizer } from '../text/index.ts';
+import { setThreads } from '../torch/index.ts';
+import { Progress, type ProgressStream } from '../track/progress.ts';
+import { ReckonError } from '../util/errors.ts';
+import type { EvaluationTarget } from './evaluate-targets.ts';
+
+/** What is asked of a model, every default decided. */
+export interface EvaluationRequest {
+  readonly label: string;
+  /** Folder that the files go to. */
+  readonly out: string;
+  readonly recipe: Recipe;
+  readonly split: 'train' | 'validation' | 'test';
+  readonly samples: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly maxCompletionTokens: number;
+  /** Problems with longer prompts are left out and counted; null leaves none out. */
+  readonly maxPromptTokens: number | null;
+  /** Most problems; null takes all. */
+  readonly limit: number | null;
+  /** Sequences at once. */
+  readonly batch: number;
+  /** Folder of another tokenizer than the model's; null takes its own. */
+  readonly tokenizer: string | null;
+  readonly keepIds: boolean;
+  readonly fresh: boolean;
+}
+
+/** Where one evaluation's files lie. */
+export interface EvaluationFiles {
+  readonly result: string;
+  readonly rows: string;
+  readonly settings: string;
+}
+
+/** What a command gives beside the request. */
+export interface EvaluationHooks {
+  readonly stream: ProgressStream;
+  readonly quiet: boolean;
+  readonly stopRequested: () => boolean;
+}
+
+/** Where an evaluation of that label lies in a folder. */
+export function evaluationFiles(out: string, label: string): EvaluationFiles {
+  return {
+    result: join(out, `${label}.json`),
+    rows: join(out, `${label}.rows.jsonl`),
+    settings: join(out, `.${label}.settings.json`),
+  };
+}
+
+/** Evaluates a model and writes its files; null where a stop was asked for, and the same command goes on from there. */
+export async function evaluateModel(
+  target: EvaluationTarget,
+  request: EvaluationRequest,
+  hooks: EvaluationHooks,
+): Promise<Evaluation | null> {
+  const files = evaluationFiles(request.out, request.label);
+  refuseForeign(files, request);
+  const task = await taskOf(request.recipe);
+  const compute = await resolveCompute(request.recipe);
+  setThreads(compute.threads);
+  const tokenizer = loadTokenizer(request.tokenizer ?? target.folder);
+  const { problems, skipped } = choose(task, tokenizer, request);
+  mkdirSync(request.out, { recursive: true });
+  const { samples, temperature, topP, seed, maxCompletionTokens, split } = request;
+  using model = loadModel(target.folder, {
+    dtype: 'f32',
+    computeDtype: compute.dtype,
+    device: compute.device,
+  });
+  using snapshot = model.snapshot();
+  const options = {
+    samplesPerProblem: samples,
+    temperature,
+    topP,
+    maxCompletionTokens,
+    seed,
+    maxRows: request.batch,
+  };
+  const rewards = watchedRewards(task);
+  const progress = progressOf(problems.length, request, hooks);
+  const { rows, finished, seconds } = await evaluateResumably({
+    rowsPath: files.rows,
+    settingsPath: files.settings,
+    settings: settingsOf(target, request, compute),
+    fresh: request.fresh,
+    problems,
+    batch: Math.max(1, Math.floor(request.batch / samples)),
+    samplesPerProblem: samples,
+    stopRequested: hooks.stopRequested,
+    evaluate: async (batch) => {
+      const { stopRequested } = hooks;
+      const groups = await measureSnapshot(
+        snapshot,
+        tokenizer,
+        task,
+        batch,
+        { ...options, stopRequested },
+        rewards,
+      );
+      const promptText = (ids: readonly number[]): string => tokenizer.decodeAll(ids);
+      return groups.flatMap((group) => rowsOf(group, { promptText, keepIds: request.keepIds }));
+    },
+    onBatch: progress,
+  });
+  if (!finished) return null;
+  const evaluation = summariseRows(
+    {
+      label: request.label,
+      checkpoint: target.checkpoint,
+      task: task.name,
+      split,
+      seed,
+      temperature,
+      seconds,
+      rows: basename(files.rows),
+      sampling: {
+        topP,
+        maxCompletionTokens,
+        ...(skipped > 0 ? { skippedPrompts: skipped } : {}),
+        ...(request.tokenizer === null ? {} : { tokenizer: request.tokenizer }),
+      },
+    },
+    rows,
+  );
+  writeEvaluation(files.result, evaluation);
+  return evaluation;
+}
+
+/** A result that another command wrote (a run's own `evaluate` stage, say) is not overwritten. */
+function refuseForeign(files: EvaluationFiles, { fresh, label }: EvaluationRequest): void {
+  if (fresh || !existsSync(files.result) || existsSync(files.settings)) return;
+  const message = `${files.result} is there already, and not from this command; give another --label than ${label}`;
+  throw new ReckonError('usage', 'evaluation-exists', message);
+}
+
+function choose(
+  task: Task,
+  tokenizer: Tokenizer,
+  { split, limit, maxPromptTokens, seed }: EvaluationRequest,
+): { problems: readonly Problem[]; skipped: number } {
+  const all = task.splits[split].slice(0, limit ?? undefined);
+  const fits = (problem: Problem): boolean =>
+    maxPromptTokens === null ||
+    encodePrompt(tokenizer, evaluationPrompt(task, problem, seed)).length <= maxPromptTokens;
+  const problems = all.filter(fits);
+  if (problems.length > 0) return { problems, skipped: all.length - problems.length };
+  const why =
+    all.length === 0 ? 'the split is empty' : `all ${all.length} prompts are longer than --max-prompt`;
+  throw new ReckonError(
+    'usage',
+    'nothing-to-evaluate',
+    `no problem of ${task.name}'s ${split} split is left: ${why}`,
+  );
+}
+
+function settingsOf(
+  target: EvaluationTarget,
+  request: EvaluationRequest,
+  compute: { readonly device: string; readonly dtype: string },
+): Record<string, string | number | boolean | null> {
+  const { split, samples, temperature, topP, seed, maxCompletionTokens, maxPromptTokens, limit, batch } =
+    request;
+  return {
+    model: fingerprint(target.folder),
+    task: JSON.stringify(request.recipe.task),
+    split,
+    samples,
+    temperature,
+    topP,
+    seed,
+    maxCompletionTokens,
+    maxPromptTokens,
+    limit,
+    batch,
+    tokenizer: request.tokenizer,
+    ids: request.keepIds,
+    device: compute.device,
+    dtype: compute.dtype,
+  };
+}
+
+/** Tells models apart: the checksums of its manifest where it has one, else names, sizes and times of its weights. */
+function fingerprint(folder: string): string {
+  const hash = createHash('sha256');
+  const manifest = join(folder, MANIFEST_FILE);
+  if (existsSync(manifest)) hash.update(readFileSync(manifest));
+  else
+    for (const name of [
+      'config.json',
+      'adapter_config.json',
+      'model.safetensors',
+      'adapter_model.safetensors',
+    ]) {
+      const path = join(folder, name);
+      if (existsSync(path)) hash.update(`${name} ${statSync(path).size} ${statSync(path).mtimeMs}\n`);
+    }
+  return hash.digest('hex').slice(0, 16);
+}
+
+function progressOf(
+  problems: number,
+  { label, samples }: EvaluationRequest,
+  { stream, quiet }: EvaluationHooks,
+): (rows: readonly EvaluationRow[], before: number) => void {
+  let progress: Progress | undefined;
+  return (rows, before) => {
+    const startStep = before / samples;
+    progress ??= new Progress({ stage: label, steps: problems, stream, quiet, startStep });
+    progress.update(rows.length / samples, {
+      'accuracy/mean': rows.filter((row) => row.verdict === 'correct').length / rows.length,
+    });
+    if (rows.length === problems * samples) progress.finish();
+  };
+}

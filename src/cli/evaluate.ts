@@ -1,0 +1,242 @@
+/** Owns `reckon evaluate`: a run, checkpoint, model folder or hub id measured on a task. Samples nothing itself. */
+
+import { join, resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Evaluation } from '../evaluate/evaluation.ts';
+import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
+import { watchSignals } from '../run/index.ts';
+import { ReckonError } from '../util/errors.ts';
+import type { ModelDistance } from './evaluate-distances.ts';
+import type { EvaluationRequest } from './evaluate-model.ts';
+import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
+import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+import { collect, wholeNumber } from './run.ts';
+
+/** The options of the command as they were given. */
+export interface EvaluateOptions extends GlobalOptions {
+  readonly runsDir: string;
+  readonly task?: string;
+  readonly set?: readonly string[];
+  readonly split: EvaluationRequest['split'];
+  readonly samples?: number;
+  readonly temperature?: number;
+  readonly topP: number;
+  readonly greedy?: boolean;
+  readonly seeds?: readonly number[];
+  readonly limit?: number;
+  readonly batch: number;
+  readonly maxPrompt?: number;
+  readonly maxCompletion?: number;
+  readonly tokenizer?: string;
+  readonly allCheckpoints?: boolean;
+  readonly against?: readonly string[];
+  readonly label?: string;
+  readonly out?: string;
+  readonly ids?: boolean;
+  readonly fresh?: boolean;
+}
+
+/** Adds the command; `finish` takes its exit code. */
+export function addEvaluateCommand(program: Command, finish: (code: ExitCode) => void): void {
+  program
+    .command('evaluate')
+    .description('measure a model on a task; an evaluation that was cut off is gone on with')
+    .argument('<model>', 'name of a run, a checkpoint, a model or adapter folder, or a hub id')
+    .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
+    .option('--task <name>', "task of a recipe; by default that of the model's run")
+    .option(
+      '--set <key=value>',
+      'change a key of the recipe, such as task.splitSeed=1; may be repeated',
+      collect,
+    )
+    .addOption(
+      new Option('--split <split>', 'which problems')
+        .choices(['train', 'validation', 'test'])
+        .default('test'),
+    )
+    .option('--samples <k>', "completions of each problem; by default the recipe's", positive)
+    .option('--temperature <t>', "0 is greedy; by default the recipe's", number)
+    .option('--top-p <p>', 'share of probability kept', number, 1)
+    .option('--greedy', 'one sample of each problem at temperature 0')
+    .option(
+      '--seeds <list>',
+      "seeds, an evaluation each, and their spread; by default the recipe's",
+      seedList,
+    )
+    .option('--limit <n>', 'only the first problems of the split', positive)
+    .option('--batch <n>', 'sequences at once', positive, 512)
+    .option('--max-prompt <tokens>', 'leave out problems with longer prompts', positive)
+    .option('--max-completion <tokens>', "cut completions here; by default the recipe's", positive)
+    .option('--tokenizer <model>', "folder or hub id of the tokenizer; by default the model's own")
+    .option('--all-checkpoints', 'every checkpoint of a run, with a curve')
+    .option(
+      '--against <model>',
+      'distance between the distributions of both models; may be repeated once',
+      collect,
+    )
+    .option('--label <name>', 'name of the files; by default made of model and settings')
+    .option('--out <folder>', "where the files go; by default the run's evaluations, or ./evaluations")
+    .option('--ids', 'keep token ids in the rows')
+    .option('--fresh', 'throw away what this evaluation has done before')
+    .addHelpText(
+      'after',
+      '\nExample:\n  reckon evaluate quickstart --samples 8\n  reckon evaluate quickstart --all-checkpoints --greedy\n  reckon evaluate models/mine --task game24 --limit 20 --max-completion 128',
+    )
+    .action(async (model: string, _options, command: Command) => {
+      finish(await evaluate(model, command.optsWithGlobals<EvaluateOptions>()));
+    });
+}
+
+async function evaluate(model: string, options: EvaluateOptions): Promise<ExitCode> {
+  checkCombinations(options);
+  const targets = await findTargets(model, options);
+  const requests = [];
+  for (const target of targets) requests.push({ target, requests: await requestsFor(target, options) });
+  const { evaluateModel } = await import('./evaluate-model.ts');
+  const signals = watchSignals(() => process.stderr.write('stopping; the same command goes on from here\n'));
+  const stream = process.stderr;
+  const hooks = { stream, quiet: options.quiet === true, stopRequested: () => signals.stopRequested() };
+  const done: { target: EvaluationTarget; request: EvaluationRequest; evaluation: Evaluation }[] = [];
+  try {
+    for (const { target, requests: each } of requests)
+      for (const request of each) {
+        const evaluation = await evaluateModel(target, request, hooks);
+        if (evaluation === null) return 130;
+        done.push({ target, request, evaluation });
+      }
+  } finally {
+    signals.dispose();
+  }
+  const evaluations = done.map(({ evaluation }) => evaluation);
+  const distances = options.against === undefined ? [] : await distancesOf(done[0]!, options.against);
+  await print(
+    evaluations,
+    done.map(({ request }) => request),
+    distances,
+    options,
+  );
+  return 0;
+}
+
+function checkCombinations(options: EvaluateOptions): void {
+  const clash = (what: string): never => {
+    throw new ReckonError('usage', 'evaluate-options', what);
+  };
+  const { greedy, samples, temperature, label, seeds, allCheckpoints, against } = options;
+  if (greedy === true && ((samples ?? 1) > 1 || (temperature ?? 0) > 0))
+    clash('--greedy is one sample at temperature 0; leave out --samples and --temperature');
+  if (temperature === 0 && (samples ?? 1) > 1)
+    clash('--samples above 1 at --temperature 0 would all be the same; raise the temperature');
+  if (label !== undefined && (allCheckpoints === true || (seeds?.length ?? 1) > 1))
+    clash('--label names one evaluation; leave it out with --all-checkpoints or several --seeds');
+  if ((against?.length ?? 0) > 2) clash('--against compares two or three models in all; name at most two');
+  if (against !== undefined && allCheckpoints === true)
+    clash('--against compares one model with others; leave out --all-checkpoints');
+}
+
+/** One request a seed, every default decided. */
+async function requestsFor(target: EvaluationTarget, options: EvaluateOptions): Promise<EvaluationRequest[]> {
+  const recipe = recipeOf(target, options);
+  const greedy = options.greedy === true || options.temperature === 0;
+  const seeds = options.seeds ?? [recipe.seed];
+  const out =
+    options.out ?? (target.runDirectory === null ? 'evaluations' : join(target.runDirectory, 'evaluations'));
+  const { localModel } = await import('../hub/index.ts');
+  const tokenizer = options.tokenizer === undefined ? null : await localModel(options.tokenizer);
+  return seeds.map((seed) => ({
+    label: options.label ?? labelOf(target, recipe, options, seeds.length > 1 ? seed : null),
+    out: resolve(out),
+    recipe,
+    split: options.split,
+    samples: greedy ? 1 : (options.samples ?? recipe.evaluation.samplesPerProblem),
+    temperature: greedy ? 0 : (options.temperature ?? recipe.evaluation.temperature),
+    topP: options.topP,
+    seed,
+    maxCompletionTokens: options.maxCompletion ?? recipe.sampling.maxCompletionTokens,
+    maxPromptTokens: options.maxPrompt ?? null,
+    limit: options.limit ?? null,
+    batch: options.batch,
+    tokenizer,
+    keepIds: options.ids === true || options.against !== undefined,
+    fresh: options.fresh === true,
+  }));
+}
+
+/** The run's recipe, or the smallest one that names the task; `--set` changes either. */
+function recipeOf({ recipe, folder }: EvaluationTarget, { task, set }: EvaluateOptions): Recipe {
+  if (task === undefined && recipe !== null) return parseRecipe(formatRecipe(recipe), 'recipe.yaml', { set });
+  if (task === undefined)
+    throw new ReckonError(
+      'usage',
+      'no-task',
+      `${folder} is of no run, so --task must say what to measure it on`,
+    );
+  const path = JSON.stringify(folder);
+  const text = `version: 1\nname: evaluation\ntask: { name: ${JSON.stringify(task)} }\nmodel: { path: ${path} }\nstages: [{ type: prepare }]\n`;
+  return parseRecipe(text, '--task', { set });
+}
+
+function labelOf(
+  target: EvaluationTarget,
+  recipe: Recipe,
+  { task, split, samples, temperature, greedy, limit }: EvaluateOptions,
+  seed: number | null,
+): string {
+  const parts = [
+    target.name,
+    ...(task === undefined || task === target.recipe?.task.name ? [] : [task]),
+    ...(split === 'test' ? [] : [split]),
+    ...(greedy === true || temperature === 0 ? ['greedy'] : []),
+    ...(temperature === undefined || temperature === 0 || temperature === recipe.evaluation.temperature
+      ? []
+      : [`t${temperature}`]),
+    ...(samples === undefined ? [] : [`k${samples}`]),
+    ...(limit === undefined ? [] : [`first${limit}`]),
+    ...(seed === null ? [] : [`seed${seed}`]),
+  ];
+  return parts.join('-');
+}
+
+async function distancesOf(
+  first: { readonly target: EvaluationTarget; readonly request: EvaluationRequest },
+  against: readonly string[],
+): Promise<readonly ModelDistance[]> {
+  const { measureDistances } = await import('./evaluate-distances.ts');
+  return await measureDistances(first.target, first.request, against);
+}
+
+async function print(
+  evaluations: readonly Evaluation[],
+  requests: readonly EvaluationRequest[],
+  distances: readonly ModelDistance[],
+  options: EvaluateOptions,
+): Promise<void> {
+  const { distanceText, evaluationText, writeCurve } = await import('../report/index.ts');
+  const files = requests.map(({ out, label }) => join(out, `${label}.json`));
+  const curve = options.allCheckpoints === true ? writeCurve(requests[0]!.out, evaluations) : null;
+  const text = [
+    evaluationText(evaluations),
+    ...(distances.length > 0 ? [distanceText(distances)] : []),
+    [...files, ...(curve === null ? [] : [curve])].join('\n'),
+  ].join('\n\n');
+  const short = evaluations.map(({ problems: _problems, transcripts: _transcripts, ...rest }) => rest);
+  printResult(options, { evaluations: short, files, curve, distances }, text);
+}
+
+function positive(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('it must be a whole number, 1 or more.');
+  return value;
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('it must be a number.');
+  return value;
+}
+
+function seedList(text: string): readonly number[] {
+  const seeds = text.split(',').map((part) => wholeNumber(part.trim()));
+  if (new Set(seeds).size < seeds.length) throw new InvalidArgumentError('it must name each seed once.');
+  return seeds;
+}

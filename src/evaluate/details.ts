@@ -1,0 +1,166 @@
+/** Owns the further numbers of an evaluation beyond pass@1: curves over k, cells, lengths, published measures. */
+
+import { z } from 'zod';
+import { type Interval, mean, passAtK, quantile } from '../util/statistics.ts';
+import { answerAccuracy, compositeScore, lastNumber } from './answers.ts';
+import { clusteredShare } from './intervals.ts';
+import { logicalConsistency, reasoningScore, reasoningSteps } from '../text/reasoning.ts';
+import { byProblem, type EvaluationRow } from './rows.ts';
+import { majAtK } from './votes.ts';
+
+/** An estimate for k samples of a problem. */
+export interface AtK extends Interval {
+  readonly k: number;
+}
+
+/** How many samples fall into each cell of format kept or not, answer right or not. */
+export interface Cells {
+  readonly both: number;
+  readonly formatOnly: number;
+  readonly answerOnly: number;
+  readonly neither: number;
+}
+
+/** Completion lengths in tokens; null where there is no such sample. */
+export interface Lengths {
+  readonly median: number;
+  readonly p90: number;
+  readonly longest: number;
+  readonly correctMean: number | null;
+  readonly incorrectMean: number | null;
+}
+
+/** The measures of "Intrinsic reward distillation"; null where the task's references do not allow one. */
+export interface PublishedMeasures {
+  readonly exactMatch: number | null;
+  readonly numericalAccuracy: number | null;
+  readonly partialCorrectness: number | null;
+  readonly compositeScore: number | null;
+  readonly reasoningSteps: number;
+  readonly logicalConsistency: number;
+  readonly reasoningScore: number;
+}
+
+/** What `reckon evaluate` measures beyond the numbers of every evaluation. */
+export interface EvaluationDetails {
+  /** The unbiased pass@k for k = 1, 2, 4, ... up to the samples. */
+  readonly passAtK: readonly AtK[];
+  /** The share of problems that a vote among k samples solves. */
+  readonly majAtK: readonly AtK[];
+  /** Format kept and answer right. */
+  readonly overall: Interval;
+  readonly cells: Cells;
+  readonly lengths: Lengths;
+  readonly measures: PublishedMeasures;
+}
+
+const share = z.number().min(0).max(1);
+const atK = z.object({ k: z.int().positive(), mean: share, low: share, high: share });
+const count = z.int().nonnegative();
+const size = z.number().nonnegative();
+
+/** The schema of an evaluation's details. */
+export const detailsSchema: z.ZodType<EvaluationDetails> = z.object({
+  passAtK: z.array(atK),
+  majAtK: z.array(atK),
+  overall: z.object({ mean: share, low: share, high: share }),
+  cells: z.object({ both: count, formatOnly: count, answerOnly: count, neither: count }),
+  lengths: z.object({
+    median: size,
+    p90: size,
+    longest: size,
+    correctMean: size.nullable(),
+    incorrectMean: size.nullable(),
+  }),
+  measures: z.object({
+    exactMatch: share.nullable(),
+    numericalAccuracy: share.nullable(),
+    partialCorrectness: share.nullable(),
+    compositeScore: share.nullable(),
+    reasoningSteps: size,
+    logicalConsistency: share,
+    reasoningScore: share,
+  }),
+});
+
+/** The details of rows with the same number of samples for every problem, at least one each. */
+export function detailsOf(rows: readonly EvaluationRow[]): EvaluationDetails {
+  const problems = byProblem(rows);
+  const samples = problems[0]?.length ?? 0;
+  const over = (measure: (problem: readonly EvaluationRow[]) => number): Interval =>
+    clusteredShare(problems.map(measure), samples);
+  const ks = powersOfTwo(samples);
+  return {
+    passAtK: ks.map((k) => ({
+      k,
+      ...over((problem) => passAtK(samples, problem.filter(isCorrect).length, k)),
+    })),
+    majAtK: ks.map((k) => ({ k, ...over((problem) => majAtK(problem.map(ballot), k)) })),
+    overall: over((problem) => mean(problem.map((row) => Number(isCorrect(row) && row.formatOk)))),
+    cells: cellsOf(rows),
+    lengths: lengthsOf(rows),
+    measures: measuresOf(rows),
+  };
+}
+
+/** 1, 2, 4, ... and the number itself. */
+export function powersOfTwo(most: number): number[] {
+  const powers: number[] = [];
+  for (let k = 1; k < most; k *= 2) powers.push(k);
+  return [...powers, most];
+}
+
+function isCorrect(row: EvaluationRow): boolean {
+  return row.verdict === 'correct';
+}
+
+function ballot(row: EvaluationRow): { answer: string | null; correct: boolean } {
+  return { answer: row.answer, correct: isCorrect(row) };
+}
+
+/** Counts the four cells. */
+export function cellsOf(rows: readonly EvaluationRow[]): Cells {
+  const counted = (format: boolean, answer: boolean): number =>
+    rows.filter((row) => row.formatOk === format && isCorrect(row) === answer).length;
+  return {
+    both: counted(true, true),
+    formatOnly: counted(true, false),
+    answerOnly: counted(false, true),
+    neither: counted(false, false),
+  };
+}
+
+function lengthsOf(rows: readonly EvaluationRow[]): Lengths {
+  const lengths = rows.map((row) => row.tokens);
+  const meanOf = (correct: boolean): number | null => {
+    const those = rows.filter((row) => isCorrect(row) === correct);
+    return those.length === 0 ? null : mean(those.map((row) => row.tokens));
+  };
+  return {
+    median: quantile(lengths, 0.5),
+    p90: quantile(lengths, 0.9),
+    longest: Math.max(...lengths),
+    correctMean: meanOf(true),
+    incorrectMean: meanOf(false),
+  };
+}
+
+/** Coverage has no part in the score here: it needs a teacher's completions, which `reckon compare` has. */
+function measuresOf(rows: readonly EvaluationRow[]): PublishedMeasures {
+  // A reference that all problems share (24) says nothing of an answer, which is then something else (an expression).
+  const tells = new Set(rows.map((row) => row.solution)).size > 1;
+  const numeric = tells && rows.every((row) => lastNumber(row.solution) !== null);
+  const accuracy = answerAccuracy(rows.map((row) => ({ prediction: row.answer, reference: row.solution })));
+  const consistency = mean(rows.map((row) => logicalConsistency(row.completion).overall));
+  const correctness = numeric ? accuracy.partialCorrectness : null;
+  const numericalAccuracy = numeric ? accuracy.numericalAccuracy : null;
+  return {
+    exactMatch: tells ? accuracy.exactMatch : null,
+    numericalAccuracy,
+    partialCorrectness: correctness,
+    compositeScore: numericalAccuracy === null ? null : compositeScore({ numericalAccuracy }),
+    reasoningSteps: mean(rows.map((row) => reasoningSteps(row.completion).length)),
+    logicalConsistency: consistency,
+    reasoningScore: reasoningScore({ coverage: 0, consistency, correctness }),
+  };
+}

@@ -1,0 +1,257 @@
+/** Owns the tests of `reckon evaluate` on a real run: rows, resuming, all checkpoints, distances. */
+
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { addEvaluateCommand } from '../../src/cli/evaluate.ts';
+import { type EvaluationRequest, evaluateModel, evaluationFiles } from '../../src/cli/evaluate-model.ts';
+import { type EvaluationTarget, findTargets } from '../../src/cli/evaluate-targets.ts';
+import { readEvaluation, readRows } from '../../src/evaluate/index.ts';
+import { parseRecipe } from '../../src/recipe/index.ts';
+import { executeRun } from '../../src/run/index.ts';
+import { assertNoLeaks } from './tiny.ts';
+
+const RECIPE = `version: 1
+name: tiny
+seed: 3
+task: { name: game24 }
+model: { init: { hiddenSize: 32, layers: 2, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 256 } }
+compute: { dtype: f32, threads: 1 }
+sampling: { maxCompletionTokens: 40 }
+evaluation: { samplesPerProblem: 2 }
+checkpoints: { every: 20, keepLast: 5 }
+stages:
+  - type: prepare
+  - { type: sft, steps: 40, optimizerBatch: 16, microBatchTokens: 1024, learningRate: 3.0e-3 }
+  - { type: evaluate, label: sft }
+  - type: report
+`;
+
+let runs: string;
+let run: string;
+
+assertNoLeaks();
+
+beforeAll(async () => {
+  runs = mkdtempSync(join(tmpdir(), 'reckon-evaluate-command-'));
+  run = join(runs, 'tiny');
+  await executeRun(parseRecipe(RECIPE, 'recipe.yaml'), {
+    runsDirectory: runs,
+    quiet: true,
+    stream: { write: () => undefined },
+    load: () => import('../../src/run/stage-functions.ts'),
+  });
+});
+afterAll(() => rmSync(runs, { recursive: true, force: true }));
+
+/** The command in this process; what it printed on stdout. */
+async function evaluate(...words: string[]): Promise<string> {
+  const program = new Command('reckon').option('--json').option('--quiet').exitOverride();
+  addEvaluateCommand(program, () => undefined);
+  const printed: string[] = [];
+  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+  try {
+    await program.parseAsync([
+      'node',
+      'reckon',
+      'evaluate',
+      ...words,
+      '--runs-dir',
+      runs,
+      '--quiet',
+      '--json',
+    ]);
+  } finally {
+    spy.mockRestore();
+  }
+  return printed.join('');
+}
+
+describe('reckon evaluate', () => {
+  test('measures what the run itself measured, and keeps every row', async () => {
+    const printed = JSON.parse(await evaluate('tiny'));
+    const [file] = printed.files;
+    expect(file).toBe(join(run, 'evaluations', '02-sft-step-000040.json'));
+    const [own, theirs] = [readEvaluation(join(run, 'evaluations', 'sft.json')), readEvaluation(file)];
+    expect(theirs).toMatchObject({
+      n: own.n,
+      passAt1: own.passAt1,
+      format: own.format,
+      problems: own.problems,
+      transcripts: own.transcripts,
+      checkpoint: own.checkpoint,
+    });
+    expect(printed.evaluations[0].details.cells).toEqual(theirs.details?.cells);
+    const rows = readRows(join(run, 'evaluations', theirs.rows!));
+    expect(rows).toHaveLength(200);
+    expect(rows[0]).toMatchObject({ sampleIndex: 0, solution: '24', question: own.problems[0]!.question });
+    expect(rows[0]!.prompt).toMatch(/\d+ \d+ \d+ \d+\n$/);
+    expect(Object.keys(rows[0]!.parts)).toEqual(expect.arrayContaining(['correct', 'format', 'process']));
+  });
+
+  test('of a limit, greedy, with seeds, on another split, without long prompts', async () => {
+    const { evaluations } = JSON.parse(
+      await evaluate('tiny', '--limit', '12', '--greedy', '--split', 'validation'),
+    );
+    expect(evaluations[0]).toMatchObject({
+      label: '02-sft-step-000040-validation-greedy-first12',
+      n: 12,
+      samplesPerProblem: 1,
+      temperature: 0,
+      split: 'validation',
+    });
+    const seeded = JSON.parse(await evaluate('tiny', '--limit', '4', '--seeds', '1,2'));
+    expect(seeded.evaluations.map(({ seed }: { seed: number }) => seed)).toEqual([1, 2]);
+    const short = JSON.parse(
+      await evaluate('tiny', '--limit', '30', '--max-prompt', '10', '--label', 'short'),
+    );
+    expect(short.evaluations[0].n + short.evaluations[0].sampling.skippedPrompts).toBe(30);
+    expect(short.evaluations[0].sampling.skippedPrompts).toBeGreaterThan(0);
+    await expect(evaluate('tiny', '--limit', '3', '--max-prompt', '2')).rejects.toMatchObject({
+      code: 'nothing-to-evaluate',
+    });
+  });
+
+  test('of a plain folder needs a task, and writes where it is told', async () => {
+    const folder = join(run, '02-sft', 'checkpoints', 'step-000040');
+    const copy = join(runs, 'model');
+    const { cpSync } = await import('node:fs');
+    cpSync(folder, copy, { recursive: true });
+    await expect(evaluate(copy)).rejects.toMatchObject({ code: 'no-task' });
+    const out = join(runs, 'out');
+    const words = [
+      '--task',
+      'game24',
+      '--samples',
+      '2',
+      '--max-completion',
+      '40',
+      '--seeds',
+      '3',
+      '--limit',
+      '5',
+    ];
+    await evaluate(copy, ...words, '--set', 'compute.dtype=f32', '--out', out, '--label', 'plain');
+    const own = readEvaluation(join(run, 'evaluations', 'sft.json'));
+    expect(readEvaluation(join(out, 'plain.json')).problems).toEqual(own.problems.slice(0, 5));
+  });
+
+  test('refuses to mix settings and to overwrite what a stage wrote', async () => {
+    await evaluate('tiny', '--limit', '4', '--label', 'mixed');
+    await expect(evaluate('tiny', '--limit', '5', '--label', 'mixed')).rejects.toMatchObject({
+      code: 'evaluation-differs',
+      message: expect.stringContaining('limit was 4 and is 5'),
+    });
+    await evaluate('tiny', '--limit', '5', '--label', 'mixed', '--fresh');
+    await expect(evaluate('tiny', '--label', 'sft')).rejects.toMatchObject({ code: 'evaluation-exists' });
+    await expect(evaluate('tiny', '--greedy', '--samples', '4')).rejects.toMatchObject({
+      code: 'evaluate-options',
+    });
+  });
+
+  test('of all checkpoints draws a curve', async () => {
+    const printed = JSON.parse(await evaluate('tiny', '--all-checkpoints', '--limit', '6'));
+    const checkpoints = printed.evaluations.map(({ checkpoint }: { checkpoint: string }) => checkpoint);
+    expect(checkpoints).toEqual([
+      '01-prepare/checkpoints/step-000000',
+      '02-sft/checkpoints/step-000020',
+      '02-sft/checkpoints/step-000040',
+    ]);
+    expect(readFileSync(printed.curve, 'utf8')).toContain('aria-label="Held-out problems by training step');
+  });
+
+  test('gives the distance to other models', async () => {
+    const checkpoint = (name: string): string => join(run, name);
+    const printed = JSON.parse(
+      await evaluate(
+        'tiny',
+        ...['--limit', '4', '--label', 'far'],
+        ...['--against', checkpoint('02-sft/checkpoints/step-000020')],
+        ...['--against', checkpoint('02-sft/checkpoints/step-000040')],
+      ),
+    );
+    expect(printed.distances).toHaveLength(3);
+    const [near, same, back] = printed.distances;
+    expect(same).toMatchObject({ klPq: 0, js: expect.closeTo(0, 10), top1Agreement: 1 });
+    expect(same.flatCosine).toBeCloseTo(1, 6);
+    expect(near.klPq).toBeGreaterThan(0.001);
+    expect(near.klPq).toBeCloseTo(back.klQp, 6);
+    expect(near.klQp).toBeCloseTo(back.klPq, 6);
+    const lines = readFileSync(join(run, 'evaluations', 'far.distances.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    expect(lines).toHaveLength(12);
+    const first = JSON.parse(lines[0]!);
+    const rows = readRows(join(run, 'evaluations', 'far.rows.jsonl'));
+    expect(first.klPq).toHaveLength(rows[0]!.completionIds!.length);
+  });
+});
+
+describe('an evaluation that was cut off', () => {
+  let target: EvaluationTarget;
+  const request = (label: string): EvaluationRequest => ({
+    label,
+    out: join(runs, 'resumed'),
+    recipe: parseRecipe(RECIPE, 'recipe.yaml'),
+    split: 'test',
+    samples: 2,
+    temperature: 1,
+    topP: 1,
+    seed: 3,
+    maxCompletionTokens: 24,
+    maxPromptTokens: null,
+    limit: 23,
+    batch: 8,
+    tokenizer: null,
+    keepIds: true,
+    fresh: false,
+  });
+  const rowsText = (label: string): string =>
+    readFileSync(evaluationFiles(join(runs, 'resumed'), label).rows, 'utf8');
+  const quiet = { stream: { write: () => undefined }, quiet: true };
+
+  beforeAll(async () => {
+    target = (await findTargets('tiny', { runsDir: runs }))[0]!;
+    await evaluateModel(target, request('whole'), { ...quiet, stopRequested: () => false });
+  });
+
+  test('goes on to the same rows, wherever it was stopped', async () => {
+    for (const after of [0, 1, 40, 100]) {
+      let calls = 0;
+      const label = `stopped-${after}`;
+      const stopped = await evaluateModel(target, request(label), {
+        ...quiet,
+        stopRequested: () => ++calls > after,
+      });
+      expect(stopped).toBeNull();
+      expect(existsSync(evaluationFiles(join(runs, 'resumed'), label).result)).toBe(false);
+      const { rows } = evaluationFiles(join(runs, 'resumed'), label);
+      const had = readRows(rows).length;
+      expect(had % 8).toBe(0);
+      await evaluateModel(target, request(label), { ...quiet, stopRequested: () => false });
+      expect(rowsText(label)).toBe(rowsText('whole'));
+    }
+  });
+
+  test('and where it was killed in the middle of a line, or had nothing left to do', async () => {
+    const label = 'killed';
+    const files = evaluationFiles(join(runs, 'resumed'), label);
+    await evaluateModel(target, request(label), { ...quiet, stopRequested: () => false });
+    for (const keep of [0.3, 0.65, 0.99, 1]) {
+      truncateSync(files.rows, Math.floor(keep * rowsText('whole').length));
+      rmSync(files.result);
+      const again = await evaluateModel(target, request(label), { ...quiet, stopRequested: () => false });
+      expect(rowsText(label)).toBe(rowsText('whole'));
+      const { seconds: _, label: _label, rows: _rows, ...numbers } = again!;
+      expect(
+        readEvaluation(evaluationFiles(files.rows.replace(/\/[^/]*$/, ''), 'whole').result),
+      ).toMatchObject(numbers);
+    }
+    writeFileSync(files.settings, '{}');
+    await expect(
+      evaluateModel(target, request(label), { ...quiet, stopRequested: () => false }),
+    ).rejects.toMatchObject({ code: 'evaluation-differs' });
+  });
+});
