@@ -31,6 +31,7 @@ export const METRICS = {
     description: 'Largest |log-probability in the engine - in the trainer|',
     better: 'lower',
   },
+  'policy/entropy_coefficient': { unit: '', description: 'Weight of the entropy bonus as it is steered' },
   'policy/kl_coefficient': { unit: '', description: 'Weight of the KL penalty of a token in its reward' },
   'value/loss': {
     unit: '',
@@ -103,6 +104,8 @@ export const METRICS = {
     unit: 'tokens',
     description: 'Completion tokens sampled so far, those that were not learned from included',
   },
+  'rollouts/replayed': { unit: '', description: 'Completions of earlier steps learned from again' },
+  'rollouts/replay_age': { unit: '', description: 'Mean age in steps of their groups' },
   'rollouts/kept': { unit: '', description: 'Correct completions kept for fine-tuning' },
   'batch/tokens': { unit: 'tokens', description: 'Tokens in the step, padding left out' },
   'batch/padding_share': {

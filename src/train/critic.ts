@@ -1,12 +1,14 @@
-/** Owns PPO's value function: a head on the policy's trunk with its optimizer, its loss and its files. Knows no rollouts. */
+/** Owns PPO's value function: a head on the policy's trunk or on a model apart, its optimizer, loss and files. Knows no rollouts. */
 
 import { join } from 'node:path';
 import { valueLoss } from '../losses/index.ts';
-import { type Decoder, readSafetensors, ValueHead, writeSafetensors } from '../models/index.ts';
+import { type Decoder, loadModel, readSafetensors, ValueHead, writeSafetensors } from '../models/index.ts';
 import { AdamW } from '../optim/index.ts';
+import { loadTokenizer } from '../text/index.ts';
 import { backward, fromBytes, full, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { gathered, type MicroBatch, predictingStates, type TrainingSequence } from './micro-batches.ts';
-import type { Session, SessionOptions } from './session.ts';
+import { parentOf, type Session, type SessionOptions, type TrainContext } from './session.ts';
+import { requireSameTokens } from './teacher.ts';
 
 /** A sequence with what its value loss needs, one number a completion token. */
 export interface ValuedSequence extends TrainingSequence {
@@ -22,35 +24,48 @@ export interface ValueSums {
   clipped: number;
 }
 
+export interface CriticOptions extends SessionOptions {
+  /**
+   * What the head reads: `trunk`, the policy's own hidden states, or a value model apart that begins as the model the
+   * stage began with (`start`) or as the one in a folder.
+   */
+  readonly valueModel: string;
+}
+
 const file = join('trainer', 'value-head.safetensors');
 
-/** The value head of a session, as its checkpoint has it; every checkpoint has it again, with its moments. */
+/** The value function of a session, as its checkpoint has it; every checkpoint has it again, with its moments. */
 export class Critic implements Disposable {
   readonly head: ValueHead;
+  /** The model whose hidden states the head reads, where that is not the policy. */
+  readonly trunk: Decoder | null;
   private readonly optimizer: AdamW;
 
-  constructor(session: Session, options: SessionOptions) {
+  constructor(session: Session, context: TrainContext, options: CriticOptions) {
     const { policy } = session;
-    this.head = new ValueHead(policy.config.hiddenSize, policy.device);
-    this.optimizer = new AdamW(this.head.namedParameters(), options);
+    this.trunk = options.valueModel === 'trunk' ? null : openTrunk(session, context, options.valueModel);
+    this.head = new ValueHead((this.trunk ?? policy).config.hiddenSize, policy.device);
+    this.optimizer = new AdamW(this.parameters(), options);
     if (session.resumedFrom) this.load(join(session.resumedFrom, file));
     session.alsoSave((folder) => writeSafetensors(join(folder, file), this.state()));
   }
 
-  /** Values of every completion token's state by micro-batch, in its order of tokens, no gradient. */
-  recordedValues(policy: Decoder, batches: readonly MicroBatch[]): Float32Array[] {
-    return batches.map((batch) =>
-      noGrad(() => scope(() => this.head.forward(predictingStates(policy, batch).hidden_ND).toFloat32())),
-    );
+  /** Everything of the value function that learns, by name. */
+  parameters(): Map<string, Tensor> {
+    const trunk = [...(this.trunk?.namedParameters() ?? [])];
+    return new Map([
+      ...this.head.namedParameters(),
+      ...trunk.map(([name, value]) => [`trunk.${name}`, value] as const),
+    ]);
   }
 
-  /** Updates the head that has a gradient, and drops the gradient. */
+  /** Updates what has a gradient, and drops the gradient. */
   step(learningRate: number): void {
     this.optimizer.step(learningRate);
   }
 
   private state(): Map<string, Tensor> {
-    return new Map([...this.head.namedParameters(), ...this.optimizer.state()]);
+    return new Map([...this.parameters(), ...this.optimizer.state()]);
   }
 
   private load(path: string): void {
@@ -58,7 +73,7 @@ export class Critic implements Disposable {
     try {
       noGrad(() =>
         scope(() => {
-          for (const [name, value] of this.head.namedParameters()) value.copy_(saved.get(name)!);
+          for (const [name, value] of this.parameters()) value.copy_(saved.get(name)!);
         }),
       );
       this.optimizer.load(saved);
@@ -70,7 +85,18 @@ export class Critic implements Disposable {
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
     this.head[Symbol.dispose]();
+    this.trunk?.[Symbol.dispose]();
   }
+}
+
+/** A trainable f32 copy of a model that reads the student's tokens. */
+function openTrunk(session: Session, context: TrainContext, model: string): Decoder {
+  const { dtype, device } = context.compute;
+  const folder = model === 'start' ? parentOf(context) : model;
+  requireSameTokens(folder, loadTokenizer(folder), session.tokenizer);
+  const trunk = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
+  for (const [, value] of trunk.namedParameters()) value.requiresGrad_();
+  return trunk;
 }
 
 /** The value loss of one micro-batch from the states that predict its tokens, a mean over `tokens`; adds to `sums`. */
@@ -100,19 +126,24 @@ export function valueTerm(
   return loss;
 }
 
-/** Accumulates the gradient of the value loss into the head alone: the policy stays as it is (value pre-training). */
+/**
+ * Accumulates the gradient of the mean value loss into the head, and into the model below it only where that `learns`: the
+ * policy stays as it is in value pre-training.
+ */
 export function accumulateValueGradient(
-  policy: Decoder,
+  model: Decoder,
   head: ValueHead,
   batches: readonly MicroBatch[],
   sequences: readonly ValuedSequence[],
   clip: number | null,
+  learns = false,
 ): ValueSums {
   const sums: ValueSums = { loss: 0, clipped: 0 };
   const tokens = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   for (const batch of batches)
     scope(() => {
-      const hidden_ND = noGrad(() => predictingStates(policy, batch).hidden_ND);
+      const states = () => predictingStates(model, batch).hidden_ND;
+      const hidden_ND = learns ? states() : noGrad(states);
       backward(valueTerm(head, hidden_ND, batch, sequences, { clip, tokens, sums }));
     });
   return sums;

@@ -4,11 +4,12 @@
  */
 
 import { gae, tokenRewards, whiten } from '../advantages/index.ts';
-import { type KlEstimator, klPerToken, tokenLogps } from '../losses/index.ts';
+import { type KlEstimator, tokenLogps } from '../losses/index.ts';
 import type { Decoder, ValueHead } from '../models/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
-import { fromBytes, noGrad, scope } from '../torch/index.ts';
+import { noGrad, scope } from '../torch/index.ts';
 import type { ValuedSequence } from './critic.ts';
+import { klOfLogps } from './group-advantages.ts';
 import { cutMicroBatches, type MicroBatch, padIdOf, predictingStates, scattered } from './micro-batches.ts';
 import { type PolicySequence, recordedLogps } from './policy-update.ts';
 
@@ -31,6 +32,8 @@ export interface ExperienceOptions {
 export interface Observers {
   readonly policy: Decoder;
   readonly head: ValueHead;
+  /** What the head reads, where that is not the policy. */
+  readonly trunk?: Decoder | null;
   readonly reference: Decoder | null;
   readonly temperature: number;
   readonly microBatchTokens: number;
@@ -75,7 +78,7 @@ export function observe(
       reference &&
       of(
         recordedLogps(reference, batches, temperature).map((theirs, b) =>
-          klOf(seen[b]!.logps, theirs, klEstimator),
+          klOfLogps(seen[b]!.logps, theirs, klEstimator),
         ),
       );
     places.forEach((i, j) => {
@@ -150,7 +153,7 @@ function valuesAfter(observers: Observers, rollouts: readonly Rollout[]): Map<nu
   const values = scattered(
     batches,
     sequences,
-    batches.map((batch) => look(observers, batch).values),
+    batches.map((batch) => valuesOf(observers, batch)),
   );
   return new Map(cutOff.map((i, j) => [i, values[j]![0]!]));
 }
@@ -166,23 +169,24 @@ function cutFor(
   return cutMicroBatches(sequences, microBatchTokens, padIdOf(policy));
 }
 
-/** Log-probabilities and values of a micro-batch's completion tokens from one pass. */
+/** Log-probabilities and values of a micro-batch's completion tokens, from one pass where the head reads the policy. */
 function look(
-  { policy, head, temperature }: Observers,
+  observers: Observers,
   batch: MicroBatch,
 ): { readonly logps: Float32Array; readonly values: Float32Array } {
+  const { policy, head, trunk, temperature } = observers;
   return noGrad(() =>
     scope(() => {
       const { hidden_ND, targets_N } = predictingStates(policy, batch);
       const { logps_N } = tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature });
-      return { logps: logps_N.toFloat32(), values: head.forward(hidden_ND).toFloat32() };
+      const values = trunk ? valuesOf(observers, batch) : head.forward(hidden_ND).toFloat32();
+      return { logps: logps_N.toFloat32(), values };
     }),
   );
 }
 
-function klOf(ours: Float32Array, theirs: Float32Array, estimator: KlEstimator): Float32Array {
-  return scope(() => {
-    const [logps_N, referenceLogps_N] = [ours, theirs].map((one) => fromBytes(one, 'f32', [one.length]));
-    return klPerToken(logps_N!, referenceLogps_N!, estimator).toFloat32();
-  });
+function valuesOf({ policy, trunk, head }: Observers, batch: MicroBatch): Float32Array {
+  return noGrad(() =>
+    scope(() => head.forward(predictingStates(trunk ?? policy, batch).hidden_ND).toFloat32()),
+  );
 }

@@ -5,19 +5,18 @@
  */
 
 import {
-  type AdvantageOptions,
-  estimateAdvantages,
-  type GroupAdvantages,
-  type RunningState,
-} from '../advantages/index.ts';
-import { type LossDenominator, lossWeights } from '../losses/index.ts';
+  type AdaptiveEntropyOptions,
+  adaptEntropyCoefficient,
+  type LossDenominator,
+  lossWeights,
+} from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
-import type { ScoredGroup, Task } from '../rewards/index.ts';
-import type { Rollout } from '../rollouts/index.ts';
+import type { Task } from '../rewards/index.ts';
 import type { StageOutcome } from './context.ts';
-import { cutMicroBatches, padIdOf } from './micro-batches.ts';
+import { advantagesOfGroups, type GroupAdvantageOptions } from './group-advantages.ts';
+import { cutMicroBatches, type MicroBatch, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
@@ -26,15 +25,22 @@ import {
   recordedLogps,
   type UpdateSums,
 } from './policy-update.ts';
+import { Reference, type ReferenceOptions } from './reference.ts';
+import { type EndedSequence, Replay, type ReplayOptions } from './replay.ts';
+import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
 import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
-import { collectScored, penalised, rewardBatch, type ScoredOptions } from './scored-rollouts.ts';
+import { collectScored, type ScoredOptions } from './scored-rollouts.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
 export interface GrpoOptions
   extends Omit<SessionOptions, 'trainer'>,
     ScheduleOptions,
     PolicyUpdateOptions,
+    ReferenceOptions,
+    GroupAdvantageOptions,
+    Partial<Pick<RewardShapingOptions, 'intrinsic' | 'adaptiveWeights'>>,
     ScoredOptions {
+  readonly kl: PolicyUpdateOptions['kl'];
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -42,20 +48,16 @@ export interface GrpoOptions
   /** Passes over the rollouts of a step. */
   readonly epochs: number;
   readonly maxGradNorm: number;
-  readonly advantages: AdvantageOptions;
   readonly lossDenominator: LossDenominator;
-  /** The explicit reference policy: none, or the model that the stage began with. */
-  readonly reference: 'none' | 'start';
-  /** Subtracts the KL term from the reward instead of adding it to the loss. */
-  readonly klInReward: boolean;
   /** Completions that were cut off at the length limit do not count in the loss (DAPO). */
   readonly maskTruncated: boolean;
   /** Temperature of the last step; from the first it falls or rises by the same factor each step. */
   readonly temperatureEnd?: number | undefined;
+  /** Groups of earlier steps are learned from again; null for none. */
+  readonly replay?: ReplayOptions | null;
+  /** Steers the weight of the entropy bonus, which begins at `entropyCoefficient`; null keeps it. */
+  readonly adaptiveEntropy?: AdaptiveEntropyOptions | null;
 }
-
-/** A rollout that says why it ended, with its advantage. */
-type EndedSequence = PolicySequence & Pick<Rollout, 'stopReason'>;
 
 /** Trains the parent's model by reinforcement; resumes from the stage's newest whole checkpoint. */
 export async function trainGrpo(
@@ -63,63 +65,73 @@ export async function trainGrpo(
   task: Task,
   options: GrpoOptions,
 ): Promise<StageOutcome> {
+  const { intrinsic = null, adaptiveWeights = null } = options;
   using session = new Session(context, { ...options, trainer: 'grpo' });
-  using reference = options.reference === 'start' ? session.startReference() : null;
+  using reference = new Reference(session, context, options);
+  using shaping = new RewardShaping(session, context, { ...options, intrinsic, adaptiveWeights });
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
+  const replay = options.replay ? new Replay(session, options.replay) : null;
   const { policy, optimizer } = session;
-  const loss = options.klInReward ? { ...options, kl: { ...options.kl, beta: 0 } } : options;
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const sampling = { ...options.sampling, temperature: temperatureAt(step, options) };
-    const { groups, draws } = await collectScored(session, context, task, { ...options, sampling }, step);
+    const { temperature } = sampling;
+    const collected = await collectScored(session, context, task, { ...options, sampling }, step);
     const rolloutSeconds = (performance.now() - started) / 1000;
 
-    const advantages = advantagesOf(session, groups, reference, options, sampling.temperature);
-    const sequences = groups.flatMap((group, g) =>
-      group.scored.map(
-        (one, i): EndedSequence => ({ ...one.rollout, advantage: advantages.advantages[g]![i]! }),
-      ),
-    );
+    const { groups, weights, metrics } = shaping.shapeGroups(collected.groups);
+    const asked = { ...options, temperature };
+    const advantaged = advantagesOfGroups(session, groups, weights, reference.model, asked);
+    const replayed = replay?.draw(step, context.seed);
+    const sequences = [...advantaged.sequences.flat(), ...(replayed?.sequences ?? [])];
 
     const learningRate = session.learningRate(step, options);
     const minibatches = minibatchesOf(sequences, options, context.seed, step).map((minibatch) =>
-      weighted(minibatch, options),
+      grpoMinibatch(policy, minibatch, options),
     );
-    const cut = (minibatch: readonly PolicySequence[]) =>
-      cutMicroBatches(minibatch, options.microBatchTokens, padIdOf(policy));
     // Cut as the update will be, so that ratios begin at 1.
     const recorded =
       minibatches.length > 1
-        ? minibatches.map((one) => recordedLogps(policy, cut(one.sequences), sampling.temperature))
+        ? minibatches.map((minibatch) => recordedLogps(policy, minibatch.batches, temperature))
         : null;
     const updates: UpdateSums[] = [];
     for (const [i, minibatch] of minibatches.entries()) {
       if (minibatch.sequences.length === 0) continue;
       const sums = accumulatePolicyGradient({
         policy,
-        reference,
+        reference: reference.model,
         ...minibatch,
-        batches: cut(minibatch.sequences),
         oldLogps: recorded?.[i] ?? null,
-        temperature: sampling.temperature,
+        temperature,
         truncated: sampling.topP < 1,
-        loss,
+        loss: lossOptions(session, options),
       });
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
       session.requireFinite(step, { loss: sums.loss, gradNorm }, minibatch.sequences);
       optimizer.step(learningRate);
       updates.push({ ...sums, gradNorm });
+      steerEntropy(session, sums, options);
     }
     if (updates[0]) session.requireMatch(step, updates[0], sequences);
+    replay?.add(step, advantaged.sequences);
+    reference.follow(policy, step);
 
     const seconds = (performance.now() - started) / 1000;
-    rolloutFile.append(...groups.flatMap((group, g) => rolloutLine(step, group, advantages.advantages[g]!)));
+    const { advantages } = advantaged.summary;
+    rolloutFile.append(...groups.flatMap((group, g) => rolloutLine(step, group, advantages[g]!)));
     const tokens = updates[0]?.tokens ?? 0;
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
-      ...rolloutMetrics(groups, advantages),
+      ...rolloutMetrics(groups, advantaged.summary),
+      ...metrics,
       ...updateMetrics(updates),
-      ...(options.maxDraws > 1 ? { 'rollouts/draws': draws } : {}),
+      ...(options.maxDraws > 1 ? { 'rollouts/draws': collected.draws } : {}),
+      ...(replayed
+        ? { 'rollouts/replayed': replayed.sequences.length, 'rollouts/replay_age': replayed.age }
+        : {}),
+      ...(options.adaptiveEntropy
+        ? { 'policy/entropy_coefficient': entropyControl(session, options).coefficient }
+        : {}),
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
@@ -130,37 +142,55 @@ export async function trainGrpo(
   return session.end('done');
 }
 
-function advantagesOf(
-  session: Session,
-  groups: readonly ScoredGroup[],
-  reference: Decoder | null,
-  options: GrpoOptions,
-  temperature: number,
-): GroupAdvantages {
-  const batch = rewardBatch(groups, options.rewards);
-  const { beta } = options.kl;
-  const totals =
-    options.klInReward && reference && beta !== 0
-      ? penalised(batch.totals, groups, session.policy, reference, { ...options, beta, temperature })
-      : batch.totals;
-  const before = (session.extra['running'] ?? null) as RunningState | null;
-  const found = estimateAdvantages({ ...batch, totals }, options.advantages, before);
-  if (found.running) session.extra['running'] = found.running;
-  return found;
+/** The sequences of one optimizer step, what their token losses are multiplied with, and their micro-batches. */
+export interface GrpoMinibatch {
+  readonly sequences: readonly PolicySequence[];
+  readonly weights: readonly number[];
+  readonly batches: readonly MicroBatch[];
 }
 
 /** A minibatch without what does not count, which the denominators still know of: length 0 in their place. */
-function weighted(
+export function grpoMinibatch(
+  policy: Decoder,
   minibatch: readonly EndedSequence[],
-  { maskTruncated, lossDenominator, sampling }: GrpoOptions,
-): { readonly sequences: PolicySequence[]; readonly weights: number[] } {
+  options: Pick<GrpoOptions, 'maskTruncated' | 'lossDenominator' | 'sampling' | 'microBatchTokens'>,
+): GrpoMinibatch {
+  const { maskTruncated, lossDenominator, sampling, microBatchTokens } = options;
   const counts = minibatch.map((one) => !(maskTruncated && one.stopReason === 'length'));
   const lengths = minibatch.map((one, i) => (counts[i] ? one.completionIds.length : 0));
   const weights = lossWeights(lengths, lossDenominator, sampling.maxCompletionTokens);
+  const sequences = minibatch.filter((_, i) => counts[i]);
   return {
-    sequences: minibatch.filter((_, i) => counts[i]),
+    sequences,
     weights: weights.filter((_, i) => counts[i]),
+    batches: cutMicroBatches(sequences, microBatchTokens, padIdOf(policy)),
   };
+}
+
+/** The loss of the next update: without the KL where the reward has it, with the entropy bonus as it is steered. */
+function lossOptions(session: Session, options: GrpoOptions): PolicyUpdateOptions {
+  const kl = options.klPlace === 'loss' ? options.kl : { ...options.kl, beta: 0 };
+  if (!options.adaptiveEntropy) return { ...options, kl };
+  const { coefficient, counts } = entropyControl(session, options);
+  return { ...options, kl, entropyCoefficient: counts ? coefficient : 0 };
+}
+
+type EntropyControl = ReturnType<typeof adaptEntropyCoefficient>;
+
+/** The weight of the entropy bonus as the last update left it; before the first there is no bonus. */
+function entropyControl(
+  { extra }: Session,
+  { entropyCoefficient = 0 }: Pick<GrpoOptions, 'entropyCoefficient'>,
+): EntropyControl {
+  const known = extra['entropyControl'] as EntropyControl | undefined;
+  return known ?? { coefficient: entropyCoefficient, counts: false };
+}
+
+function steerEntropy(session: Session, { entropy, targets }: UpdateSums, options: GrpoOptions): void {
+  if (!options.adaptiveEntropy) return;
+  const { coefficient } = entropyControl(session, options);
+  const moved = adaptEntropyCoefficient(coefficient, entropy / targets, options.adaptiveEntropy);
+  session.extra['entropyControl'] = moved;
 }
 
 function temperatureAt(step: number, { sampling, temperatureEnd, steps }: GrpoOptions): number {

@@ -12,7 +12,7 @@ import {
   tokenLogps,
 } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
-import { fromBytes, full, ids, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { fromBytes, full, ids, noGrad, scope, type Tensor, where } from '../torch/index.ts';
 import {
   gathered,
   learnedTokens,
@@ -34,6 +34,8 @@ export interface PolicySequence extends TrainingSequence {
   /** From the engine: at the sampling temperature, and under the truncated distribution that was sampled. */
   readonly logps: readonly number[];
   readonly samplingLogps: readonly number[];
+  /** Sampled from an earlier policy (replay): its tokens get importance weights and are not compared with the engine. */
+  readonly replayed?: boolean;
 }
 
 export interface PolicyUpdate {
@@ -55,6 +57,7 @@ export interface PolicyUpdate {
 
 /** The loss, and what only a whole optimizer batch can say. */
 export interface PolicyUpdateOptions extends PolicyGradientOptions {
+  /** Of tokens whose sampler is not the policy before the updates; by default truncated at 2, token by token. */
   readonly importance?: ImportanceOptions;
   /** Share of the batch's tokens, those of highest entropy, whose policy term counts; 1, the default, is all. */
   readonly topEntropyShare?: number;
@@ -72,6 +75,8 @@ export interface UpdateSums {
   readonly clipped: number;
   readonly kl: number | null;
   readonly entropy: number;
+  /** Tokens that the policy of now sampled, and over them |logp engine - logp trainer|. */
+  readonly compared: number;
   readonly mismatch: number;
   readonly mismatchMax: number;
 }
@@ -96,6 +101,7 @@ export function accumulatePolicyGradient(update: PolicyUpdate): UpdateSums {
     clipped: total((one) => one.clipped),
     kl: update.reference ? total((one) => one.kl) : null,
     entropy: total((one) => one.entropy),
+    compared: total((one) => one.compared),
     mismatch: total((one) => one.mismatch),
     mismatchMax: Math.max(...sums.map((one) => one.mismatchMax)),
   };
@@ -144,7 +150,7 @@ function uncertainTokens({ policy, batches, temperature, loss }: PolicyUpdate): 
 }
 
 type MicroSums = Record<
-  'loss' | 'targets' | 'ratio' | 'clipped' | 'kl' | 'entropy' | 'mismatch' | 'mismatchMax',
+  'loss' | 'targets' | 'ratio' | 'clipped' | 'kl' | 'entropy' | 'compared' | 'mismatch' | 'mismatchMax',
   number
 >;
 
@@ -160,6 +166,11 @@ function oneMicroBatch(
   const recorded = update.oldLogps?.[place] ?? null;
   const floats = (values: Float32Array) => fromBytes(values, 'f32', [values.length]).to('f32', device);
   const engine = gathered(batch, sequences, (sequence) => sequence.logps);
+  const fresh = spread(
+    batch,
+    sequences,
+    sequences.map((one) => (one.replayed ? 0 : 1)),
+  );
   const referenceLogps_N = reference && floats(recordedLogps(reference, [batch], temperature)[0]!);
   const advantages_N = floats(gathered(batch, sequences, tokenAdvantages));
   const weights_N = floats(spread(batch, sequences, update.weights));
@@ -174,9 +185,7 @@ function oneMicroBatch(
     { temperature },
     ({ logps_N, entropies_N }, hidden_ND) => {
       const oldLogps_N = recorded ? floats(recorded) : logps_N.detach();
-      const samplingLogps_N = update.truncated
-        ? floats(gathered(batch, sequences, (one) => one.samplingLogps))
-        : null;
+      const samplingLogps_N = samplersLogps(update, batch, oldLogps_N);
       const importance_N =
         samplingLogps_N &&
         importanceWeights(oldLogps_N, samplingLogps_N, update.loss.importance ?? defaultImportance, rows);
@@ -198,7 +207,9 @@ function oneMicroBatch(
         },
         update.loss,
       );
-      const mismatch = noGrad(() => oldLogps_N.sub(floats(engine)).toFloat32().map(Math.abs));
+      const mismatch = noGrad(() => oldLogps_N.sub(floats(engine)).toFloat32())
+        .map(Math.abs)
+        .filter((_, t) => fresh[t] === 1);
       sums = {
         loss: 0,
         targets: batch.targets.length,
@@ -206,6 +217,7 @@ function oneMicroBatch(
         clipped: parts.clipped.item(),
         kl: parts.kl?.item() ?? 0,
         entropy: noGrad(() => entropies_N.detach().sum().item()),
+        compared: mismatch.length,
         mismatch: mismatch.reduce((sum, value) => sum + value, 0),
         mismatchMax: mismatch.reduce((most, value) => Math.max(most, value), 0),
       };
@@ -213,6 +225,29 @@ function oneMicroBatch(
     },
   );
   return { ...sums!, loss: loss.item() };
+}
+
+/**
+ * What the tokens were sampled with, where importance weights are needed: by a sampler that left tokens out, or by an
+ * earlier policy. In the second case tokens of the policy of now have its own, so that their weight is 1.
+ */
+function samplersLogps(
+  { sequences, truncated }: PolicyUpdate,
+  batch: MicroBatch,
+  oldLogps_N: Tensor,
+): Tensor | null {
+  const replayed = batch.order.some((i) => sequences[i]!.replayed);
+  if (!truncated && !replayed) return null;
+  const { device } = oldLogps_N;
+  const floats = (values: Float32Array) => fromBytes(values, 'f32', [values.length]).to('f32', device);
+  const samplers_N = floats(gathered(batch, sequences, (one) => one.samplingLogps));
+  if (truncated) return samplers_N;
+  const flags = spread(
+    batch,
+    sequences,
+    sequences.map((one) => Number(one.replayed ?? false)),
+  );
+  return where(floats(flags).gt(0), samplers_N, oldLogps_N);
 }
 
 function tokenAdvantages(sequence: PolicySequence): readonly number[] {

@@ -10,6 +10,7 @@ import type { Decoder, ValueHead } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
+import type { Tensor } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
 import type { StageOutcome } from './context.ts';
@@ -19,6 +20,7 @@ import { type KlControlOptions, nextKlCoefficient } from './kl-controller.ts';
 import { cutMicroBatches, gathered, type MicroBatch, paddingShare, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
+import { Reference, type ReferenceOptions } from './reference.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
 import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
 import { collectScored, type ScoredOptions } from './scored-rollouts.ts';
@@ -28,6 +30,7 @@ export interface PpoOptions
   extends Omit<SessionOptions, 'trainer'>,
     ScheduleOptions,
     ExperienceOptions,
+    ReferenceOptions,
     Pick<RewardShapingOptions, 'intrinsic' | 'adaptiveWeights'>,
     Omit<ScoredOptions, 'maxDraws'> {
   /** Sequences in one optimizer step. */
@@ -47,8 +50,8 @@ export interface PpoOptions
   /** Steps at the beginning that teach the value head alone. */
   readonly valuePretrainingSteps: number;
   readonly entropyCoefficient: number;
-  /** The explicit reference policy: none, or the model that the stage began with. */
-  readonly reference: 'none' | 'start';
+  /** `trunk`, `start` or a folder, as in `CriticOptions`; a value model apart has its own gradient norm. */
+  readonly valueModel?: string;
   readonly klControl: KlControlOptions;
 }
 
@@ -59,14 +62,15 @@ export async function trainPpo(
   options: PpoOptions,
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'ppo' });
-  using critic = new Critic(session, { ...options, trainer: 'ppo' });
+  const { valueModel = 'trunk' } = options;
+  using critic = new Critic(session, context, { ...options, valueModel, trainer: 'ppo' });
   using shaping = new RewardShaping(session, context, options);
-  using reference = options.reference === 'start' ? session.startReference() : null;
+  using reference = new Reference(session, context, options);
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
-  const { head } = critic;
-  const { temperature } = options.sampling;
-  const observers = { policy, head, reference, temperature, microBatchTokens: options.microBatchTokens };
+  const { head, trunk } = critic;
+  const { microBatchTokens, sampling } = options;
+  const { temperature } = sampling;
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const { groups } = await collectScored(session, context, task, { ...options, maxDraws: 1 }, step);
@@ -76,6 +80,7 @@ export async function trainPpo(
 
     const minibatches = minibatchesOf([...rollouts.keys()], options, context.seed, step);
     const firstEpoch = minibatches.slice(0, minibatches.length / options.epochs);
+    const observers = { policy, head, trunk, reference: reference.model, temperature, microBatchTokens };
     const observations = observe(observers, rollouts, firstEpoch, options);
     const klCoefficient = Number(session.extra['klCoefficient'] ?? options.klControl.coefficient);
     const { scores, dense, metrics } = shaping.shape(scored);
@@ -86,18 +91,16 @@ export async function trainPpo(
     const updates: PpoSums[] = [];
     for (const places of minibatches) {
       const sequences = places.map((i) => experience[i]!);
-      const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
-      const update = { policy, head, sequences, batches, options };
+      const batches = cutMicroBatches(sequences, microBatchTokens, padIdOf(policy));
+      const update = { policy, head, trunk, sequences, batches, options };
       const sums = pretraining ? accumulateValue(update) : accumulatePpo(update);
-      const gradNorm = clipGradNorm(
-        [...trainableParameters(policy).values(), ...head.stateDict().values()],
-        options.maxGradNorm,
-      );
+      const gradNorm = clipBoth(policy, critic, pretraining, options.maxGradNorm);
       session.requireFinite(step, { loss: sums.loss, gradNorm }, sequences);
       if (!pretraining) optimizer.step(learningRate);
       critic.step(learningRate * options.valueRateRatio);
       updates.push({ ...sums, gradNorm });
     }
+    reference.follow(policy, step);
     const { policySums } = updates[0]!;
     if (policySums) session.requireMatch(step, policySums, rollouts);
     const kl = klOfCompletions(experience);
@@ -116,7 +119,7 @@ export async function trainPpo(
       ...scoreMetrics(groups, experience),
       ...metrics,
       ...ppoMetrics(updates, experience),
-      'policy/kl_coefficient': reference ? klCoefficient : null,
+      'policy/kl_coefficient': reference.model ? klCoefficient : null,
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
@@ -127,9 +130,23 @@ export async function trainPpo(
   return session.end('done');
 }
 
+/**
+ * Clips the gradient of policy and value head together, or of a value model apart by itself; the norm of what the policy
+ * learns from, or of the values' while they alone are learned.
+ */
+function clipBoth(policy: Decoder, critic: Critic, pretraining: boolean, most: number): number {
+  const ours = [...trainableParameters(policy).values()];
+  const theirs = [...critic.parameters().values()];
+  if (!critic.trunk) return clipGradNorm([...ours, ...theirs], most);
+  const values = clipGradNorm(theirs, most);
+  return pretraining || !Number.isFinite(values) ? values : clipGradNorm(ours, most);
+}
+
 interface PpoUpdate {
   readonly policy: Decoder;
   readonly head: ValueHead;
+  /** What the head reads, where that is not the policy. */
+  readonly trunk?: Decoder | null;
   readonly sequences: readonly Experience[];
   readonly batches: readonly MicroBatch[];
   readonly options: Pick<
@@ -150,11 +167,16 @@ interface PpoSums {
 }
 
 /** Accumulates the gradient of one optimizer batch: clipped policy loss, entropy bonus and clipped value loss. */
-export function accumulatePpo({ policy, head, sequences, batches, options }: PpoUpdate): PpoSums {
+export function accumulatePpo(update: PpoUpdate): PpoSums {
+  const { policy, head, trunk, sequences, batches, options } = update;
   const { clip, entropyCoefficient, valueClip, valueCoefficient, sampling } = options;
   const lengths = sequences.map((one) => one.completionIds.length);
-  const value: ValueSums = { loss: 0, clipped: 0 };
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const shared: ValueSums = { loss: 0, clipped: 0 };
+  const alsoLoss = (hidden_ND: Tensor, place: number) =>
+    valueTerm(head, hidden_ND, batches[place]!, sequences, { clip: valueClip, tokens, sums: shared }).mul(
+      valueCoefficient,
+    );
   const sums = accumulatePolicyGradient({
     policy,
     reference: null,
@@ -165,17 +187,22 @@ export function accumulatePpo({ policy, head, sequences, batches, options }: Ppo
     temperature: sampling.temperature,
     truncated: sampling.topP < 1,
     loss: { clip, kl: { beta: 0, estimator: 'k1' }, entropyCoefficient },
-    alsoLoss: (hidden_ND, place) =>
-      valueTerm(head, hidden_ND, batches[place]!, sequences, { clip: valueClip, tokens, sums: value }).mul(
-        valueCoefficient,
-      ),
+    ...(trunk ? {} : { alsoLoss }),
   });
+  const value = trunk ? accumulateValueGradient(trunk, head, batches, sequences, valueClip, true) : shared;
   return { ...sums, value, policySums: sums };
 }
 
-/** The same of the value loss alone, into the head alone. */
-function accumulateValue({ policy, head, sequences, batches, options }: PpoUpdate): PpoSums {
-  const value = accumulateValueGradient(policy, head, batches, sequences, options.valueClip);
+/** The same of the value loss alone, into the value function alone. */
+function accumulateValue({ policy, head, trunk, sequences, batches, options }: PpoUpdate): PpoSums {
+  const value = accumulateValueGradient(
+    trunk ?? policy,
+    head,
+    batches,
+    sequences,
+    options.valueClip,
+    Boolean(trunk),
+  );
   const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   return {
     loss: value.loss / targets,

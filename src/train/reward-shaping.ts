@@ -10,13 +10,19 @@ import {
   adaptWeights,
   type RewardWeights,
   type Scored,
+  type ScoredGroup,
 } from '../rewards/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import type { Session, TrainContext } from './session.ts';
 import { type TeacherRewardOptions, TeacherRewards } from './teacher-rewards.ts';
 
 export interface RewardShapingOptions {
-  readonly rewards: readonly { readonly name: string; readonly weight: number }[];
+  /** `missing` is what an unknown part counts as; without it the sum is unknown too. */
+  readonly rewards: readonly {
+    readonly name: string;
+    readonly weight: number;
+    readonly missing?: number | undefined;
+  }[];
   /** A teacher's reward of every token, times `weight`; null for none. */
   readonly intrinsic: (TeacherRewardOptions & { readonly weight: number }) | null;
   /** Null keeps the weights that the recipe gives. */
@@ -28,6 +34,17 @@ export interface RewardShapingOptions {
 export interface ShapedRewards {
   readonly scores: readonly (number | null)[];
   readonly dense: readonly (readonly number[])[] | null;
+  /** The intrinsic reward of each completion without its weight, summed over tokens; null without a teacher. */
+  readonly sums: readonly number[] | null;
+  /** By which the parts were weighted. */
+  readonly weights: RewardWeights;
+  readonly metrics: MetricRecord;
+}
+
+/** Groups with their rewards as shaped: the intrinsic reward is one more part, summed over tokens. */
+export interface ShapedGroups {
+  readonly groups: readonly ScoredGroup[];
+  readonly weights: RewardWeights;
   readonly metrics: MetricRecord;
 }
 
@@ -55,11 +72,31 @@ export class RewardShaping implements Disposable {
   shape(scored: readonly Scored[]): ShapedRewards {
     const { weights } = this;
     const found = this.teacher?.rewardsOf(scored.map((one) => one.rollout));
-    const scores = scored.map(({ parts }) => weightedScore(parts, weights));
+    const missing = new Map(this.options.rewards.map((reward) => [reward.name, reward.missing ?? null]));
+    const scores = scored.map(({ parts }) => weightedScore(parts, weights, missing));
     const factor = weights[intrinsicName] ?? 0;
     const dense = found?.rewards.map((row) => row.map((value) => factor * value)) ?? null;
-    if (this.options.adaptiveWeights) this.adapt(scored, scores, found?.rewards ?? null);
-    return { scores, dense, metrics: found?.metrics ?? {} };
+    const sums = found?.rewards.map((row) => row.reduce((sum, value) => sum + value, 0)) ?? null;
+    if (this.options.adaptiveWeights) this.adapt(scored, scores, sums);
+    return { scores, dense, sums, weights, metrics: found?.metrics ?? {} };
+  }
+
+  /** The same for methods that know a completion as a whole; adaptive weights then move for the next step. */
+  shapeGroups(groups: readonly ScoredGroup[]): ShapedGroups {
+    if (!this.teacher && !this.options.adaptiveWeights) return { groups, weights: this.weights, metrics: {} };
+    const { scores, sums, weights, metrics } = this.shape(groups.flatMap(({ scored }) => scored));
+    const factor = weights[intrinsicName] ?? 0;
+    let next = 0;
+    const shaped = groups.map(({ problem, scored }) => ({
+      problem,
+      scored: scored.map((one) => {
+        const [score, sum] = [scores[next]!, sums?.[next] ?? null];
+        next++;
+        const reward = score === null ? null : score + factor * (sum ?? 0);
+        return { ...one, reward, parts: sum === null ? one.parts : { ...one.parts, [intrinsicName]: sum } };
+      }),
+    }));
+    return { groups: shaped, weights, metrics };
   }
 
   private get weights(): RewardWeights {
@@ -72,10 +109,9 @@ export class RewardShaping implements Disposable {
   private adapt(
     scored: readonly Scored[],
     scores: readonly (number | null)[],
-    dense: readonly (readonly number[])[] | null,
+    sums: readonly number[] | null,
   ): void {
     const { weights } = this;
-    const sums = dense?.map((row) => row.reduce((sum, value) => sum + value, 0));
     const parts = Object.fromEntries(
       Object.keys(weights).map((name) => [
         name,
@@ -93,14 +129,19 @@ export class RewardShaping implements Disposable {
   }
 }
 
-/** The weighted sum of a completion's parts; null where one that counts is not known. */
-function weightedScore(parts: Scored['parts'], weights: RewardWeights): number | null {
+/** The weighted sum of a completion's parts; null where one that counts is neither known nor stood in for. */
+function weightedScore(
+  parts: Scored['parts'],
+  weights: RewardWeights,
+  missing: ReadonlyMap<string, number | null>,
+): number | null {
   let total = 0;
   for (const [name, part] of Object.entries(parts)) {
     const weight = weights[name] ?? 0;
     if (weight === 0) continue;
-    if (part === null) return null;
-    total += weight * part;
+    const value = part ?? missing.get(name) ?? null;
+    if (value === null) return null;
+    total += weight * value;
   }
   return total;
 }

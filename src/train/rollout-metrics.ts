@@ -54,7 +54,7 @@ export function updateMetrics(
     'policy/entropy': perToken((update) => update.entropy),
     'policy/ratio_mean': perToken((update) => update.ratio),
     'policy/clip_fraction': perToken((update) => update.clipped),
-    'policy/logp_mismatch_mean': updates[0] ? updates[0].mismatch / Math.max(1, updates[0].targets) : null,
+    'policy/logp_mismatch_mean': updates[0] ? updates[0].mismatch / Math.max(1, updates[0].compared) : null,
     'policy/logp_mismatch_max': updates[0]?.mismatchMax ?? null,
     'batch/tokens': updates.reduce((sum, update) => sum + update.tokens, 0),
     'batch/padding_share': updates.length > 0 ? mean(updates.map((update) => update.paddingShare)) : null,

@@ -3,12 +3,8 @@
  * teach nothing drawn again (Yu et al. 2025). Knows no loss.
  */
 
-import type { MaybeReward, RewardBatch } from '../advantages/index.ts';
-import type { Decoder } from '../models/index.ts';
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import { type CollectOptions, collectStep } from './collect.ts';
-import { cutMicroBatches, padIdOf } from './micro-batches.ts';
-import { recordedLogps } from './policy-update.ts';
 import type { Session, TrainContext } from './session.ts';
 
 export interface ScoredOptions extends CollectOptions {
@@ -66,44 +62,4 @@ async function draw(
 function hasSpread({ scored }: ScoredGroup): boolean {
   const known = scored.map((one) => one.reward).filter((reward) => reward !== null);
   return known.length >= 2 && known.some((reward) => reward !== known[0]);
-}
-
-/** Rewards as estimators of advantages take them. */
-export function rewardBatch(groups: readonly ScoredGroup[], rewards: readonly Reward[]): RewardBatch {
-  return {
-    totals: groups.map(({ scored }) => scored.map((one) => one.reward)),
-    parts: groups.map(({ scored }) =>
-      scored.map((one) => rewards.map(({ name }): MaybeReward => one.parts[name] ?? null)),
-    ),
-    weights: rewards.map(({ weight }) => weight),
-  };
-}
-
-/** The totals less beta times each completion's summed k1 = logp - reference, of the policy that sampled (RLOO). */
-export function penalised(
-  totals: RewardBatch['totals'],
-  groups: readonly ScoredGroup[],
-  policy: Decoder,
-  reference: Decoder,
-  options: { readonly beta: number; readonly temperature: number; readonly microBatchTokens: number },
-): MaybeReward[][] {
-  const sequences = groups.flatMap(({ scored }) => scored.map((one) => one.rollout));
-  const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
-  const [own, theirs] = [policy, reference].map((model) =>
-    recordedLogps(model, batches, options.temperature),
-  );
-  const sums = new Float64Array(sequences.length);
-  batches.forEach((batch, b) => {
-    let place = 0;
-    for (const i of batch.order)
-      for (let t = 0; t < sequences[i]!.completionIds.length; t++, place++)
-        sums[i]! += own![b]![place]! - theirs![b]![place]!;
-  });
-  let next = 0;
-  return totals.map((group) =>
-    group.map((reward) => {
-      const kl = sums[next++]!;
-      return reward === null ? null : reward - options.beta * kl;
-    }),
-  );
 }

@@ -51,6 +51,11 @@ export interface TeacherRewardOptions {
     /** A file that a run begins with and leaves to others; by default one in the stage's folder, empty at the start. */
     readonly file?: string | undefined;
   } | null;
+  /**
+   * What the last token of a cut-off completion earns: by the teacher's value of the state after it, or nothing. The form
+   * `logprob` needs no such value.
+   */
+  readonly truncated: 'bootstrap' | 'mask';
   /** Where the teacher computes; the run's device by default. */
   readonly device?: string | undefined;
 }
@@ -93,8 +98,8 @@ export class TeacherRewards implements Disposable {
   }
 
   /**
-   * The rewards of the forms of `intrinsicRewards`, normalised over all tokens of the step. A completion that was cut off
-   * bootstraps from the teacher's value of the state after it.
+   * The rewards of the forms of `intrinsicRewards`, normalised over all tokens of the step whose reward is known; the
+   * others get 0.
    */
   rewardsOf(rollouts: readonly Rollout[]): DenseRewards {
     const values = this.valuesOf(rollouts.map((rollout) => this.sequenceOf(rollout)));
@@ -119,8 +124,10 @@ export class TeacherRewards implements Disposable {
       const message = `the policy sampled id ${outside}, and the tokenizer and the teacher share ${this.vocabulary} ids; give the policy a model without padded rows`;
       throw new ReckonError('run', 'token-outside-vocabulary', message);
     }
+    const { form, truncated } = this.options;
+    const ends = stopReason === 'eos' || truncated === 'mask' || form === 'logprob';
     // Only the state before it counts; any id that is a token will do, which a configured pad id need not be.
-    const after = stopReason === 'eos' ? [] : [0];
+    const after = ends ? [] : [0];
     return { promptIds, completionIds: [...completionIds, ...after] };
   }
 
@@ -209,7 +216,7 @@ export class TeacherRewards implements Disposable {
 function endOf({ completionIds, stopReason }: Rollout, values: SoftValues): SequenceEnd {
   if (stopReason === 'eos') return { terminal: true, nextValue: 0 };
   const after = completionIds.length;
-  return { terminal: false, nextValue: values.v[after]!, nextMean: values.mean[after]! };
+  return { terminal: false, nextValue: values.v[after] ?? null, nextMean: values.mean[after] ?? null };
 }
 
 function joined(first: SoftValues, second: SoftValues): SoftValues {

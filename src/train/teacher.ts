@@ -19,7 +19,8 @@ export function sharedVocabulary(student: Decoder, teacher: Decoder, tokenizer: 
   return ours === theirs ? ours : Math.min(ours, theirs, tokenizer.size);
 }
 
-function requireSameTokens(folder: string, teacher: Tokenizer, student: Tokenizer): void {
+/** Throws `other-tokenizer` where an id is another token to the model in `folder`. */
+export function requireSameTokens(folder: string, teacher: Tokenizer, student: Tokenizer): void {
   const [theirs, ours] = [tokensById(teacher), tokensById(student)];
   const length = Math.max(theirs.length, ours.length);
   for (let id = 0; id < length; id++) {

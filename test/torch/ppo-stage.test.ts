@@ -95,6 +95,7 @@ describe('PPO', () => {
       weight: 0.1,
       normaliser: { name: 'none', clip: null },
       cache: null,
+      truncated: 'bootstrap',
     } as const;
     const alone = work({
       rewards: [{ ...even, weight: 0 }],

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { expect } from 'vitest';
 import { parseRecipe, type Recipe, type StageType } from '../../src/recipe/index.ts';
 import { stageFunctions } from '../../src/run/stage-functions.ts';
 import type { RunStageContext } from '../../src/run/stages.ts';
@@ -125,6 +126,31 @@ export class Harness implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * Ten steps of the recipe's last stage are, bit for bit, five steps, an end, and the rest from the newest checkpoint. After a
+ * kill that is one of an earlier step than files know of. Returns the metrics.
+ */
+export async function expectExactResume(
+  harness: Harness,
+  name: string,
+  recipe: Recipe,
+  end: 'a stop' | 'a kill',
+  work?: StageWork,
+): Promise<Record<string, unknown>[]> {
+  const [whole, halves] = [`${name} whole`, `${name} halves`];
+  const run = (folder: string, stopAfter?: number) => harness.run(recipe, folder, stopAfter, undefined, work);
+  expect(await run(whole)).toBe('done');
+  expect(await run(halves, 5)).toBe('stopped');
+  expect(harness.metrics(halves).length).toBe(5);
+  if (end === 'a kill')
+    rmSync(join(harness.folder, halves, 'checkpoints', 'step-000005'), { recursive: true });
+  expect(await run(halves)).toBe('done');
+  expect(harness.essence(halves)).toEqual(harness.essence(whole));
+  const moved = harness.metrics(whole).filter((row) => Number(row['grad_norm']) > 0);
+  expect(moved.length).toBeGreaterThan(0);
+  return harness.metrics(whole);
 }
 
 function filesOf(folder: string): string[] {

@@ -117,6 +117,7 @@ describe('rewards of a step', () => {
     gamma: 0.9,
     normaliser: { name: 'none', clip: null },
     cache: null,
+    truncated: 'bootstrap',
   };
 
   function teacherWith(changes: Partial<TeacherRewardOptions>, budget = 64): TeacherRewards {

@@ -103,9 +103,13 @@ export const grpoPresets: Readonly<Record<GrpoPresetName, GrpoPreset>> = {
     lossDenominator: 'sequences',
     advantages: { ...group, epsilon: 1e-6 },
   },
-  /** Hu 2025: no group baseline, whitening over the batch. */
-  'reinforce-pp': { advantages: { ...unscaled, baseline: 'none', whiten: true } },
-  'reinforce-pp-baseline': { advantages: { ...unscaled, whiten: true } },
+  /** Hu 2025: no group baseline; KL in the reward of each token, what is to come, whitened over all tokens. */
+  'reinforce-pp': {
+    advantages: { ...unscaled, baseline: 'none', whiten: 'tokens' },
+    kl: { beta: 0.01, estimator: 'k1', corrected: false, place: 'tokens' },
+    reference: 'start',
+  },
+  'reinforce-pp-baseline': { advantages: { ...unscaled, whiten: 'tokens' } },
 };
 
 export const grpoPresetNames: readonly GrpoPresetName[] = Object.keys(grpoPresets) as GrpoPresetName[];

@@ -6,8 +6,24 @@ import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { type GrpoPresetName, grpoPresetNames, grpoPresets } from './grpo-presets.ts';
+import {
+  type AdaptiveWeightRecipe,
+  adaptiveWeightsKey,
+  checkAdaptive,
+  type IntrinsicRecipe,
+  intrinsicKey,
+} from './intrinsic.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import { type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
+import {
+  type AdaptiveEntropyRecipe,
+  adaptiveEntropyKey,
+  type ImportanceRecipe,
+  importanceKey,
+  type ReplayRecipe,
+  replayKey,
+} from './replay.ts';
 import { checkRewards, type RewardRecipe, rewardsKey } from './rewards.ts';
 
 /** What tells the members of the family apart; a preset sets some of it. */
@@ -24,15 +40,15 @@ export interface GrpoSwitches {
     readonly beta: number;
     readonly estimator: 'k1' | 'k2' | 'k3' | 'k3+';
     readonly corrected: boolean;
-    readonly place: 'loss' | 'reward';
+    readonly place: 'loss' | 'reward' | 'tokens';
   };
-  readonly reference: 'none' | 'start';
+  readonly reference: string;
   readonly advantages: {
     readonly baseline: 'group' | 'leave-one-out' | 'decoupled' | 'none';
     readonly scale: 'group' | 'batch' | 'none';
     readonly epsilon: number;
     readonly ddof: 0 | 1;
-    readonly whiten: boolean;
+    readonly whiten: boolean | 'tokens';
     readonly maxMomentum: number;
   };
   readonly lossDenominator: 'tokens' | 'sequences' | 'constant' | 'token-sums';
@@ -41,7 +57,7 @@ export interface GrpoSwitches {
 }
 
 /** Group-relative policy optimisation; `steps` counts rollout steps. */
-export interface GrpoStage extends OptimisationRecipe, GrpoSwitches {
+export interface GrpoStage extends OptimisationRecipe, GrpoSwitches, ReferenceRecipe {
   readonly type: 'grpo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
@@ -53,6 +69,11 @@ export interface GrpoStage extends OptimisationRecipe, GrpoSwitches {
   readonly topEntropyShare: number;
   readonly offPolicyThreshold?: number | undefined;
   readonly temperatureEnd?: number | undefined;
+  readonly importance: ImportanceRecipe;
+  readonly replay: ReplayRecipe | null;
+  readonly adaptiveEntropy: AdaptiveEntropyRecipe | null;
+  readonly intrinsic: IntrinsicRecipe | null;
+  readonly adaptiveWeights: AdaptiveWeightRecipe | null;
   readonly rewards: readonly RewardRecipe[];
 }
 
@@ -123,11 +144,14 @@ const switches = {
         .boolean()
         .optional()
         .describe('multiply the estimate with the ratio (TRL: use_bias_correction_kl)'),
-      place: z.enum(['loss', 'reward']).optional().describe('added to the loss, or taken from the reward'),
+      place: z
+        .enum(['loss', 'reward', 'tokens'])
+        .optional()
+        .describe('added to the loss, or taken from the reward of a completion or of each of its tokens'),
     })
     .optional()
     .describe('distance to the reference policy'),
-  reference: z.enum(['none', 'start']).optional().describe('`start`: the model that the stage begins with'),
+  reference: referenceKey().optional(),
   advantages: z
     .strictObject({
       baseline: z
@@ -140,7 +164,10 @@ const switches = {
         .union([z.literal(0), z.literal(1)])
         .optional()
         .describe('taken from the count in it'),
-      whiten: z.boolean().optional().describe('bring the batch to mean 0 and standard deviation 1'),
+      whiten: z
+        .union([z.boolean(), z.literal('tokens')])
+        .optional()
+        .describe('bring the batch to mean 0 and standard deviation 1, over completions or over tokens'),
       maxMomentum: share().optional().describe('running normalisation over groups; 0 is off'),
     })
     .optional()
@@ -186,7 +213,13 @@ const schema = keysOf<GrpoKeys>(
         .positive()
         .optional()
         .describe('temperature of the last step; from sampling.temperature it changes by a constant factor'),
+      ...referenceKeys(),
+      importance: importanceKey(),
+      replay: replayKey(),
+      adaptiveEntropy: adaptiveEntropyKey(),
       rewards: rewardsKey(),
+      intrinsic: intrinsicKey(),
+      adaptiveWeights: adaptiveWeightsKey(),
       budget: budgetKey(),
       ...optimisationKeys({ learningRate: 1e-4, schedule: 'constant' }),
     })
@@ -214,30 +247,45 @@ function fill(stage: GrpoStage): GrpoStage {
       return [name, { ...value, ...(preset[name] as object | undefined), ...Object.fromEntries(own) }];
     }),
   ) as unknown as GrpoSwitches;
-  const optimizerBatch = said.optimizerBatch ?? stage.promptsPerStep * stage.groupSize;
-  return { ...stage, ...merged, optimizerBatch };
+  return { ...stage, ...merged, optimizerBatch: said.optimizerBatch ?? sequencesOf(stage) };
+}
+
+/** Sequences that a step learns from, replayed ones included. */
+function sequencesOf({ promptsPerStep, groupSize, replay }: GrpoStage): number {
+  return (promptsPerStep + (replay?.groupsPerStep ?? 0)) * groupSize;
 }
 
 function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
-  const { promptsPerStep, groupSize, optimizerBatch } = stage;
-  const sequences = promptsPerStep * groupSize;
+  const { promptsPerStep, groupSize, optimizerBatch, intrinsic, replay } = stage;
+  const sequences = sequencesOf(stage);
   const found = checkSchedule(stage, path);
   if (groupSize < 2) {
     const reason = 'because an advantage is a difference from the mean of its group';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${groupSize}`));
   }
   if (sequences % optimizerBatch !== 0) {
-    const product = `promptsPerStep x groupSize = ${promptsPerStep} x ${groupSize} = ${sequences}`;
-    found.push(problem([...path, 'optimizerBatch'], `must divide ${product}, found ${optimizerBatch}`));
+    const product = replay
+      ? `(promptsPerStep + replay.groupsPerStep) x groupSize = (${promptsPerStep} + ${replay.groupsPerStep}) x ${groupSize}`
+      : `promptsPerStep x groupSize = ${promptsPerStep} x ${groupSize}`;
+    found.push(
+      problem([...path, 'optimizerBatch'], `must divide ${product} = ${sequences}, found ${optimizerBatch}`),
+    );
   }
   if (stage.kl.beta > 0 && stage.reference === 'none') {
     found.push(problem([...path, 'reference'], 'must be start where kl.beta is more than 0, found none'));
+  }
+  if (stage.referenceSync && stage.reference === 'none') {
+    found.push(problem([...path, 'reference'], 'must be start where referenceSync is set, found none'));
   }
   if (stage.maxDraws > 1 && stage.advantages.maxMomentum) {
     const reason = 'because a running mean must see the groups without spread too';
     found.push(problem([...path, 'maxDraws'], `must be 1 with advantages.maxMomentum, ${reason}`));
   }
-  return [...found, ...checkRewards(stage.rewards, [...path, 'rewards'])];
+  return [
+    ...found,
+    ...checkAdaptive(stage, path),
+    ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
+  ];
 }
 
 function plan(stage: GrpoStage, recipe: Recipe): StageWords {

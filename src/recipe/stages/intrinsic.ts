@@ -1,7 +1,10 @@
 /** Owns how a stage names a teacher's intrinsic reward, its normaliser and its cache, and adapting weights. Runs nothing. */
 
 import * as z from 'zod';
-import { count, share } from './kind.ts';
+import type { RecipeProblem } from '../issues.ts';
+import type { KeyPath } from '../nearest.ts';
+import { count, problem, share } from './kind.ts';
+import type { RewardRecipe } from './rewards.ts';
 
 /** A teacher's reward of every token. */
 export interface IntrinsicRecipe {
@@ -108,4 +111,33 @@ export function adaptiveWeightsKey(): z.ZodType<AdaptiveWeightRecipe | null> {
     .nullable()
     .default(null)
     .describe("reward weights that follow each part's correlation with the total; null keeps them");
+}
+
+/** Adapting weights that cannot keep their bounds. */
+export function checkAdaptive(
+  {
+    rewards,
+    intrinsic,
+    adaptiveWeights,
+  }: {
+    readonly rewards: readonly RewardRecipe[];
+    readonly intrinsic: IntrinsicRecipe | null;
+    readonly adaptiveWeights: AdaptiveWeightRecipe | null;
+  },
+  path: KeyPath,
+): RecipeProblem[] {
+  if (!adaptiveWeights) return [];
+  const found: RecipeProblem[] = [];
+  const { least, most } = adaptiveWeights;
+  const weights = rewards.length + (intrinsic ? 1 : 0);
+  if (weights < 2)
+    found.push(problem([...path, 'adaptiveWeights'], `needs at least 2 weighted rewards, found ${weights}`));
+  if (least * weights > 1 || most * weights < 1) {
+    const rest = `must leave room for ${weights} shares that sum to 1, found least ${least} and most ${most}`;
+    found.push(problem([...path, 'adaptiveWeights'], rest));
+  }
+  const negative = rewards.findIndex((reward) => reward.weight < 0);
+  if (negative >= 0)
+    found.push(problem([...path, 'rewards', negative, 'weight'], 'must not be below 0 where weights adapt'));
+  return found;
 }

@@ -8,11 +8,13 @@ import { type BudgetRecipe, budgetKey } from './budget.ts';
 import {
   type AdaptiveWeightRecipe,
   adaptiveWeightsKey,
+  checkAdaptive,
   type IntrinsicRecipe,
   intrinsicKey,
 } from './intrinsic.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import { type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
 import { checkRewards, type RewardRecipe, rewardsKey } from './rewards.ts';
 
 /** The penalty for leaving the reference, and how its weight is steered. */
@@ -24,7 +26,7 @@ export interface KlPenaltyRecipe {
 }
 
 /** Proximal policy optimisation with a value head; `steps` counts rollout steps. */
-export interface PpoStage extends OptimisationRecipe {
+export interface PpoStage extends OptimisationRecipe, ReferenceRecipe {
   readonly type: 'ppo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
@@ -41,9 +43,10 @@ export interface PpoStage extends OptimisationRecipe {
     readonly clip: number | null;
     readonly rateRatio: number;
     readonly pretrainingSteps: number;
+    readonly model: string;
   };
   readonly entropyCoefficient: number;
-  readonly reference: 'none' | 'start';
+  readonly reference: string;
   readonly kl: KlPenaltyRecipe;
   readonly rewards: readonly RewardRecipe[];
   readonly intrinsic: IntrinsicRecipe | null;
@@ -79,10 +82,17 @@ const valueKey = z
       .int()
       .min(0)
       .default(0)
-      .describe('steps at the beginning that teach the value head alone'),
+      .describe('steps at the beginning that teach the values alone'),
+    model: z
+      .string()
+      .min(1)
+      .default('trunk')
+      .describe(
+        "what the head reads: the policy's own `trunk`, or a value model that begins as `start`, a folder or an earlier stage",
+      ),
   })
   .prefault({})
-  .describe("the value head on the policy's trunk");
+  .describe('the value function');
 
 const klKey = z
   .strictObject({
@@ -130,10 +140,8 @@ const schema = keysOf<Keys>(
       clip: clipKey,
       value: valueKey,
       entropyCoefficient: bound().default(0).describe('weight of the entropy bonus'),
-      reference: z
-        .enum(['none', 'start'])
-        .default('start')
-        .describe('`start`: the model that the stage begins with'),
+      reference: referenceKey().default('start'),
+      ...referenceKeys(),
       kl: klKey,
       rewards: rewardsKey(),
       budget: budgetKey(),
@@ -170,6 +178,8 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
     found.push(
       problem([...path, 'kl', 'coefficient'], 'must be more than 0 where kl.target steers it, found 0'),
     );
+  if (stage.referenceSync && stage.reference === 'none')
+    found.push(problem([...path, 'reference'], 'must be start where referenceSync is set, found none'));
   if (value.pretrainingSteps >= steps)
     found.push(
       problem(
@@ -182,23 +192,6 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
     ...checkAdaptive(stage, path),
     ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
   ];
-}
-
-function checkAdaptive({ rewards, intrinsic, adaptiveWeights }: PpoStage, path: KeyPath): RecipeProblem[] {
-  if (!adaptiveWeights) return [];
-  const found: RecipeProblem[] = [];
-  const { least, most } = adaptiveWeights;
-  const weights = rewards.length + (intrinsic ? 1 : 0);
-  if (weights < 2)
-    found.push(problem([...path, 'adaptiveWeights'], `needs at least 2 weighted rewards, found ${weights}`));
-  if (least * weights > 1 || most * weights < 1) {
-    const rest = `must leave room for ${weights} shares that sum to 1, found least ${least} and most ${most}`;
-    found.push(problem([...path, 'adaptiveWeights'], rest));
-  }
-  const negative = rewards.findIndex((reward) => reward.weight < 0);
-  if (negative >= 0)
-    found.push(problem([...path, 'rewards', negative, 'weight'], 'must not be below 0 where weights adapt'));
-  return found;
 }
 
 function plan(stage: PpoStage, recipe: Recipe): StageWords {

@@ -1,0 +1,52 @@
+/** Owns how a stage names its reference policy, and when that follows the policy. Runs nothing. */
+
+import * as z from 'zod';
+import { count, share } from './kind.ts';
+
+/** What `referenceSync` holds. */
+export interface ReferenceSyncRecipe {
+  readonly every: number;
+  readonly mixup: number;
+}
+
+/** Keys beside `reference` of a stage that compares with one. */
+export interface ReferenceRecipe {
+  readonly referenceSync: ReferenceSyncRecipe | null;
+  readonly referenceDevice?: string | undefined;
+}
+
+/** `none`, `start`, or a model. */
+export function referenceKey(): z.ZodString {
+  return z
+    .string()
+    .min(1)
+    .describe('`none`, `start` (the model that the stage begins with), a model folder or an earlier stage');
+}
+
+/** The keys `referenceSync` and `referenceDevice`. */
+export function referenceKeys(): {
+  readonly [K in keyof Required<ReferenceRecipe>]: z.ZodType<ReferenceRecipe[K]>;
+} {
+  return {
+    referenceSync: z
+      .strictObject({
+        every: count().describe('steps between'),
+        mixup: share()
+          .default(1)
+          .describe('share of the policy in the new reference; 1 is a copy (TRL: ref_model_mixup_alpha)'),
+      })
+      .nullable()
+      .default(null)
+      .describe('the reference follows the policy; null leaves it as it is'),
+    referenceDevice: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("where the reference computes; by default the run's device"),
+  };
+}
+
+/** Whether `reference` names a model other than the stage's own start. */
+export function isOtherModel(reference: string): boolean {
+  return reference !== 'none' && reference !== 'start';
+}

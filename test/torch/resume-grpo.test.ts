@@ -1,0 +1,63 @@
+/**
+ * For GRPO's family and what it keeps between steps: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also where the
+ * process was killed, so that files know of a step which no checkpoint has.
+ */
+
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { workWithSpread } from './spread-reward.ts';
+import { expectExactResume, Harness, recipeWith } from './stage-harness.ts';
+
+const optimisation = 'optimizerBatch: 8, microBatchTokens: 512, learningRate: 2.0e-3';
+
+const harness = new Harness();
+/** The model before fine-tuning: a teacher that differs from the student everywhere. */
+const teacher = join(harness.folder, 'base-0', 'checkpoints', 'step-000000');
+
+/** One stage of ten steps a row; what is special about it is in the line. */
+const stages: readonly (readonly [name: string, stage: string])[] = [
+  [
+    'grpo with a running mean, KL in the reward and a falling temperature',
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, reference: start, kl: { beta: 0.05, estimator: k1, place: reward }, advantages: { maxMomentum: 0.9 }, temperatureEnd: 0.7, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    'dapo with dynamic sampling',
+    `- { type: grpo, preset: dapo, steps: 10, promptsPerStep: 6, groupSize: 3, maxDraws: 3, optimizerBatch: 9, microBatchTokens: 512, learningRate: 2.0e-3, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    'grpo',
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, epochs: 2, reference: start, kl: { beta: 0.05 }, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    'grpo of an intrinsic reward, summed, with adapting weights and a synced reference',
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, reference: start, referenceSync: { every: 3, mixup: 0.6 }, kl: { beta: 0.05 }, rewards: [{ name: process, weight: 1 }], intrinsic: { teacher: ${teacher}, truncated: mask, cache: { maxBytes: 20000, eviction: lfu } }, adaptiveWeights: { rate: 0.1 } }`,
+  ],
+  [
+    'grpo with replay, against another model, the entropy steered',
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, optimizerBatch: 12, epochs: 2, microBatchTokens: 512, learningRate: 2.0e-3, reference: ${teacher}, kl: { beta: 0.01 }, replay: { capacity: 6, groupsPerStep: 2, maxAge: 3 }, importance: { level: sequence, beyond: mask, max: 3 }, adaptiveEntropy: { target: 1, delta: 0.005 }, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+  [
+    'reinforce++',
+    `- { type: grpo, preset: reinforce-pp, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, rewards: [{ name: process, weight: 1 }] }`,
+  ],
+];
+
+beforeAll(async () => harness.prepare(recipeWith(stages[0]![1])));
+afterAll(() => harness[Symbol.dispose]());
+
+describe.each([
+  ['f32', 'a stop'],
+  ['bf16', 'a kill'],
+] as const)('in %s, after %s', (dtype, end) => {
+  it.each(stages)('%s', { timeout: 60_000 }, async (name, stage) => {
+    const rows = await expectExactResume(
+      harness,
+      `${name} ${dtype}`,
+      recipeWith(stage, dtype),
+      end,
+      workWithSpread,
+    );
+    for (const row of rows) expect(row['advantage/abs_mean']).toBeGreaterThan(0);
+    if (name.includes('replay')) expect(rows.at(-1)?.['rollouts/replayed']).toBe(8);
+  });
+});
