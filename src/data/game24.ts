@@ -3,6 +3,7 @@
 import { ReckonError } from '../util/errors.ts';
 import { fraction } from '../util/fraction.ts';
 import { Rng } from '../util/rng.ts';
+import { TREE_OF_THOUGHTS_TEST } from './game24-ranks.ts';
 import { canReach24 } from './game24-solver.ts';
 import type { Problem } from './problem.ts';
 
@@ -18,11 +19,16 @@ export interface Game24Split {
 
 /** How to split; sizes count problems, and what is left is `train`. */
 export interface Game24SplitOptions {
+  /**
+   * `default`: 1,162 / 100 / 100; `seed3`: 1,262 to train on, 100 to test on and none between; `tot`: Tree of Thoughts'
+   * test, ranks 901 to 1000, the others as in the default.
+   */
+  readonly named?: 'default' | 'seed3' | 'tot';
   /** Default 24. */
   readonly seed?: number;
   /** Default 100. */
   readonly test?: number;
-  /** Default 100. */
+  /** Default 100; of `seed3` 0. */
   readonly validation?: number;
 }
 
@@ -78,7 +84,8 @@ export function shuffledNumbers(problem: Problem, rng: Rng): number[] {
  * the size of the validation part. Throws `split-size` where nothing would be left to train on.
  */
 export function splitGame24(options: Game24SplitOptions = {}): Game24Split {
-  const { seed = 24, test = 100, validation = 100 } = options;
+  const { named = 'default', seed = 24 } = options;
+  const { test = 100, validation = named === 'seed3' ? 0 : 100 } = options;
   const problems = game24Problems();
   const whole = Number.isInteger(test) && Number.isInteger(validation) && test >= 0 && validation >= 0;
   if (!whole || test + validation >= problems.length) {
@@ -89,9 +96,18 @@ export function splitGame24(options: Game24SplitOptions = {}): Game24Split {
     );
   }
   const shuffled = new Rng({ seed, purpose: 'split', id: 'game24' }).shuffled(problems);
+  if (named === 'tot') return splitByRank(shuffled, validation);
   return {
     test: shuffled.slice(0, test),
     validation: shuffled.slice(test, test + validation),
     train: shuffled.slice(test + validation),
   };
+}
+
+function splitByRank(shuffled: readonly Problem[], validation: number): Game24Split {
+  const byId = new Map(shuffled.map((problem) => [problem.id, problem]));
+  const test = TREE_OF_THOUGHTS_TEST.map((id) => byId.get(id)!);
+  const held = new Set(TREE_OF_THOUGHTS_TEST);
+  const rest = shuffled.filter(({ id }) => !held.has(id));
+  return { test, validation: rest.slice(0, validation), train: rest.slice(validation) };
 }

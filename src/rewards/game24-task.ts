@@ -1,24 +1,33 @@
 /** Owns the 24 game as a Task: its splits, prompts, demonstrations and judge together. Knows no model. */
 
-import { numbersOf, shuffledNumbers, splitGame24 } from '../data/game24.ts';
+import { type Game24Split, numbersOf, shuffledNumbers, splitGame24 } from '../data/game24.ts';
+import type { SearchFormat } from '../data/game24-formats.ts';
 import { alphabet, parseTrace, promptText, writeTrace } from '../data/game24-traces.ts';
 import type { Problem } from '../data/problem.ts';
 import { judgeGame24 } from './game24.ts';
 import { checkProcess } from './game24-process.ts';
 import { repairTrace } from './game24-repair.ts';
-import type { Judged, Task } from './task.ts';
+import { searchTask } from './game24-search-task.ts';
+import type { ImmediateTask, Judged } from './task.ts';
 
-/** A task whose verdicts need no waiting. */
-export interface ImmediateTask extends Task {
-  judge(problem: Problem, completion: string): Judged;
+/** Which split, and how a search is written down. */
+export interface Game24TaskOptions {
+  readonly split?: 'default' | 'seed3' | 'tot';
+  readonly format?: 'compact' | SearchFormat;
 }
 
 /** The 24-point game; `splitSeed` decides which puzzles are held out. */
-export function game24Task(splitSeed: number): ImmediateTask {
+export function game24Task(splitSeed: number, options: Game24TaskOptions = {}): ImmediateTask {
+  const { split = 'default', format = 'compact' } = options;
+  const splits = splitGame24({ seed: splitSeed, named: split });
+  return format === 'compact' ? compactTask(splits) : searchTask(splits, format);
+}
+
+function compactTask(splits: Game24Split): ImmediateTask {
   return {
     name: 'game24',
     alphabet,
-    splits: splitGame24({ seed: splitSeed }),
+    splits,
     prompt: (problem, rng) => promptText(shuffledNumbers(problem, rng)),
     demonstrate: (problem, rng) => {
       const numbers = shuffledNumbers(problem, rng);

@@ -59,3 +59,8 @@ export interface Task {
   /** The rewards that recipes may name. */
   readonly rewards: Readonly<Record<string, Reward['score']>>;
 }
+
+/** A task whose verdicts need no waiting. */
+export interface ImmediateTask extends Task {
+  judge(problem: Problem, completion: string): Judged;
+}

@@ -3,7 +3,6 @@
 import type { Problem } from '../../data/problem.ts';
 import { workedSolution } from '../../data/solutions.ts';
 import type { PromptTemplate } from '../../prompts/index.ts';
-import { ReckonError } from '../../util/errors.ts';
 import type { Judgement } from '../reward.ts';
 import type { Judged, Splits, Task } from '../task.ts';
 
@@ -53,9 +52,7 @@ export function answerTask(parts: AnswerTaskParts): Task {
     rewards: {
       correct: ({ problem, rollout }) => {
         const judgement = judge(rollout.text, problem);
-        if (!(judgement instanceof Promise)) return correctness(judgement);
-        const message = `${problem.id}: its verdict is still being found; judge a rollout before it is rewarded`;
-        throw new ReckonError('internal', 'not-judged', message);
+        return judgement instanceof Promise ? judgement.then(correctness) : correctness(judgement);
       },
       format: ({ rollout }) => Number(template.keepsFormat(rollout.text)),
     },
