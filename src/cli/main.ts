@@ -6,6 +6,7 @@ import { reckonVersion } from '../run/machine.ts';
 import { addChatCommand } from './chat.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addEvaluateCommand } from './evaluate.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
@@ -16,6 +17,7 @@ import { addReportCommand } from './report.ts';
 import { addRunCommand } from './run.ts';
 import { addRunsCommand } from './runs.ts';
 import { addShowCommand } from './show.ts';
+import { addSweepCommand } from './sweep.ts';
 
 function buildProgram(finish: (code: ExitCode) => void): Command {
   const program = new Command('reckon')
@@ -30,7 +32,9 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
   addRunCommand(program, finish);
+  addSweepCommand(program, finish);
   addRecipeCommand(program, finish);
+  addEvaluateCommand(program, finish);
   addReportCommand(program, finish);
   addRunsCommand(program, finish);
   addShowCommand(program, finish);

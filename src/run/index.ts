@@ -23,3 +23,5 @@ export type { StageSelection } from './selection.ts';
 export { watchSignals } from './signals.ts';
 export { readStageRecord, type StageRecord, stageRecordSchema } from './stage-record.ts';
 export { type RunHandle, type RunStageContext, runStages, type StageFunctions } from './stages.ts';
+export { type PointOutcome, runSweep, type SweepOptions } from './sweep.ts';
+export { parseAxis, type SweepAxis, type SweepPoint, sweepPoints } from './sweep-plan.ts';

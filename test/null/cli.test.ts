@@ -37,10 +37,12 @@ describe('help', () => {
   it.each([
     [[]],
     [['run']],
+    [['sweep']],
     [['recipe']],
     [['recipe', 'check']],
     [['recipe', 'presets']],
     [['recipe', 'schema']],
+    [['evaluate']],
     [['report']],
     [['runs']],
     [['show']],
