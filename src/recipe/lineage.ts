@@ -69,7 +69,11 @@ function originOf(stage: Stage): string | undefined {
   return 'from' in stage ? stage.from : undefined;
 }
 
+/** The models that a stage names beside its own; words such as `start` name no stage. */
 function teachersOf(stage: Stage): string[] {
   if (stage.type === 'distill') return [stage.teacher];
-  return stage.type === 'ppo' && stage.intrinsic ? [stage.intrinsic.teacher] : [];
+  if (stage.type !== 'grpo' && stage.type !== 'ppo') return [];
+  const named = [stage.reference, ...(stage.type === 'ppo' ? [stage.value.model] : [])];
+  const models = named.filter((name) => !['none', 'start', 'trunk'].includes(name));
+  return stage.intrinsic ? [...models, stage.intrinsic.teacher] : models;
 }

@@ -37,7 +37,12 @@ export class Reference implements Disposable {
     this.options = options;
     this.whole = reference === 'none' || !referenceSync ? null : openWhole(session, placed, reference);
     this.frozen = this.whole?.snapshot() ?? openFrozen(session, placed, reference);
-    if (this.frozen) requireSameRows(session.policy, this.frozen, reference);
+    try {
+      if (this.frozen) requireSameRows(session.policy, this.frozen, reference);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
     const { whole } = this;
     if (whole) session.alsoSave((folder) => saveModel(whole, join(folder, savedFolder)));
   }

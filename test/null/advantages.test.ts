@@ -8,6 +8,7 @@ import {
   estimateAdvantages,
   groupAdvantages,
   leaveOneOutAdvantages,
+  returnAdvantages,
   runningAdvantages,
 } from '../../src/advantages/index.ts';
 
@@ -257,5 +258,24 @@ describe('estimators by name', () => {
     expect(advantages[0]![0]).toBeCloseTo(-1, 6);
     expect(advantages[0]![1]).toBeCloseTo(1, 6);
     expect(advantages[1]).toEqual([expect.closeTo(0, 6), 0]);
+  });
+});
+
+describe('returnAdvantages', () => {
+  it('sums what is to come of KL penalties and the score', () => {
+    const kl = [[0.1, 0.2, 0.4], [0.5]];
+    const got = returnAdvantages([2, 1], [3, 1], kl, { klCoefficient: 0.5, gamma: 1, whiten: false });
+    expect(got[0]!.map((x) => Number(x.toFixed(9)))).toEqual([1.65, 1.7, 1.8]);
+    expect(got[1]).toEqual([0.75]);
+    const halved = returnAdvantages([2], [3], null, { klCoefficient: 0.5, gamma: 0.5, whiten: false });
+    expect(halved).toEqual([[0.5, 1, 2]]);
+  });
+
+  it('whitens over the tokens of scored completions, long ones with more weight', () => {
+    const got = returnAdvantages([1, null, 0], [3, 2, 1], null, { klCoefficient: 0, gamma: 1, whiten: true });
+    // Tokens 1, 1, 1, 0: mean 0.75, unbiased variance 0.25.
+    expect(got[0]!.every((x) => Math.abs(x - 0.5) < 1e-6)).toBe(true);
+    expect(got[1]).toEqual([0, 0]);
+    expect(got[2]![0]).toBeCloseTo(-1.5, 6);
   });
 });

@@ -45,8 +45,3 @@ export function referenceKeys(): {
       .describe("where the reference computes; by default the run's device"),
   };
 }
-
-/** Whether `reference` names a model other than the stage's own start. */
-export function isOtherModel(reference: string): boolean {
-  return reference !== 'none' && reference !== 'start';
-}
