@@ -58,7 +58,7 @@ async function convert(name: string, out: string, options: ConvertOptions): Prom
   const dtype = storedDtype(from);
   const target = options.dtype ?? dtype;
   const parameters = await writeNewFolder(out, async () => {
-    using model = loadModel(from, { dtype, computeDtype: 'f32', device: 'cpu' });
+    using model = loadModel(from, { dtype, computeDtype: 'f32', device: 'cpu', map: true });
     using converted = mergedModel(model, target);
     saveModel(converted, out, { maxShardBytes: options.maxShardSize });
     copyTokenizer([from], out);

@@ -68,7 +68,7 @@ async function merge(
   const dtype = storedDtype(base);
   const target = options.dtype ?? dtype;
   const summary = await writeNewFolder(out, async () => {
-    using model = loadModel(base, { dtype, computeDtype: 'f32', device: 'cpu' });
+    using model = loadModel(base, { dtype, computeDtype: 'f32', device: 'cpu', map: true });
     const config = loadAdapter(model, 'merged', adapter);
     useAdapter(model, 'merged');
     using merged = mergedModel(model, target);

@@ -79,7 +79,7 @@ function openAdapted(folder: string, adapter: AdapterOptions, options: PolicyOpt
   const { computeDtype, device, seed } = options;
   const goesOn = isAdapterFolder(folder);
   const base = resolve(goesOn ? adapterBase(folder) : folder);
-  const model = loadModel(base, { dtype: computeDtype, computeDtype, device });
+  const model = loadModel(base, { dtype: computeDtype, computeDtype, device, map: true });
   try {
     const wanted = { ...configOf(adapter), base };
     if (goesOn) {

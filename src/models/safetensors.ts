@@ -1,6 +1,6 @@
 /** Owns reading and writing of the safetensors format; checks every offset before it reads. Knows no model. */
 
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import {
   type DType,
   dtypeBytes,
@@ -59,14 +59,18 @@ export function writeSafetensors(
   const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, ' ')]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
-  const file = openSync(path, 'w');
+  // Written aside: whoever has the old file open or mapped goes on with the old one.
+  const aside = `${path}.tmp-${process.pid}`;
+  const file = openSync(aside, 'w');
   try {
     writeAll(file, length);
     writeAll(file, padded);
     for (const value of tensors.values()) writeAll(file, value.toBytes());
     fsyncSync(file);
+    renameSync(aside, path);
   } finally {
     closeSync(file);
+    rmSync(aside, { force: true });
   }
 }
 

@@ -122,6 +122,66 @@ describe('safetensors', () => {
   });
 });
 
+describe('mapped weights', () => {
+  const floats = tensor([1, -2, 3.5, 4, 5, 6], { shape: [2, 3] });
+  const state = () =>
+    new Map<string, Tensor>([
+      ['half', floats.to('bf16')],
+      ['flags', tensor([1, 0, 1], { dtype: 'bool' })],
+      ['whole', floats.clone()],
+      ['ids', tensor([7, 8], { dtype: 'i64' })],
+      ['none', tensor([], { shape: [0, 3] })],
+    ]);
+  afterAll(() => floats.dispose());
+
+  it.each([undefined, 'f32', 'bf16'] as const)('are what reading gives, into %s', (dtype) => {
+    const written = state();
+    writeSafetensors(path, written);
+    const options = dtype === undefined ? {} : { dtype };
+    const read = readSafetensors(path, options);
+    const mapped = readSafetensors(path, { ...options, map: true });
+    expect(mapped.size).toBe(read.size);
+    for (const [name, value] of read) {
+      const other = mapped.get(name)!;
+      expect([name, other.dtype, other.shape, [...other.toBytes()]]).toEqual([
+        name,
+        value.dtype,
+        value.shape,
+        [...value.toBytes()],
+      ]);
+    }
+    for (const tensors of [written, read, mapped]) free(tensors);
+  });
+
+  it('leave the file as it is when they are written to, and stay when another file takes its place', () => {
+    const written = state();
+    writeSafetensors(path, written);
+    const before = readFileSync(path);
+    const mapped = readSafetensors(path, { map: true });
+    mapped.get('whole')!.fill_(9).dispose();
+    expect(readFileSync(path).equals(before)).toBe(true);
+    const other = new Map([['whole', tensor([0])]]);
+    writeSafetensors(path, other);
+    expect([...mapped.get('half')!.toFloat32()]).toEqual([1, -2, 3.5, 4, 5, 6]);
+    expect([...mapped.get('whole')!.toFloat32()]).toEqual([9, 9, 9, 9, 9, 9]);
+    for (const tensors of [written, mapped, other]) free(tensors);
+  });
+
+  it('are read where they do not begin at a multiple of their size', () => {
+    const header = '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}';
+    expect((8 + header.length) % 4).not.toBe(0);
+    writeRaw(header, 8);
+    const mapped = readSafetensors(path, { map: true });
+    expect([...mapped.get('x')!.toFloat32()]).toEqual([0, 0]);
+    free(mapped);
+  });
+
+  it('of a damaged file are refused as ever', () => {
+    writeRaw({ x: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }, 8);
+    expect(() => readSafetensors(path, { map: true })).toThrow(/claims bytes 0 to 16/);
+  });
+});
+
 describe('model folders', () => {
   it('load what was saved, bit for bit', () => {
     for (const changes of [{}, { tieEmbeddings: false, keyValueHeads: 4 }]) {
