@@ -12,14 +12,16 @@ export interface Found {
 export const MAX_TEXT = 200_000;
 const MAX_BARE = 400;
 
-/** Content of every `\boxed{}` and `\fbox{}`, outermost only, unclosed ones left out; linear in the text. */
+/** Content of every `\\boxed{}` and `\\fbox{}`, outermost only, unclosed ones left out; linear in the text. */
 export function boxesIn(text: string): (Found & { start: number })[] {
   const found: (Found & { start: number })[] = [];
   const pattern = /\\(?:boxed|fbox)|<\|begin_of_box\|>/g;
+  let ends: ReadonlyMap<number, number> | null = null;
   for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
     const start = match.index;
     const after = start + match[0].length;
-    const box = match[0].startsWith('<') ? until(text, after, '<|end_of_box|>') : boxAt(text, after);
+    ends ??= braceEnds(text);
+    const box = match[0].startsWith('<') ? until(text, after, '<|end_of_box|>') : boxAt(text, after, ends);
     if (box === null) continue;
     found.push({ ...box, start });
     pattern.lastIndex = box.end;
@@ -27,15 +29,31 @@ export function boxesIn(text: string): (Found & { start: number })[] {
   return found;
 }
 
+/** Where each brace that opens is closed; escaped braces do not count. */
+function braceEnds(text: string): ReadonlyMap<number, number> {
+  const ends = new Map<number, number>();
+  const open: number[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === '\\') i++;
+    else if (character === '{') open.push(i);
+    else if (character === '}' && open.length > 0) ends.set(open.pop()!, i);
+  }
+  return ends;
+}
+
 function until(text: string, from: number, mark: string): Found | null {
   const end = text.indexOf(mark, from);
   return end < 0 ? null : { answer: text.slice(from, end).trim(), end: end + mark.length };
 }
 
-function boxAt(text: string, after: number): Found | null {
+function boxAt(text: string, after: number, ends: ReadonlyMap<number, number>): Found | null {
   let at = after;
   while (text[at] === ' ') at++;
-  if (text[at] === '{') return balanced(text, at);
+  if (text[at] === '{') {
+    const close = ends.get(at);
+    return close === undefined ? null : { answer: text.slice(at + 1, close).trim(), end: close + 1 };
+  }
   // "\boxed 5" without braces, as TeX allows.
   if (at === after) return null;
   let end = at;
@@ -148,19 +166,18 @@ function sentence(text: string): string {
 /** All formulas between dollar signs, \( \) and \[ \]. */
 export function formulasIn(text: string): (Found & { start: number })[] {
   const found: (Found & { start: number })[] = [];
+  const missing = new Set<string>();
   let at = 0;
   while (at < text.length) {
     const open = opening(text, at);
     if (open === null) break;
     const [start, opener, closer] = open;
     const from = start + opener.length;
-    const close = closing(text, from, closer);
+    // What closes nothing once closes nothing later: the search is not repeated for every opener.
+    const close = missing.has(closer) ? -1 : closing(text, from, closer);
+    if (close < 0) missing.add(closer);
     const inside = close < 0 ? '' : text.slice(from, close);
-    // Between single dollars a formula stands on one line; a lone dollar is money, with words up to the next one.
-    if (
-      close < 0 ||
-      (opener === '$' && (inside.includes('\n') || /^\d[\d,.]*\s+(?:[a-z]+\s+){2}/i.test(inside)))
-    ) {
+    if (close < 0 || (opener === '$' && isMoney(inside))) {
       at = from;
       continue;
     }
@@ -168,6 +185,11 @@ export function formulasIn(text: string): (Found & { start: number })[] {
     at = close + closer.length;
   }
   return found;
+}
+
+/** Between single dollars a formula stands on one line; a lone dollar is money, with words up to the next one. */
+function isMoney(inside: string): boolean {
+  return inside.includes('\n') || /^\d[\d,.]*\s+(?:[a-z]+\s+){2}/i.test(inside.slice(0, 80));
 }
 
 function opening(text: string, from: number): readonly [number, string, string] | null {

@@ -6,6 +6,9 @@ import type { Verdict } from '../reward.ts';
 export const PROFILES = [
   'default',
   'r1-zero',
+  'r1-zero-slow',
+  'question-only',
+  'question-only-slow',
   'boxed-tag',
   'gsm8k-strict',
   'gsm8k-flexible',

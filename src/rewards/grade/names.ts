@@ -207,7 +207,7 @@ export const JOINERS: ReadonlySet<string> = new Set([
 
 /** Constructs of the grammar that are commands. */
 const CONSTRUCTS =
-  'frac dfrac tfrac cfrac sfrac binom dbinom tbinom sqrt boxed fbox ensuremath lfloor rfloor lceil rceil ulcorner urcorner llcorner lrcorner sum prod int lim iint oint angle triangle measuredangle neg lnot ldots cdots dots dotsc dotsb underset overset stackrel color textcolor cdot times ast div pm mp cup cap setminus lor land vee wedge bmod mod pmod not degree circ backslash prime begin end bullet implies Rightarrow';
+  'frac dfrac tfrac cfrac sfrac binom dbinom tbinom sqrt boxed fbox ensuremath lfloor rfloor lceil rceil ulcorner urcorner llcorner lrcorner sum prod int lim iint oint angle triangle measuredangle neg lnot ldots cdots dots dotsc dotsb underset overset stackrel color textcolor cdot times ast div pm mp cup cap setminus lor land vee wedge bmod mod pmod not degree circ backslash prime begin end bullet implies Rightarrow choose';
 
 /** Every command that the grammar knows. */
 export const COMMANDS: ReadonlySet<string> = new Set([

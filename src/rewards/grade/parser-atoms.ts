@@ -47,6 +47,7 @@ const NO_ATOMS = new Set([
   'Rightarrow',
   'implies',
   'dots',
+  'choose',
 ]);
 
 /** Whether the next token begins a factor that is multiplied without a sign. */
@@ -100,7 +101,7 @@ function atomOf(parser: Parser, token: Token): Expr {
 
 /** A letter with its subscript; f, g and h before a bracket are functions. */
 function letter(parser: Parser, name: string): Expr {
-  const named = subscripted(parser, name === 'I' && peek(parser)?.text === '\\pi' ? 'i' : name);
+  const named = subscripted(parser, name === 'I' && peek(parser)?.text === 'pi' ? 'i' : name);
   const token = peek(parser);
   if (/^[fghFGHP]/.test(named) && token?.kind === 'open' && token.text === '(' && !token.spaced) {
     parser.at++;
@@ -111,7 +112,7 @@ function letter(parser: Parser, name: string): Expr {
 }
 
 /** The name with `_` and what follows it; indices are names, so they are kept as written. */
-function subscripted(parser: Parser, name: string): string {
+export function subscripted(parser: Parser, name: string): string {
   const token = peek(parser);
   if (token?.kind !== 'op' || token.text !== '_') return name;
   parser.at++;
@@ -195,14 +196,20 @@ function rationalOf(whole: string, decimals: string): { p: bigint; q: bigint } {
 function group(parser: Parser, open: string): Expr {
   const bars = parser.bars;
   parser.bars = 0;
-  const items = parseItems(parser);
+  let items = parseItems(parser);
+  // { n \\choose k }
+  if (peek(parser)?.text === 'choose' && items.length === 1) {
+    parser.at++;
+    items = [call('binom', items[0]!, parseSum(parser))];
+  }
   parser.bars = bars;
   const token = parser.tokens[parser.at++];
   if (token?.kind !== 'close') throw new Unreadable('unclosed');
   const left = open === '\\{' ? '{' : open;
   const right = token.text === '\\}' ? '}' : token.text;
   if ((left === '{') !== (right === '}')) throw new Unreadable('mismatched');
-  if (items.length === 1 && (open === '{' || (left === '(' && right === ')'))) return items[0]!;
+  const matching = left + right === '()' || left + right === '[]' || left + right === '{}';
+  if (items.length === 1 && matching) return items[0]!;
   if (items.length === 0 && open !== '\\{') throw new Unreadable('empty');
   return { kind: 'list', open: left as ListExpr['open'], close: right as ListExpr['close'], items };
 }
@@ -316,7 +323,7 @@ function functionOf(parser: Parser, spelling: string): Expr {
     exponent?.kind === 'number' &&
     exponent.value.p === -1n &&
     exponent.value.q === 1n &&
-    /^(sin|cos|tan)$/.test(name);
+    /^(sin|cos|tan|cot|sec|csc)h?$/.test(name);
   const applied = call(inverse ? `a${name}` : name, ...args, ...(base === null ? [] : [base]));
   return exponent === null || inverse ? applied : power(applied, exponent);
 }

@@ -4,7 +4,7 @@ import { ONE, rational } from '../../util/rational.ts';
 import { cleanAnswer } from './clean.ts';
 import { call, type Expr, power, product, type RelationOperator, sum, symbol } from './expression.ts';
 import { JOINERS, RELATIONS } from './names.ts';
-import { parseAtom, startsAtom } from './parser-atoms.ts';
+import { parseAtom, startsAtom, subscripted } from './parser-atoms.ts';
 import { type Token, tokenize, Unreadable } from './tokens.ts';
 
 const MAX_DEPTH = 80;
@@ -37,19 +37,22 @@ export function parseItems(parser: Parser): Expr[] {
   for (;;) {
     while (separator(parser)) parser.at++;
     const token = peek(parser);
-    if (token === undefined || token.kind === 'close' || token.kind === 'end' || token.text === '&')
-      return items;
+    if (token === undefined || token.kind === 'close' || token.kind === 'end' || stops(token)) return items;
     items.push(parseRelation(parser));
     const after = peek(parser);
     if (
       after !== undefined &&
       after.kind !== 'close' &&
       after.kind !== 'end' &&
-      after.text !== '&' &&
+      !stops(after) &&
       !separator(parser)
     )
       throw new Unreadable('unexpected');
   }
+}
+
+function stops({ text }: Token): boolean {
+  return text === '&' || text === 'choose';
 }
 
 function separator(parser: Parser): boolean {
@@ -297,6 +300,9 @@ export function parseFactor(parser: Parser): Expr {
     } else if (token.kind === 'op' && token.text === "'" && base.kind === 'symbol') {
       parser.at++;
       base = symbol(`${base.name}'`);
+    } else if (token.text === '_' && base.kind === 'power' && base.base.kind === 'symbol') {
+      // x^2_i is (x_i)^2.
+      base = { ...base, base: symbol(subscripted(parser, base.base.name)) };
     } else if (token.kind === 'op' && token.text === '_' && base.kind === 'number') {
       parser.at++;
       base = call('base', base, scriptOf(parser));
@@ -338,6 +344,11 @@ export function scriptOf(parser: Parser): Expr {
   const sign = signAt(parser);
   const token = peek(parser);
   if (token === undefined) throw new Unreadable('nothing-raised');
+  if (token.kind === 'letter') {
+    // One letter alone: an index behind it belongs to what carries the script.
+    parser.at++;
+    return signed(sign, symbol(token.text));
+  }
   return signed(sign, parseAtom(parser));
 }
 

@@ -221,7 +221,15 @@ function escapedSign(cursor: Cursor, spaced: boolean): Token | null {
   const sign = cursor.text[cursor.at++];
   if (sign === '{' || sign === '}')
     return { kind: sign === '{' ? 'open' : 'close', text: `\\${sign}`, spaced };
-  if (sign === '\\') return { kind: 'op', text: '\\\\', spaced };
+  if (sign === '\\') {
+    // A command escaped twice: a new row never begins with a command's name that has lost its backslash.
+    const name = /^[a-zA-Z]{2,}/.exec(cursor.text.slice(cursor.at, cursor.at + 30))?.[0];
+    if (name !== undefined && isKnown(name)) {
+      cursor.at--;
+      return commandToken(cursor, spaced);
+    }
+    return { kind: 'op', text: '\\\\', spaced };
+  }
   if (sign === '%' || sign === '|' || sign === '#' || sign === '&' || sign === '_')
     return { kind: 'op', text: sign, spaced };
   return null;
