@@ -1,10 +1,10 @@
 /** Owns the further numbers of an evaluation beyond pass@1: curves over k, cells, lengths, published measures. */
 
 import { z } from 'zod';
+import { logicalConsistency, reasoningScore, reasoningSteps } from '../text/reasoning.ts';
 import { type Interval, mean, passAtK, quantile } from '../util/statistics.ts';
 import { answerAccuracy, compositeScore, lastNumber } from './answers.ts';
 import { clusteredShare } from './intervals.ts';
-import { logicalConsistency, reasoningScore, reasoningSteps } from '../text/reasoning.ts';
 import { byProblem, type EvaluationRow } from './rows.ts';
 import { majAtK } from './votes.ts';
 

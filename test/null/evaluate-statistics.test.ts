@@ -16,13 +16,13 @@ import {
 } from '../../src/evaluate/history.ts';
 import { clusteredShare, overSeeds, wilson } from '../../src/evaluate/intervals.ts';
 import { normalQuantile, studentQuantile } from '../../src/evaluate/quantiles.ts';
+import { type Ballot, majAtK } from '../../src/evaluate/votes.ts';
 import {
   logicalConsistency,
   reasoningScore,
   reasoningSteps,
   stepCoverage,
-} from '../../src/evaluate/reasoning.ts';
-import { type Ballot, majAtK } from '../../src/evaluate/votes.ts';
+} from '../../src/text/reasoning.ts';
 import { Rng } from '../../src/util/rng.ts';
 
 describe('quantiles', () => {
