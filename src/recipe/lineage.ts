@@ -1,8 +1,7 @@
 /** Owns which earlier stage a stage starts from and which it learns from: names to places in the list. Runs nothing. */
 
 import type { RecipeProblem } from './issues.ts';
-import { suggest } from './issues.ts';
-import type { KeyPath } from './nearest.ts';
+import { type KeyPath, suggest } from './nearest.ts';
 import { labelOf, type Recipe } from './recipe.ts';
 import { problem } from './stages/kind.ts';
 import { kindOf, type Stage } from './stages.ts';

@@ -34,3 +34,9 @@ export function levenshtein(a: string, b: string): number {
   }
   return row[b.length]!;
 }
+
+/** `did you mean x?` where a name is near, else all of them. */
+export function suggest(word: string, candidates: readonly string[]): string {
+  const near = nearest(word, candidates);
+  return near === null ? `known here: ${candidates.join(', ')}` : `did you mean ${near}?`;
+}

@@ -2,8 +2,7 @@
 
 import { parse } from 'yaml';
 import { messageOf, ReckonError } from '../util/errors.ts';
-import { suggest } from './issues.ts';
-import type { KeyPath } from './nearest.ts';
+import { type KeyPath, suggest } from './nearest.ts';
 import { recipeJsonSchema } from './schema.ts';
 
 /** One override, applied: where it landed, and the flag as the user wrote it. */

@@ -4,6 +4,7 @@
  * distillation, Kim and Rush 2016). Knows no recipe and no particular task.
  */
 
+import { join } from 'node:path';
 import {
   backwardThroughDivergence,
   backwardThroughLogps,
@@ -15,12 +16,14 @@ import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
+import type { Tokenizer } from '../text/index.ts';
 import { full, noGrad, scope } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
 import { demonstrationBatches } from './demonstrations.ts';
+import { Generations } from './generations.ts';
 import {
   cutMicroBatches,
   type MicroBatch,
@@ -31,7 +34,7 @@ import {
 } from './micro-batches.ts';
 import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
-import { loadTeacher, sharedVocabulary } from './teacher.ts';
+import { loadTeacher, sharedVocabulary, teacherFingerprint } from './teacher.ts';
 
 /** Who made the sequences of a step. */
 export type DistillationData = 'student' | 'teacher' | 'demonstrations';
@@ -52,6 +55,11 @@ export interface DistillOptions extends Omit<SessionOptions, 'trainer'>, Schedul
   readonly onPolicyShare: number;
   /** Who makes the sequences of the other steps. */
   readonly offPolicyData: Exclude<DistillationData, 'student'>;
+  /**
+   * The teacher's completions of a prompt are sampled once and read again, from `file` or from one in the stage's folder;
+   * null samples them anew at every visit.
+   */
+  readonly generations: { readonly file?: string | undefined } | null;
   readonly promptsPerStep: number;
   readonly groupSize: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -71,6 +79,7 @@ export async function trainDistill(
   const { policy, tokenizer, optimizer } = session;
   using teacher = loadTeacher(context, options.teacher, tokenizer);
   const vocabulary = sharedVocabulary(policy, teacher, tokenizer);
+  using kept = keptGenerations(context, teacher, tokenizer, options);
   const demonstrationsOf = demonstrationBatches({
     task,
     tokenizer,
@@ -81,11 +90,15 @@ export async function trainDistill(
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const data = dataOf(step, context.seed, options);
-    const model = data === 'teacher' ? teacher : policy;
+    const sampled = async () => {
+      if (data === 'student' || !kept)
+        return collectStep(session, context, task, options, step, data === 'teacher' ? teacher : policy);
+      const groups = await kept.groups(task, options, step, context.seed);
+      session.countGenerated(groups.flatMap((group) => group.rollouts));
+      return groups;
+    };
     const scored: ScoredGroup[] =
-      data === 'demonstrations'
-        ? []
-        : await scoreGroups(task, [], await collectStep(session, context, task, options, step, model));
+      data === 'demonstrations' ? [] : await scoreGroups(task, [], await sampled());
     const sequences: readonly TrainingSequence[] =
       data === 'demonstrations'
         ? demonstrationsOf(step)
@@ -119,6 +132,19 @@ export async function trainDistill(
     if (stop) return session.end('stopped');
   }
   return session.end('done');
+}
+
+/** The teacher's completions, where any are sampled and kept. */
+function keptGenerations(
+  { directory }: TrainContext,
+  model: Decoder,
+  tokenizer: Tokenizer,
+  { generations, onPolicyShare, offPolicyData, teacher }: DistillOptions,
+): Generations | null {
+  if (!generations || onPolicyShare >= 1 || offPolicyData !== 'teacher') return null;
+  const path = generations.file ?? join(directory, 'rollouts', 'teacher-generations.jsonl');
+  const fingerprint = teacherFingerprint(teacher, model.config.vocabSize);
+  return new Generations(path, { model, fingerprint, tokenizer });
 }
 
 /** Whose sequences a step learns from; drawn by the step alone. */

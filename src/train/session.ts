@@ -35,6 +35,7 @@ import { writeFileAtomic } from '../util/files.ts';
 import { JsonlWriter, truncateJsonl } from '../util/jsonl.ts';
 import { BudgetClock, type TokenBudget } from './budget.ts';
 import type { StageContext, StageOutcome } from './context.ts';
+import { type LimitOptions, Limits } from './limits.ts';
 
 /** What trainers need of their stage. */
 export type TrainContext = Pick<
@@ -51,7 +52,7 @@ export type TrainContext = Pick<
   | 'setOutput'
 >;
 
-export interface SessionOptions extends AdamWOptions {
+export interface SessionOptions extends AdamWOptions, LimitOptions {
   readonly trainer: string;
   readonly steps: number;
   readonly checkpoints: {
@@ -83,6 +84,8 @@ export class Session implements Disposable {
   /** The checkpoint that this process goes on from; null where the stage begins. */
   readonly resumedFrom: string | null;
   private readonly clock: BudgetClock;
+  private readonly limits: Limits;
+  private endedBy: string | null = null;
   private readonly alsoSaved: ((folder: string, step: number) => void)[] = [];
   private readonly context: TrainContext;
   private readonly options: SessionOptions;
@@ -116,6 +119,7 @@ export class Session implements Disposable {
       fsync: true,
       ...(newest ? { resumeFromStep: this.startStep } : {}),
     });
+    this.limits = new Limits(readMetrics(join(directory, 'metrics.jsonl')), options);
     this.progress = new Progress({
       stage: context.name,
       steps: options.steps,
@@ -155,18 +159,20 @@ export class Session implements Disposable {
   private open(folder: string): Decoder {
     const { compute, seed } = this.context;
     const { adapter } = this.options;
-    return openPolicy(folder, {
+    const policy = openPolicy(folder, {
       dtype: 'f32',
       computeDtype: compute.dtype,
       device: compute.device,
       adapter,
       seed,
     });
+    policy.gradientCheckpointing = compute.gradientCheckpointing ?? false;
+    return policy;
   }
 
-  /** Whether there is a step of this number: neither the steps nor the budget of sampled tokens are used up before it. */
+  /** Whether there is a step of this number: neither steps, sampled tokens, time nor patience are used up before it. */
   goesOn(step: number): boolean {
-    return step <= this.options.steps && !this.clock.usedUp;
+    return step <= this.options.steps && !this.clock.usedUp && this.endedBy === null;
   }
 
   /** Counts completions towards the budget, whether they are learned from or not. */
@@ -181,12 +187,12 @@ export class Session implements Disposable {
 
   /**
    * Ends a step: metrics, progress, a checkpoint when one is due or a stop was asked for. True when to stop early.
-   * `last` says that the trainer ends here, whatever the number of steps.
+   * `isLast` says that the trainer ends here, whatever `goesOn` says.
    */
   async finishStep(
     step: number,
     record: MetricRecord & { readonly 'batch/tokens': number },
-    last: boolean = !this.goesOn(step + 1),
+    isLast = false,
   ): Promise<boolean> {
     this.tokens += record['batch/tokens'];
     const due = this.clock.endStep();
@@ -200,7 +206,11 @@ export class Session implements Disposable {
     };
     this.metrics.write(step, full);
     this.progress.update(step, full);
+    this.endedBy = this.limits.note(full);
+    if (this.endedBy !== null && step < this.options.steps)
+      this.context.log(`${this.context.name}: ends after step ${step}: ${this.endedBy}`);
     await new Promise((resolve) => setImmediate(resolve));
+    const last = isLast || !this.goesOn(step + 1);
     const stop = this.context.stopRequested() && !last;
     if (stop || last || step % this.options.checkpoints.every === 0) await this.save(step);
     return stop;

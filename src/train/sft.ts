@@ -3,14 +3,12 @@
  * tokens, AdamW, log, validation, best model, early stopping, checkpoint. Knows no recipe.
  */
 
-import { join } from 'node:path';
 import type { SupervisedLoss } from '../losses/index.ts';
 import { readConfig } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
-import { readMetrics } from '../track/metrics.ts';
 import { hash32 } from '../util/rng.ts';
 import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
@@ -50,8 +48,6 @@ export interface SftOptions
     /** Measurements in a row without a better one after which the stage ends; null for never. */
     readonly patience: number | null;
   };
-  /** The stage ends after the step in which it has trained for so long; null for never. */
-  readonly timeLimitS: number | null;
 }
 
 /** Trains the parent's model on demonstrations; resumes from the stage's newest whole checkpoint. */
@@ -66,8 +62,7 @@ export async function trainSft(
   const best = new BestModel(context.directory);
   const { policy, optimizer } = session;
   const padId = padIdOf(policy);
-  let trained = secondsTrained(context.directory);
-  for (let step = session.startStep + 1; step <= steps; step++) {
+  for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const sequences = data.batchOf(step);
     const cut = options.packing ? packMicroBatches : cutMicroBatches;
@@ -82,7 +77,6 @@ export async function trainSft(
     optimizer.step(learningRate);
 
     const seconds = (performance.now() - started) / 1000;
-    trained += seconds;
     const validationLoss = await validated(session, data.validation, best, step, options);
     const record = {
       loss,
@@ -96,10 +90,14 @@ export async function trainSft(
       'time/step_s': seconds,
       'perf/tokens_per_s': tokens / seconds,
     };
-    const why = reasonToEnd(step, steps, best, trained, options);
-    if (why !== null && step < steps) context.log(`${context.name}: ends after step ${step}: ${why}`);
-    if (await session.finishStep(step, record, why !== null)) return session.end('stopped');
-    if (why !== null) break;
+    const { patience } = options.validation;
+    const stalled = patience !== null && best.stalled >= patience;
+    if (stalled && step < steps)
+      context.log(
+        `${context.name}: ends after step ${step}: ${patience} validations in a row were not better than the best`,
+      );
+    if (await session.finishStep(step, record, stalled)) return session.end('stopped');
+    if (stalled) break;
   }
   await session.end('done');
   if (options.validation.keepBest && best.folder !== null) context.setOutput(best.folder);
@@ -164,23 +162,4 @@ async function validated(
   const loss = -sequenceLogps(policy, sequences, batches).reduce((sum, logp) => sum + logp, 0) / targets;
   await best.consider(step, loss, validation.keepBest ? session : null);
   return loss;
-}
-
-function reasonToEnd(
-  step: number,
-  steps: number,
-  best: BestModel,
-  trained: number,
-  { validation: { patience }, timeLimitS }: SftOptions,
-): string | null {
-  if (step === steps) return 'all steps are done';
-  if (patience !== null && best.stalled >= patience)
-    return `${patience} validations in a row were not better than the best`;
-  return timeLimitS !== null && trained >= timeLimitS ? `${timeLimitS} s of training are over` : null;
-}
-
-/** Seconds of the steps that are already in the stage's metrics. */
-function secondsTrained(directory: string): number {
-  const rows = readMetrics(join(directory, 'metrics.jsonl'));
-  return rows.reduce((sum, row) => sum + (row['time/step_s'] ?? 0), 0);
 }

@@ -3,7 +3,7 @@
  * they are known, as normalised rewards. Changes no model.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Decoder } from '../models/index.ts';
 import { type NormaliserOptions, type NormaliserState, normalise } from '../rewards/index.ts';
@@ -25,7 +25,6 @@ import type { Rollout } from '../rollouts/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { sha256, sha256OfFile } from '../util/files.ts';
 import { mean, std } from '../util/statistics.ts';
 import {
   cutMicroBatches,
@@ -35,7 +34,7 @@ import {
   type TrainingSequence,
 } from './micro-batches.ts';
 import type { Session, TrainContext } from './session.ts';
-import { loadTeacher } from './teacher.ts';
+import { loadTeacher, teacherFingerprint } from './teacher.ts';
 
 export interface TeacherRewardOptions {
   /** A model folder; its tokenizer must be the student's. */
@@ -187,7 +186,7 @@ export class TeacherRewards implements Disposable {
     const saved = resumedFrom && join(resumedFrom, snapshotFile);
     const start = file === undefined ? { restore: null } : {};
     const cache = new ScoreCache(file ?? join(directory, 'teacher-scores.bin'), {
-      teacher: fingerprint(teacher, this.vocabulary),
+      teacher: teacherFingerprint(teacher, this.vocabulary),
       alpha,
       maxBytes,
       eviction,
@@ -234,12 +233,4 @@ function rewardMetrics(known: readonly number[], tokens: number): MetricRecord {
     'intrinsic/reward_std': known.length > 1 ? std(known, 1) : null,
     'intrinsic/unknown': tokens - known.length,
   };
-}
-
-/** A teacher by its weights, not by where they lie. */
-function fingerprint(folder: string, vocabulary: number): string {
-  const weights = readdirSync(folder)
-    .filter((name) => name.endsWith('.safetensors') || name === 'config.json')
-    .sort();
-  return sha256(JSON.stringify([vocabulary, weights.map((name) => sha256OfFile(join(folder, name)))]));
 }

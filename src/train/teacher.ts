@@ -1,8 +1,11 @@
 /** Owns the loading of a frozen teacher beside a student, and the check that both read the same tokens. */
 
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Decoder, loadModel } from '../models/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
+import { sha256, sha256OfFile } from '../util/files.ts';
 import type { TrainContext } from './session.ts';
 
 /** A frozen model in the run's compute dtype; throws `other-tokenizer` where an id means something else to it. */
@@ -11,6 +14,14 @@ export function loadTeacher(context: TrainContext, folder: string, student: Toke
   const { dtype, device } = context.compute;
   using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
   return whole.snapshot();
+}
+
+/** A teacher by its weights and the vocabulary it is read up to, not by where it lies. */
+export function teacherFingerprint(folder: string, vocabulary: number): string {
+  const weights = readdirSync(folder)
+    .filter((name) => name.endsWith('.safetensors') || name === 'config.json')
+    .sort();
+  return sha256(JSON.stringify([vocabulary, weights.map((name) => sha256OfFile(join(folder, name)))]));
 }
 
 /** The rows of the vocabulary that both models share: all where they have equally many, else the tokenizer's. */

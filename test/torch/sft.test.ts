@@ -212,6 +212,15 @@ describe('the sft stage', () => {
     ).toBe(true);
   });
 
+  it('ends when a metric no longer improves, at the same step after an interruption', async () => {
+    const stalling = stage('steps: 50, earlyStop: { metric: loss, patience: 4, minDelta: 100 }');
+    expect(await harness.run(stalling, 'stalled')).toBe('done');
+    expect(harness.metrics('stalled').length).toBe(5);
+    expect(await harness.run(stalling, 'stalled halves', 3)).toBe('stopped');
+    expect(await harness.run(stalling, 'stalled halves')).toBe('done');
+    expect(harness.essence('stalled halves')).toEqual(harness.essence('stalled'));
+  });
+
   it('stopped and resumed keeps the same best model', async () => {
     const wild = stage('steps: 10, learningRate: 0.03, schedule: constant, validateEvery: 2, keepBest: true');
     expect(await harness.run(wild, 'whole')).toBe('done');

@@ -19,6 +19,7 @@ export interface DistillStage extends Omit<OptimisationRecipe, 'optimizerBatch'>
   readonly softening: number;
   readonly onPolicyShare: number;
   readonly offPolicyData: 'teacher' | 'demonstrations';
+  readonly generations: { readonly file?: string | undefined } | null;
   readonly promptsPerStep: number;
   readonly groupSize: number;
 }
@@ -64,6 +65,19 @@ export const distillKind: StageKind<DistillStage> = {
           .enum(['teacher', 'demonstrations'])
           .default('teacher')
           .describe('whose sequences the other steps learn from'),
+        generations: z
+          .strictObject({
+            file: z
+              .string()
+              .min(1)
+              .optional()
+              .describe("JSONL that other runs read too; by default one in the stage's folder"),
+          })
+          .nullable()
+          .prefault({})
+          .describe(
+            "the teacher's completions of a prompt are kept and read again; null samples anew at every visit",
+          ),
         promptsPerStep: count().default(16).describe('problems for each step'),
         groupSize: count().default(4).describe('sequences for each problem'),
         budget: budgetKey(),

@@ -1,6 +1,7 @@
 /** Owns the keys that every trained stage has: AdamW, its schedule, micro-batches. Runs nothing. */
 
 import * as z from 'zod';
+import { isMetricName } from '../../track/metric-names.ts';
 import { type AdapterRecipe, adapterKey } from '../adapter.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
@@ -21,8 +22,19 @@ export interface OptimisationRecipe {
   readonly adamEpsilon: number;
   readonly maxGradNorm: number;
   readonly adapter?: AdapterRecipe | undefined;
+  readonly timeLimitMinutes?: number | undefined;
+  readonly earlyStop: EarlyStopRecipe | null;
   /** The earlier stage that this one starts from. */
   readonly from?: string | undefined;
+}
+
+/** A stage ends when a metric has not improved so many times in a row. */
+export interface EarlyStopRecipe {
+  readonly metric: string;
+  readonly patience: number;
+  readonly minDelta: number;
+  readonly window: number;
+  readonly better?: 'higher' | 'lower' | undefined;
 }
 
 /** What a kind of stage starts from where the recipe is silent. */
@@ -36,6 +48,24 @@ type OptimisationKeys = {
     OptimisationRecipe[K]
   >;
 };
+
+const earlyStopKey = z
+  .strictObject({
+    metric: z
+      .string()
+      .refine(isMetricName, 'must be the name of a metric')
+      .describe('a name of metrics.jsonl, such as reward/mean; steps without it do not count'),
+    patience: count().describe('measurements in a row without a better one'),
+    minDelta: z.number().min(0).default(0).describe('how much better counts as better'),
+    window: count().default(1).describe('the mean of so many measurements is compared'),
+    better: z
+      .enum(['higher', 'lower'])
+      .optional()
+      .describe('which direction is good; by default what the table of metrics says'),
+  })
+  .nullable()
+  .default(null)
+  .describe('the stage ends where a metric no longer improves; null for never');
 
 /** The keys of a trained stage beside `steps` and `optimizerBatch`. */
 export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKeys {
@@ -62,6 +92,8 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
     adamEpsilon: z.number().positive().default(1e-8).describe('added to the root of the second moment'),
     maxGradNorm: z.number().positive().default(1).describe('the gradient is clipped to this global norm'),
     adapter: adapterKey(),
+    timeLimitMinutes: z.number().positive().optional().describe('the stage ends after so much training'),
+    earlyStop: earlyStopKey,
     from: fromKey(),
   };
 }

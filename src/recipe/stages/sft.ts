@@ -21,7 +21,6 @@ export interface SftStage extends Omit<OptimisationRecipe, 'steps'> {
   readonly validationFile?: string | undefined;
   readonly keepBest: boolean;
   readonly patience?: number | undefined;
-  readonly timeLimitMinutes?: number | undefined;
 }
 
 export const sftKind: StageKind<SftStage> = {
@@ -69,7 +68,6 @@ export const sftKind: StageKind<SftStage> = {
         patience: count()
           .optional()
           .describe('validations in a row without a better one after which the stage ends'),
-        timeLimitMinutes: z.number().positive().optional().describe('the stage ends after so much training'),
         ...optimisationKeys({ learningRate: 1e-3, schedule: 'cosine' }),
       })
       .describe('supervised fine-tuning on demonstrations'),

@@ -19,7 +19,6 @@ export function sft(context: RunStageContext<'sft'>): Promise<StageOutcome> {
       keepBest,
       patience: patience ?? null,
     },
-    timeLimitS: stage.timeLimitMinutes === undefined ? null : 60 * stage.timeLimitMinutes,
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
   });
