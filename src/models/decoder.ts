@@ -180,6 +180,8 @@ export class Decoder extends Module {
   readonly config: ModelConfig;
   readonly computeDtype: DType;
   readonly rope: RopeTables;
+  /** Training computes every block twice and keeps the memory of one; set by whoever trains it. */
+  gradientCheckpointing = false;
   /** What the adapters that it was given say of themselves, by name. */
   readonly adapterConfigs: Map<string, AdapterConfig> = new Map();
   private readonly embedding: Embedding;

@@ -47,6 +47,7 @@ export interface ComputeRecipe {
   readonly device: 'auto' | 'cpu' | 'cuda';
   readonly dtype: 'auto' | 'f32' | 'bf16';
   readonly threads: 'auto' | number;
+  readonly gradientCheckpointing?: boolean | undefined;
 }
 
 /** How training rollouts are sampled. */

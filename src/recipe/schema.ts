@@ -28,6 +28,10 @@ const computeSchema = z
       .union([z.literal('auto'), count()])
       .default('auto')
       .describe('CPU threads of libtorch; auto takes one for each core'),
+    gradientCheckpointing: z
+      .boolean()
+      .optional()
+      .describe('training computes every block twice and keeps the memory of one; default false'),
   })
   .describe('where and in what precision to compute; fixed at the first start of a run');
 

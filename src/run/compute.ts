@@ -8,7 +8,7 @@ import { automaticThreads, describeCpu } from './machine.ts';
 
 /** Device, dtype, threads and kernels for a recipe on this machine, `auto` decided. */
 export async function resolveCompute(recipe: Pick<Recipe, 'compute'>): Promise<ResolvedCompute> {
-  const { device, dtype, threads } = recipe.compute;
+  const { device, dtype, threads, gradientCheckpointing } = recipe.compute;
   const found = devices();
   const wanted = device === 'auto' ? found[0]! : found.find((name) => name.startsWith(device));
   if (wanted === undefined) {
@@ -22,6 +22,7 @@ export async function resolveCompute(recipe: Pick<Recipe, 'compute'>): Promise<R
     device: wanted,
     dtype: dtype === 'auto' ? fasterDtype(wanted) : dtype,
     threads: threads === 'auto' ? automaticThreads() : threads,
+    ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
     kernels: 'none',
   };
 }

@@ -33,6 +33,7 @@ const environmentSchema: z.ZodType<Environment> = z.object({
   dtype: z.enum(['f32', 'bf16']),
   threads: z.int().positive(),
   kernels: z.string(),
+  gradientCheckpointing: z.boolean().optional(),
 });
 
 /** What results depend on beyond the recipe: a difference here may change bits. */

@@ -11,6 +11,8 @@ export interface ResolvedCompute {
   readonly threads: number;
   /** Level of the hand-written kernels, or `none`. */
   readonly kernels: string;
+  /** Blocks are computed twice, so that training keeps one block's intermediate values and not all of them. */
+  readonly gradientCheckpointing?: boolean | undefined;
 }
 
 /** How a stage ended: at its end, or early with a checkpoint because a stop was asked for. */

@@ -5,7 +5,7 @@ import type { Decoder } from '../models/index.ts';
 import { withDropout } from '../nn/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
 import { hash32 } from '../util/rng.ts';
-import { type MicroBatch, predictingStates } from './micro-batches.ts';
+import { type MicroBatch, trainingStates } from './micro-batches.ts';
 
 /** How an update of supervised learning went; means over completion tokens, in nats. */
 export interface CrossEntropySums {
@@ -39,7 +39,7 @@ export function accumulateCrossEntropy(
   let entropy = 0;
   for (const [i, batch] of batches.entries()) {
     const learn = () => {
-      const { hidden_ND, targets_N } = predictingStates(policy, batch);
+      const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
       const value = backwardThroughLogps(
         hidden_ND,
         policy.headWeight,
@@ -50,6 +50,7 @@ export function accumulateCrossEntropy(
           return supervisedLoss(options.kind ?? 'nll', logps_N, options.denominator ?? targets);
         },
       );
+      close();
       loss += value.item();
     };
     const { dropoutSeed } = options;

@@ -3,7 +3,7 @@
  * hidden states that predict their completion tokens. Loss and gradient do not depend on the cut.
  */
 
-import type { Decoder } from '../models/index.ts';
+import type { Decoder, RowLayout } from '../models/index.ts';
 import { ids, type Tensor } from '../torch/index.ts';
 
 /** What a trainer learns from: a prompt, and the completion whose tokens count. */
@@ -104,22 +104,43 @@ function fill(sequences: readonly TrainingSequence[], order: readonly number[], 
   };
 }
 
+/** What predicts the completion tokens, and those tokens. */
+export interface PredictingStates {
+  readonly hidden_ND: Tensor;
+  readonly targets_N: Tensor;
+}
+
 /** Hidden states [N, D] that predict the completion tokens, and those tokens [N]. Call inside a scope. */
-export function predictingStates(
+export function predictingStates(model: Decoder, batch: MicroBatch): PredictingStates {
+  const { ids_BT, layout } = modelInputs(model, batch);
+  return atPlaces(model, model.forward(ids_BT, undefined, layout), batch);
+}
+
+/**
+ * The same for a loss whose gradient is wanted; call `close` after its backward pass. Where the model says so, only the
+ * inputs of its blocks are kept until then (gradient checkpointing).
+ */
+export function trainingStates(
   model: Decoder,
   batch: MicroBatch,
-): { hidden_ND: Tensor; targets_N: Tensor } {
-  const { device } = model;
+): PredictingStates & { readonly close: () => void } {
+  if (!model.gradientCheckpointing) return { ...predictingStates(model, batch), close: () => undefined };
+  const { ids_BT, layout } = modelInputs(model, batch);
+  const { output, close } = model.forwardCheckpointed(ids_BT, layout);
+  return { ...atPlaces(model, model.normed(output), batch), close };
+}
+
+function modelInputs({ device }: Decoder, batch: MicroBatch): { ids_BT: Tensor; layout?: RowLayout } {
   const rectangle = (values: Int32Array) => ids(values, [batch.height, batch.width], device);
-  const layout = batch.layout && {
-    positions_BT: rectangle(batch.layout.positions),
-    segments_BT: rectangle(batch.layout.segments),
-  };
-  const hidden = model.forward(rectangle(batch.inputIds), undefined, layout);
+  const ids_BT = rectangle(batch.inputIds);
+  if (!batch.layout) return { ids_BT };
+  const { positions, segments } = batch.layout;
+  return { ids_BT, layout: { positions_BT: rectangle(positions), segments_BT: rectangle(segments) } };
+}
+
+function atPlaces({ config, device }: Decoder, hidden: Tensor, batch: MicroBatch): PredictingStates {
   return {
-    hidden_ND: hidden
-      .view([-1, model.config.hiddenSize])
-      .indexSelect(0, ids(batch.places, undefined, device)),
+    hidden_ND: hidden.view([-1, config.hiddenSize]).indexSelect(0, ids(batch.places, undefined, device)),
     targets_N: ids(batch.targets, undefined, device),
   };
 }

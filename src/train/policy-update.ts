@@ -21,6 +21,7 @@ import {
   predictingStates,
   spread,
   type TrainingSequence,
+  trainingStates,
 } from './micro-batches.ts';
 
 /** Truncated importance sampling where a recipe is silent (Yao et al. 2025). */
@@ -176,7 +177,7 @@ function oneMicroBatch(
   const weights_N = floats(spread(batch, sequences, update.weights));
   const rows = rowsOf(batch, sequences, device);
   const uncertain_N = uncertain && floats(uncertain);
-  const { hidden_ND, targets_N } = predictingStates(policy, batch);
+  const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
   let sums: MicroSums | undefined;
   const loss = backwardThroughLogps(
     hidden_ND,
@@ -224,6 +225,7 @@ function oneMicroBatch(
       return update.alsoLoss ? loss.add(update.alsoLoss(hidden_ND, place)) : loss;
     },
   );
+  close();
   return { ...sums!, loss: loss.item() };
 }
 

@@ -12,6 +12,7 @@ import {
   predictingStates,
   spread,
   type TrainingSequence,
+  trainingStates,
 } from './micro-batches.ts';
 
 const options = { temperature: 1 };
@@ -82,7 +83,7 @@ function backwardMicroBatch(
   batch: MicroBatch,
   loss: (logps_N: Tensor) => Tensor,
 ): SequenceBackward {
-  const { hidden_ND, targets_N } = predictingStates(policy, batch);
+  const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
   let entropy = 0;
   const value = backwardThroughLogps(
     hidden_ND,
@@ -94,6 +95,7 @@ function backwardMicroBatch(
       return loss(logps_N);
     },
   );
+  close();
   return { loss: value.item(), entropy };
 }
 
