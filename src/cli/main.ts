@@ -3,21 +3,28 @@
 
 import { Command } from 'commander';
 import { reckonVersion } from '../run/machine.ts';
+import { addAnalyzeCommand } from './analyze.ts';
 import { addChatCommand } from './chat.ts';
+import { addCompareCommand } from './compare.ts';
 import { addConvertCommand } from './convert.ts';
+import { addDiagnoseCommand } from './diagnose.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { addEvaluateCommand } from './evaluate.ts';
+import { addExportCommand } from './export.ts';
 import { addGenerateCommand } from './generate.ts';
+import { addGradeCommand } from './grade.ts';
 import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
 import { addPruneCommand } from './prune.ts';
 import { addPushCommand } from './push.ts';
 import { addRecipeCommand } from './recipe.ts';
 import { addReportCommand } from './report.ts';
+import { addRewardsCommand } from './rewards.ts';
 import { addRunCommand } from './run.ts';
 import { addRunsCommand } from './runs.ts';
 import { addShowCommand } from './show.ts';
 import { addSweepCommand } from './sweep.ts';
+import { addTrackCommand } from './track.ts';
 
 function buildProgram(finish: (code: ExitCode) => void): Command {
   const program = new Command('reckon')
@@ -34,11 +41,18 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addRunCommand(program, finish);
   addSweepCommand(program, finish);
   addRecipeCommand(program, finish);
+  addRewardsCommand(program, finish);
   addEvaluateCommand(program, finish);
+  addExportCommand(program, finish);
+  addDiagnoseCommand(program, finish);
+  addCompareCommand(program, finish);
+  addAnalyzeCommand(program, finish);
+  addGradeCommand(program, finish);
   addReportCommand(program, finish);
   addRunsCommand(program, finish);
   addShowCommand(program, finish);
   addPruneCommand(program, finish);
+  addTrackCommand(program, finish);
   addGenerateCommand(program, finish);
   addChatCommand(program, finish);
   addMergeCommand(program, finish);

@@ -22,4 +22,6 @@ export type { PrepareStage } from './stages/prepare.ts';
 export type { ReportStage } from './stages/report.ts';
 export type { RewardRecipe } from './stages/rewards.ts';
 export type { SftStage } from './stages/sft.ts';
+export type { TrackingRecipe, WandbRecipe } from './tracking.ts';
 export { kindOf, type Stage, type StageOf, type StageType, stageTypes } from './stages.ts';
+export { parseTask, type TaskRecipe, taskNames } from './task.ts';

@@ -1,6 +1,8 @@
 /** Owns the Recipe type: what a run is told to do, every default filled in. Knows neither YAML nor validation. */
 
 import type { Stage } from './stages.ts';
+import type { TaskRecipe } from './task.ts';
+import type { TrackingRecipe } from './tracking.ts';
 
 /** A whole recipe. Batch numbers count sequences unless they say tokens. */
 export interface Recipe {
@@ -13,13 +15,8 @@ export interface Recipe {
   readonly sampling: SamplingRecipe;
   readonly evaluation: EvaluationRecipe;
   readonly checkpoints: CheckpointsRecipe;
+  readonly tracking: TrackingRecipe;
   readonly stages: readonly Stage[];
-}
-
-/** Which problems are posed, and the seed of their split. */
-export interface TaskRecipe {
-  readonly name: 'game24';
-  readonly splitSeed: number;
 }
 
 /** Where the model comes from; exactly one of the two is set. */

@@ -5,13 +5,8 @@ import { modelInitSchema } from './model-init.ts';
 import type { Recipe } from './recipe.ts';
 import { count, type StageKind } from './stages/kind.ts';
 import { kindOf, type Stage, stageTypes } from './stages.ts';
-
-const taskSchema = z
-  .strictObject({
-    name: z.enum(['game24']).describe('which problems are posed and how answers are judged'),
-    splitSeed: z.int().min(0).default(24).describe('fixes which problems are held out, whatever `seed` is'),
-  })
-  .describe('the task that is taught');
+import { taskSchema } from './task.ts';
+import { trackingSchema } from './tracking.ts';
 
 const modelSchema = z
   .strictObject({
@@ -83,6 +78,7 @@ const schema = z.strictObject({
   sampling: samplingSchema.prefault({}),
   evaluation: evaluationSchema.prefault({}),
   checkpoints: checkpointsSchema.prefault({}),
+  tracking: trackingSchema.prefault({}),
   stages: z.array(stageSchema).min(1).describe('what is done, in order'),
 });
 

@@ -31,6 +31,8 @@ const KNOWN_FILES: readonly string[] = [
   'report.html',
   'report.md',
   'evaluations',
+  'tensorboard',
+  'wandb',
 ];
 
 /**

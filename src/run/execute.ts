@@ -13,6 +13,7 @@ import { openRunLog, type RunLog } from './log.ts';
 import type { StageSelection } from './selection.ts';
 import { type SignalWatch, watchSignals } from './signals.ts';
 import { runStages, type StageFunctions } from './stages.ts';
+import { trackRun } from './tracking.ts';
 
 /** What knows how to run stages; loaded only once the recipe and the lock are good, because it loads libtorch. */
 export interface StageModule {
@@ -87,11 +88,16 @@ async function runOpened(
   log.log(`computing on ${compute.device} in ${compute.dtype} with ${describeThreads(compute.threads)}`);
   const { path, previousRecipe } = run;
   const { stopRequested } = signals;
-  return runStages(
-    recipe,
-    { path, previousRecipe, log, clock, compute, quiet, selection, stopRequested },
-    stageFunctions,
-  );
+  const tracking = trackRun(path, recipe, (sentence) => log.log(sentence));
+  try {
+    return await runStages(
+      recipe,
+      { path, previousRecipe, log, clock, compute, quiet, selection, stopRequested },
+      stageFunctions,
+    );
+  } finally {
+    await tracking?.close();
+  }
 }
 
 /** A full disk must not put its own error in the place of what went wrong. */

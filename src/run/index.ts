@@ -25,3 +25,4 @@ export { readStageRecord, type StageRecord, stageRecordSchema } from './stage-re
 export { type RunHandle, type RunStageContext, runStages, type StageFunctions } from './stages.ts';
 export { type PointOutcome, runSweep, type SweepOptions } from './sweep.ts';
 export { parseAxis, type SweepAxis, type SweepPoint, sweepPoints } from './sweep-plan.ts';
+export { exportRun, trackRun } from './tracking.ts';

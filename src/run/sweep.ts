@@ -83,6 +83,6 @@ function lastError(text: string): string | null {
   const line = text
     .split('\n')
     .map((one) => one.trim())
-    .findLast((one) => one.startsWith('error: '));
-  return line === undefined ? null : line.slice('error: '.length);
+    .findLast((one) => /^([A-Za-z]{0,40}E|e)rror: /.test(one));
+  return line === undefined ? null : line.replace(/^error: /, '');
 }
