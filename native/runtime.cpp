@@ -13,6 +13,7 @@
 
 #include <unordered_map>
 
+#include "kernels/choice.h"
 #include "napi.h"
 #include "runtime.h"
 
@@ -68,6 +69,22 @@ napi_value setThreads(Call& call) {
   return makeNothing(call.env);
 }
 
+/// kernelNames() -> the instruction sets that this processor has kernels for, the best one last.
+napi_value kernelNames(Call& call) {
+  const auto& tables = runnableKernels();
+  napi_value array;
+  napi_create_array_with_length(call.env, tables.size(), &array);
+  for (size_t i = 0; i < tables.size(); i++) napi_set_element(call.env, array, i, makeString(call.env, tables[i]->name));
+  return array;
+}
+
+/// useKernels(name): puts the kernels of that instruction set in use.
+napi_value useKernelsOf(Call& call) {
+  const std::string name = readString(call.env, call.values[0]);
+  if (!useKernels(name)) throw Failure("this processor has no kernels '" + name + "'");
+  return makeNothing(call.env);
+}
+
 napi_value describe(Call& call) {
   napi_value object;
   napi_create_object(call.env, &object);
@@ -101,6 +118,8 @@ void exportRuntime(napi_env env, napi_value exports) {
   add(env, exports, "setGradEnabled", guarded<setGradEnabled>);
   add(env, exports, "threads", guarded<threads>);
   add(env, exports, "setThreads", guarded<setThreads>);
+  add(env, exports, "kernelNames", guarded<kernelNames>);
+  add(env, exports, "useKernels", guarded<useKernelsOf>);
   add(env, exports, "describe", guarded<describe>);
 }
 

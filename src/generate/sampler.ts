@@ -1,6 +1,6 @@
 /** Owns the choice of the next token from logits, and its two log-probabilities; knows no model and no batch. */
 
-import { fromBytes, type Tensor } from '../torch/index.ts';
+import { fromBytes, kernelsServe, sampleKernel, type Tensor } from '../torch/index.ts';
 import { filterLogits, isUnfiltered, type SamplingParameters } from './filters.ts';
 
 export interface SampledTokens {
@@ -12,17 +12,20 @@ export interface SampledTokens {
 }
 
 /**
- * Draws one token a row of f32 logits [N, V] by inverting the cumulative distribution at a uniform number of each
+ * Draws one token a row of logits [N, V] by inverting the cumulative distribution at a uniform number of each
  * row's own, so that a row's token depends on nothing outside the row. `seen_NS` is for the repetition penalty. Call
  * inside a scope.
  */
 export function sampleTokens(
-  logits: Tensor,
+  logits_NV: Tensor,
   uniforms: Float32Array,
   parameters: SamplingParameters,
   seen_NS: Tensor | null = null,
 ): SampledTokens {
   const { temperature } = parameters;
+  if (kernelsServe(logits_NV) && isPlain(parameters))
+    return sampleInOnePass(logits_NV, uniforms, temperature);
+  const logits = logits_NV.to('f32');
   const greedy = temperature === 0;
   const scaled = greedy || temperature === 1 ? logits : logits.div(temperature);
   const logp_NV = scaled.logSoftmax(-1);
@@ -38,6 +41,23 @@ export function sampleTokens(
       ? logps
       : sampling_NV.gather(-1, index).toFloat32();
   return { ids: chosen.toInt32(), logps, samplingLogps };
+}
+
+/** Whether filters would change nothing: there are none, or the likeliest is taken, which they all keep. */
+function isPlain(parameters: SamplingParameters): boolean {
+  const { temperature, repetitionPenalty = 1, logitBias } = parameters;
+  return isUnfiltered(parameters) || (temperature === 0 && repetitionPenalty === 1 && !logitBias?.size);
+}
+
+function sampleInOnePass(logits_NV: Tensor, uniforms: Float32Array, temperature: number): SampledTokens {
+  const u_N = fromBytes(uniforms, 'f32', [uniforms.length]);
+  const drawn = sampleKernel(logits_NV, u_N, temperature);
+  const logps = drawn.logps.toFloat32();
+  return {
+    ids: drawn.ids.toInt32(),
+    logps,
+    samplingLogps: temperature === 0 ? new Float32Array(logps.length) : logps,
+  };
 }
 
 /**

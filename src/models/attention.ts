@@ -1,5 +1,6 @@
 /**
- * Owns scaled dot-product attention with grouped heads, causal over whole sequences or one token against a cache.
+ * Owns scaled dot-product attention with grouped heads over whole sequences; of one token against a cache it is in
+ * decode-attention.ts.
  * Short sequences on the CPU go through batched products: measured 2 to 7 times faster there, forward and backward,
  * than the library's fused attention in bf16 (docs/performance.md); the rest takes the library's.
  */
@@ -68,27 +69,6 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | 
     .view([b, groups, shared, t, dim])
     .permute([0, 3, 1, 2, 4])
     .reshape([b, t, heads * dim]);
-}
-
-/** Attention of one token a sequence, q [N, heads, dim], over cached k, v [N, keyValueHeads, length, dim]. */
-export function cachedAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor): Tensor {
-  const [n, heads, dim] = q.shape as [number, number, number];
-  const groups = k.size(1);
-  const length = k.size(2);
-  const flat = (cache: Tensor) => cache.view([n * groups, length, dim]);
-  const rows = q.reshape([n * groups, heads / groups, dim]);
-  return weighted(rows, flat(k), flat(v), mask).reshape([n, heads * dim]);
-}
-
-/** Additive mask [N * keyValueHeads, 1, length] for `cachedAttention`: -inf behind each sequence's position. */
-export function cacheMask(positions_N: Tensor, length: number, keyValueHeads: number, like: Tensor): Tensor {
-  const n = positions_N.size(0);
-  const beyond = positions_N.unsqueeze(1).lt(arange(0, length, 'i64', like.device).unsqueeze(0));
-  const mask = zeros([n, length], like.dtype, like.device).maskedFill(beyond, Number.NEGATIVE_INFINITY);
-  return mask
-    .unsqueeze(1)
-    .expand([n, keyValueHeads, length])
-    .reshape([n * keyValueHeads, 1, length]);
 }
 
 function weighted(rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Tensor {

@@ -15,24 +15,13 @@ import {
   normal,
   RMSNorm,
 } from '../nn/index.ts';
-import { cat, type DType, full, scope, type Tensor, zeros } from '../torch/index.ts';
+import { cat, type DType, full, linearRows, scope, swigluRows, type Tensor, zeros } from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
-import { cachedAttention, causalAttention, segmentMask } from './attention.ts';
+import { causalAttention, segmentMask } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
-import type { KvCache } from './kv-cache.ts';
+import { decodeAttention, type HeadNorms, type StepContext } from './decode-attention.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
-
-/** Where a decoding step writes and reads: made once a step, used by every layer. */
-export interface StepContext {
-  readonly cache: KvCache;
-  readonly rows: Tensor;
-  readonly positions: Tensor;
-  readonly rotation: Rotation;
-  /** From `cacheMask`: 0 where a sequence has a token, -inf elsewhere. */
-  readonly mask: Tensor;
-  readonly length: number;
-}
 
 /** Which tokens of padded or packed rows belong together, and where they stand. */
 export interface RowLayout {
@@ -46,7 +35,7 @@ class Attention extends Module {
   readonly projection: NormedProjection;
   private readonly config: ModelConfig;
   private readonly o: Linear;
-  private readonly headNorms: { readonly q: RMSNorm; readonly k: RMSNorm } | null;
+  private readonly headNorms: HeadNorms | null;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
@@ -98,14 +87,10 @@ class Attention extends Module {
     return this.o.forward(causalAttention(q, k, v, mask));
   }
 
-  /** One token of each running sequence x_ND: appends to the cache and attends over it. */
+  /** One token of each running sequence x_ND: appends to the cache, attends over it, and adds x. */
   step(x: Tensor, layer: number, context: StepContext): Tensor {
-    const { cache, rows, positions, rotation, mask, length } = context;
-    const { q, k, v } = this.project(x, rotation);
-    const read = (whole: Tensor) => whole.narrow(0, 0, x.size(0)).narrow(2, 0, length);
-    cache.keys[layer]!.indexPut_([rows, null, positions], k);
-    cache.values[layer]!.indexPut_([rows, null, positions], v);
-    return this.o.forward(cachedAttention(q, read(cache.keys[layer]!), read(cache.values[layer]!), mask));
+    const qkv = this.projection.step(x);
+    return this.o.step(decodeAttention(qkv, layer, context, this.headNorms), x);
   }
 
   override [Symbol.dispose](): void {
@@ -141,6 +126,11 @@ class Mlp extends Module {
     );
   }
 
+  /** `forward` for the rows x_ND of a decoding step, with x added. */
+  step(x: Tensor): Tensor {
+    return this.down.step(swigluRows(this.projection.step(x)), x);
+  }
+
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
     this.projection[Symbol.dispose]();
@@ -164,6 +154,10 @@ class Layer extends Module {
   forward(x: Tensor, attend: (x: Tensor) => Tensor): Tensor {
     const middle = x.add(attend(x));
     return middle.add(this.mlp.forward(middle));
+  }
+
+  step(x: Tensor, layer: number, context: StepContext): Tensor {
+    return this.mlp.step(this.attention.step(x, layer, context));
   }
 
   freezeFrom(source: Layer, dtype: DType): void {
@@ -266,9 +260,14 @@ export class Decoder extends Module {
   step(ids_N: Tensor, context: StepContext): Tensor {
     let x = this.embed(ids_N);
     this.blocks.forEach((block, i) => {
-      x = block.forward(x, (input) => block.attention.step(input, i, context));
+      x = block.step(x, i, context);
     });
-    return this.norm.forward(x);
+    return this.norm.step(x);
+  }
+
+  /** Logits [N, V] of the rows [N, D] of a decoding step, in the compute dtype, over the first `vocabulary` rows. */
+  stepLogits(hidden: Tensor, vocabulary: number = this.config.vocabSize): Tensor {
+    return linearRows(hidden, like(this.headWeight.narrow(0, 0, vocabulary), hidden));
   }
 
   /** Logits [..., V] in f32 of hidden states [..., D], over the first `vocabulary` rows. */

@@ -12,7 +12,6 @@ export {
   trainedAdapter,
 } from './adapter-policy.ts';
 export { type AdapterTargets, adapterTargets } from './adapter-targets.ts';
-export { cacheMask } from './attention.ts';
 export {
   configToJson,
   type ModelConfig,
@@ -21,8 +20,9 @@ export {
   qwen2Traits,
   type RopeScaling,
 } from './config.ts';
-export { type Captured, Decoder, initialWeights, type RowLayout, type StepContext } from './decoder.ts';
+export { type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
+export { type Captured, Decoder, initialWeights, type RowLayout } from './decoder.ts';
 export { type LoadOptions, loadModel, readConfig, saveModel } from './folder.ts';
-export { type CacheShape, KvCache } from './kv-cache.ts';
+export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';
 export { ValueHead } from './value-head.ts';

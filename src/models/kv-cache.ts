@@ -1,51 +1,62 @@
-/** Owns the keys and values of sequences being decoded, one row a sequence, preallocated and compacted in place. */
+/**
+ * Owns the keys and values of sequences being decoded: a slot for each sequence's own tokens, and prefixes, which several
+ * sequences read. Both are allocated once; nothing is copied or padded anew as sequences grow, leave and enter.
+ */
 
-import { type DType, ids, scope, type Tensor, zeros } from '../torch/index.ts';
+import { type DType, dtypeBytes, type Tensor, zeros } from '../torch/index.ts';
 
 export interface CacheShape {
   readonly layers: number;
-  readonly rows: number;
   readonly keyValueHeads: number;
-  readonly capacity: number;
   readonly headDim: number;
+  /** Sequences at once, and the most tokens of each, its prefix not counted. */
+  readonly slots: number;
+  readonly capacity: number;
+  /** Shared prefixes at once, and the most tokens of each. */
+  readonly prefixes: number;
+  readonly prefixCapacity: number;
 }
 
-/** Keys and values [rows, keyValueHeads, capacity, headDim] of every layer. Never saved: it is recomputed. */
+/** Keys and values [2, slots, keyValueHeads, capacity, headDim] of every layer. Never saved: they are recomputed. */
 export class KvCache implements Disposable {
   readonly shape: CacheShape;
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
+  /** [0] keys, [1] values, by layer. */
+  readonly own: readonly Tensor[];
+  /** The same of the prefixes; empty where the shape has none. */
+  readonly shared: readonly Tensor[];
 
   constructor(shape: CacheShape, dtype: DType, device: string) {
-    const { layers, rows, keyValueHeads, capacity, headDim } = shape;
-    const make = () => zeros([rows, keyValueHeads, capacity, headDim], dtype, device).keep();
+    const { layers, keyValueHeads, headDim, slots, capacity, prefixes, prefixCapacity } = shape;
+    const made: Tensor[] = [];
+    const make = (count: number, length: number) => {
+      made.push(zeros([2, count, keyValueHeads, length, headDim], dtype, device).keep());
+      return made.at(-1)!;
+    };
     this.shape = shape;
-    this.keys = Array.from({ length: layers }, make);
-    this.values = Array.from({ length: layers }, make);
+    try {
+      this.own = Array.from({ length: layers }, () => make(slots, capacity));
+      this.shared = Array.from({ length: prefixes > 0 ? layers : 0 }, () => make(prefixes, prefixCapacity));
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    }
   }
 
-  /** Copies prefilled keys and values [P, heads, T, dim] of one layer into rows; `sources` picks a prompt a row. */
-  fill(layer: number, rows: Tensor, sources: Tensor, keys: Tensor, values: Tensor): void {
-    const length = keys.size(2);
-    this.keys[layer]!.narrow(2, 0, length).indexCopy_(0, rows, keys.indexSelect(0, sources));
-    this.values[layer]!.narrow(2, 0, length).indexCopy_(0, rows, values.indexSelect(0, sources));
-  }
-
-  /** Copies whole rows over others: how the rows of finished sequences are given to the last running ones. */
-  move(from: readonly number[], to: readonly number[], length: number): void {
-    if (from.length === 0) return;
-    scope(() => {
-      const device = this.keys[0]!.device;
-      const source = ids(from, undefined, device);
-      const target = ids(to, undefined, device);
-      for (const cache of [...this.keys, ...this.values]) {
-        const used = cache.narrow(2, 0, length);
-        used.indexCopy_(0, target, used.indexSelect(0, source));
-      }
-    });
+  /** Copies prefilled keys and values [P, heads, T, dim] of one layer into prefixes; `places` [P] says into which. */
+  fill(layer: number, places: Tensor, keys: Tensor, values: Tensor): void {
+    const target = this.shared[layer]!.narrow(3, 0, keys.size(2));
+    target.select(0, 0).indexCopy_(0, places, keys);
+    target.select(0, 1).indexCopy_(0, places, values);
   }
 
   [Symbol.dispose](): void {
-    for (const cache of [...this.keys, ...this.values]) cache.dispose();
+    for (const cache of [...this.own, ...this.shared]) cache.dispose();
   }
+}
+
+/** Bytes of a cache of that shape. */
+export function cacheBytes(shape: CacheShape, dtype: DType): number {
+  const { layers, keyValueHeads, headDim, slots, capacity, prefixes, prefixCapacity } = shape;
+  const tokens = slots * capacity + prefixes * prefixCapacity;
+  return 2 * layers * keyValueHeads * headDim * tokens * dtypeBytes(dtype);
 }

@@ -1,6 +1,6 @@
 /** Owns rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face checkpoints. */
 
-import { arange, cat, invoke, Op, scope, type Tensor, tensor } from '../torch/index.ts';
+import { arange, cat, type DType, invoke, Op, scope, stack, type Tensor, tensor } from '../torch/index.ts';
 import type { ModelConfig, RopeScaling } from './config.ts';
 
 const rollOp = new Op('aten::roll');
@@ -13,6 +13,8 @@ export class RopeTables implements Disposable {
   readonly frequencies: readonly number[];
   private readonly longest: number;
   private readonly device: string;
+  /** Both tables in the dtype that decoding asks for. */
+  private stacked: Tensor | undefined;
   private table: { readonly cos: Tensor; readonly sin: Tensor; readonly length: number } | undefined;
 
   constructor(
@@ -55,6 +57,16 @@ export class RopeTables implements Disposable {
     return scope(() => ({ cos: rows(cos), sin: rows(sin) }));
   }
 
+  /** Cosines and signed sines [2, N, headDim] of positions [N], which must have been reserved. */
+  rows(positions_N: Tensor, dtype: DType): Tensor {
+    const { cos, sin } = this.upToLength(1);
+    if (this.stacked?.dtype !== dtype) {
+      this.stacked?.dispose();
+      this.stacked = scope(() => stack([cos, sin]).to(dtype)).keep();
+    }
+    return this.stacked.indexSelect(1, positions_N);
+  }
+
   private upToLength(length: number): { readonly cos: Tensor; readonly sin: Tensor } {
     if (this.table && this.table.length >= length) return this.table;
     const wanted = Math.max(smallest, length, 2 * (this.table?.length ?? 0));
@@ -74,7 +86,9 @@ export class RopeTables implements Disposable {
   [Symbol.dispose](): void {
     this.table?.cos.dispose();
     this.table?.sin.dispose();
+    this.stacked?.dispose();
     this.table = undefined;
+    this.stacked = undefined;
   }
 }
 

@@ -3,11 +3,9 @@
  * inputs, and what an adapter in use changes shows in them.
  */
 
-import { dtypeCode, invoke, Op, scope, type Tensor } from '../torch/index.ts';
+import { linearRows, normalised, normalisedRows, scope, type Tensor } from '../torch/index.ts';
 import { Layer } from './layer.ts';
 import { takeParameter } from './module.ts';
-
-const vectorNormOp = new Op('aten::linalg_vector_norm');
 
 /** y = x W^T + b, computed in the dtype of x: f32 master weights are cast to bf16 inputs in the graph. */
 export class Linear extends Layer {
@@ -42,6 +40,12 @@ export class Linear extends Layer {
     if (!lowRank) return this.plain(x);
     // What the gradient does not need is freed at once, not at the end of the whole pass.
     return scope(() => lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this));
+  }
+
+  /** y [N, out] + `residual` for the rows of a decoding step. */
+  step(x: Tensor, residual: Tensor): Tensor {
+    if (this.lowRank) return residual.add(this.forward(x));
+    return linearRows(x, like(this.weight, x), this.bias && like(this.bias, x), residual);
   }
 
   private plain(x: Tensor): Tensor {
@@ -130,13 +134,17 @@ export class RMSNorm extends Layer {
 
   /** x / rms(x), without the weight. */
   normalise(x: Tensor): Tensor {
-    const norm = invoke(vectorNormOp, x.handle, 2, [-1], true, dtypeCode('f32'));
-    const scale = norm
-      .square()
-      .mul(1 / x.size(-1))
-      .add(this.epsilon)
-      .rsqrt();
-    return x.mul(like(scale, x));
+    return normalised(x, this.epsilon);
+  }
+
+  /** `forward` for the rows [N, width] of a decoding step. */
+  step(x: Tensor): Tensor {
+    return this.stepNormalise(x).mul(like(this.weight, x));
+  }
+
+  /** `normalise` for the rows [N, width] of a decoding step. */
+  stepNormalise(x: Tensor): Tensor {
+    return normalisedRows(x, this.epsilon);
   }
 }
 

@@ -3,7 +3,7 @@
  * the matrices are joined. On small models that saves most of the time that is not in the products themselves.
  */
 
-import { cat, type DType, scope, type Tensor } from '../torch/index.ts';
+import { cat, type DType, linearRows, scope, type Tensor } from '../torch/index.ts';
 import type { Linear, RMSNorm } from './layers.ts';
 
 /** y = [W1; W2; ...] (x / rms(x) * w) + [b1; b2; ...]; owns no parameters, only the joined copy that `freeze` makes. */
@@ -30,6 +30,12 @@ export class NormedProjection implements Disposable {
       this.linears.map((linear) => linear.forward(normed, wide)),
       -1,
     );
+  }
+
+  /** `forward` for the rows [N, in] of a decoding step. */
+  step(x: Tensor): Tensor {
+    if (!this.frozen) return this.forward(x);
+    return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
   }
 
   /** Joins the weights of `source`, of the same shape, its adapter merged, once for all: for a model that is only read. */

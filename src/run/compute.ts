@@ -1,7 +1,7 @@
 /** Owns what is computed on, in which precision and with how many threads, where that is left to the machine. */
 
 import type { Recipe } from '../recipe/index.ts';
-import { devices } from '../torch/index.ts';
+import { devices, kernelLevel } from '../torch/index.ts';
 import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { automaticThreads, describeCpu } from './machine.ts';
@@ -23,7 +23,7 @@ export async function resolveCompute(recipe: Pick<Recipe, 'compute'>): Promise<R
     dtype: dtype === 'auto' ? fasterDtype(wanted) : dtype,
     threads: threads === 'auto' ? automaticThreads() : threads,
     ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
-    kernels: 'none',
+    kernels: kernelLevel(),
   };
 }
 

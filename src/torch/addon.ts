@@ -56,6 +56,9 @@ export interface Addon {
   setGradEnabled(on: boolean): void;
   threads(): number;
   setThreads(count: number): void;
+  /** The instruction sets that this processor has kernels for, the best one last. */
+  kernelNames(): string[];
+  useKernels(name: string): void;
   describe(): RuntimeDescription;
 }
 

@@ -4,6 +4,18 @@ export type { RuntimeDescription } from './addon.ts';
 export { type OpArgument, type OpResult, op } from './any-op.ts';
 export { backward, enableGrad, noGrad } from './autograd.ts';
 export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
+export {
+  decodeAttentionKernel,
+  kernelLevel,
+  kernelLevels,
+  kernelsServe,
+  linearRows,
+  normalised,
+  normalisedRows,
+  sampleKernel,
+  swigluRows,
+  useKernels,
+} from './kernels.ts';
 export { Op } from './op.ts';
 export {
   defaultThreads,

@@ -3,9 +3,19 @@
 import { join } from 'node:path';
 import { generate } from '../../src/generate/index.ts';
 import { backwardThroughLogps, tokenLogps } from '../../src/losses/index.ts';
-import { cacheMask, type Decoder, KvCache, loadModel, type RowLayout } from '../../src/models/index.ts';
+import { type Decoder, KvCache, loadModel, type RowLayout, stepContext } from '../../src/models/index.ts';
 import { loadTokenizer } from '../../src/text/index.ts';
-import { arange, type DType, ids, noGrad, scope, type Tensor, tensor, zeros } from '../../src/torch/index.ts';
+import {
+  arange,
+  cat,
+  type DType,
+  ids,
+  noGrad,
+  scope,
+  type Tensor,
+  tensor,
+  zeros,
+} from '../../src/torch/index.ts';
 import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches.ts';
 import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
 
@@ -215,30 +225,31 @@ function stepwiseCache(one: Case, model: Decoder, ids_BT: Tensor): Got {
   const [rows, capacity] = ids_BT.shape as [number, number];
   const { layers, keyValueHeads, headDim } = model.config;
   using frozen = model.snapshot();
-  using cache = new KvCache({ layers, rows, keyValueHeads, capacity, headDim }, 'f32', 'cpu');
+  const prefill = one.params['prefill'] as number;
+  const slots = rows;
+  const shape = { layers, keyValueHeads, headDim, slots, capacity, prefixes: rows, prefixCapacity: prefill };
+  using cache = new KvCache(shape, 'f32', 'cpu');
   return noGrad(() =>
     scope(() => {
       const all = arange(0, rows);
-      const prefill = one.params['prefill'] as number;
       frozen.forward(ids_BT.narrow(1, 0, prefill), (layer, keys, values) =>
-        cache.fill(layer, all, all, keys, values),
+        cache.fill(layer, all, keys, values),
       );
-      const like = zeros([0]);
       for (let position = prefill; position < capacity; position++) {
-        const positions = ids(new Array<number>(rows).fill(position));
-        frozen.step(ids_BT.select(1, position), {
-          cache,
-          rows: all,
-          positions,
-          rotation: frozen.rope.at(positions, like),
-          mask: cacheMask(positions, position + 1, keyValueHeads, like),
-          length: position + 1,
-        });
+        const places = Array.from({ length: rows }, (_, row) => ({
+          slot: row,
+          position,
+          prefix: row,
+          prefixLength: prefill,
+        }));
+        frozen.step(ids_BT.select(1, position), stepContext(cache, frozen.rope, places));
       }
       const got: Got = {};
       for (let layer = 0; layer < layers; layer++) {
-        got[`key_cache.${layer}`] = cache.keys[layer]!.toFloat32();
-        got[`value_cache.${layer}`] = cache.values[layer]!.toFloat32();
+        const stepped = cache.own[layer]!.narrow(3, 0, capacity - prefill);
+        const whole = cat([cache.shared[layer]!, stepped], 3);
+        got[`key_cache.${layer}`] = whole.select(0, 0).toFloat32();
+        got[`value_cache.${layer}`] = whole.select(0, 1).toFloat32();
       }
       return got;
     }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { causalAttention } from '../../src/models/attention.ts';
-import { cacheMask, KvCache } from '../../src/models/index.ts';
-import { arange, backward, ids, noGrad, op, scope, type Tensor, zeros } from '../../src/torch/index.ts';
+import { KvCache, stepContext } from '../../src/models/index.ts';
+import { backward, ids, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel } from './tiny.ts';
 
 assertNoLeaks();
@@ -19,8 +19,9 @@ describe.each([
   it('equals the full forward for ragged sequences', () => {
     using policy = tinyModel(changes);
     using model = policy.snapshot();
+    const { keyValueHeads } = model.config;
     using cache = new KvCache(
-      { layers: 2, rows: 3, keyValueHeads: model.config.keyValueHeads, capacity: 16, headDim: 8 },
+      { layers: 2, keyValueHeads, headDim: 8, slots: 3, capacity: 16, prefixes: 0, prefixCapacity: 0 },
       'f32',
       'cpu',
     );
@@ -29,16 +30,12 @@ describe.each([
         for (let position = 0; position < 8; position++) {
           const tokens = sequences.map((sequence) => sequence[Math.min(position, sequence.length - 1)]!);
           const places = sequences.map((sequence) => Math.min(position, sequence.length - 1));
-          const positions = ids(places);
-          const like = zeros([0]);
-          const hidden = model.step(ids(tokens), {
+          const context = stepContext(
             cache,
-            rows: arange(0, 3),
-            positions,
-            rotation: model.rope.at(positions, like),
-            mask: cacheMask(positions, 16, model.config.keyValueHeads, like),
-            length: 16,
-          });
+            model.rope,
+            places.map((place, slot) => ({ slot, position: place, prefix: 0, prefixLength: 0 })),
+          );
+          const hidden = model.step(ids(tokens), context);
           const stepped = model.logits(hidden).toFloat32();
           sequences.forEach((sequence, row) => {
             const seen = sequence.slice(0, places[row]! + 1);

@@ -1,0 +1,453 @@
+// Owns what every kernel computes, in terms of the `Lanes` of one instruction set. Included once for each, inside a
+// namespace of its own and after the compiler was told the instruction set; so nothing of the standard library, which
+// other files share, is used here. Sums are in f32; what is rounded to bf16 is rounded where libtorch's chain of
+// operators rounds, so that decoding and training see the same numbers.
+
+using F = Lanes::F;
+
+template <class E>
+struct Operand;
+
+template <>
+struct Operand<float> {
+  using V = F;
+  static constexpr int step = Lanes::width;
+  static inline V load(const float* p) { return Lanes::load(p); }
+  static inline F dot(F sum, V a, V b) { return Lanes::fma(a, b, sum); }
+  static inline float rounded(float x) { return x; }
+  static inline F rounded(F x) { return x; }
+  static inline float read(float x) { return x; }
+};
+
+template <>
+struct Operand<Bf16> {
+  using V = Lanes::Pairs;
+  static constexpr int step = 2 * Lanes::width;
+  static inline V load(const Bf16* p) { return Lanes::pairs(p); }
+  static inline F dot(F sum, V a, V b) { return Lanes::dot(sum, a, b); }
+  static inline float rounded(float x) { return widen(narrow(x)); }
+  static inline F rounded(F x) {
+    Bf16 room[Lanes::width];
+    Lanes::store(room, x);
+    return Lanes::load(room);
+  }
+  static inline float read(Bf16 x) { return widen(x); }
+};
+
+/// The last elements of a row, filled up with zeros.
+template <class E>
+static inline typename Operand<E>::V loadTail(const E* p, int64_t count) {
+  E room[Operand<E>::step] = {};
+  for (int64_t i = 0; i < count && i < Operand<E>::step; i++) room[i] = p[i];
+  return Operand<E>::load(room);
+}
+
+template <class E>
+static inline F loadUpTo(const E* p, int64_t count) {
+  return count >= Lanes::width ? Lanes::load(p) : Lanes::loadSome(p, count);
+}
+
+template <class E>
+static inline void storeUpTo(E* p, F v, int64_t count) {
+  if (count >= Lanes::width) Lanes::store(p, v);
+  else Lanes::storeSome(p, v, count);
+}
+
+/// e^x within two units of the last place; 0 below -87.3, and no infinity for what is finite.
+static inline F exponential(F x) {
+  const F least = Lanes::set(-87.3f);
+  const F bounded = Lanes::max(x, least);
+  const F n = Lanes::round(bounded * Lanes::set(1.44269504f));
+  F r = Lanes::fma(n, Lanes::set(-0.693359375f), bounded);
+  r = Lanes::fma(n, Lanes::set(2.12194440e-4f), r);
+  F p = Lanes::set(1.9875691500e-4f);
+  p = Lanes::fma(p, r, Lanes::set(1.3981999507e-3f));
+  p = Lanes::fma(p, r, Lanes::set(8.3334519073e-3f));
+  p = Lanes::fma(p, r, Lanes::set(4.1665795894e-2f));
+  p = Lanes::fma(p, r, Lanes::set(1.6666665459e-1f));
+  p = Lanes::fma(p, r, Lanes::set(5.0000001201e-1f));
+  p = Lanes::fma(p * r, r, r) + Lanes::set(1.0f);
+  return Lanes::keepAbove(x, least, p * Lanes::power(n));
+}
+
+/// Where a tile reads what the next one will need, so that memory works while this one computes.
+struct Ahead {
+  const char* first;
+  int64_t rows;
+};
+
+/// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x.
+template <class E, int OUTS, int ROWS>
+static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t outStride, Ahead ahead) {
+  using O = Operand<E>;
+  F sums[ROWS][OUTS];
+#pragma GCC unroll 8
+  for (int j = 0; j < ROWS; j++)
+#pragma GCC unroll 8
+    for (int i = 0; i < OUTS; i++) sums[j][i] = Lanes::zero();
+  const int64_t whole = ins - ins % O::step;
+  for (int64_t k = 0; k < whole; k += O::step) {
+    typename O::V w[OUTS];
+#pragma GCC unroll 8
+    for (int i = 0; i < OUTS; i++) w[i] = O::load(weight + i * ins + k);
+    for (int64_t r = 0; r < ahead.rows; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(E)));
+#pragma GCC unroll 8
+    for (int j = 0; j < ROWS; j++) {
+      const typename O::V v = O::load(x + j * ins + k);
+#pragma GCC unroll 8
+      for (int i = 0; i < OUTS; i++) sums[j][i] = O::dot(sums[j][i], w[i], v);
+    }
+  }
+  if (whole < ins) {
+    for (int i = 0; i < OUTS; i++) {
+      const typename O::V w = loadTail(weight + i * ins + whole, ins - whole);
+#pragma GCC unroll 8
+      for (int j = 0; j < ROWS; j++) sums[j][i] = O::dot(sums[j][i], w, loadTail(x + j * ins + whole, ins - whole));
+    }
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < ROWS; j++) {
+    if constexpr (OUTS == 4) Lanes::sums(sums[j][0], sums[j][1], sums[j][2], sums[j][3], out + j * outStride);
+    else
+      for (int i = 0; i < OUTS; i++) out[j * outStride + i] = Lanes::sum(sums[j][i]);
+  }
+}
+
+/// All rows of x against OUTS weight rows, in tiles of nearly equal height.
+template <class E, int OUTS>
+static void panel(const E* weight, const E* x, int64_t rows, int64_t ins, float* out, int64_t outStride, bool more) {
+  const int64_t tiles = (rows + Lanes::tileRows - 1) / Lanes::tileRows;
+  const E* next = weight + OUTS * ins;
+  int64_t row = 0;
+  for (int64_t t = 0; t < tiles; t++) {
+    const int64_t height = (rows - row + tiles - t - 1) / (tiles - t);
+    const int64_t from = t * OUTS / tiles, to = (t + 1) * OUTS / tiles;
+    const Ahead ahead{reinterpret_cast<const char*>(next + from * ins), more ? to - from : 0};
+    const E* const at = x + row * ins;
+    float* const target = out + row * outStride;
+    switch (height) {
+      case 1: tile<E, OUTS, 1>(weight, at, ins, target, outStride, ahead); break;
+      case 2: tile<E, OUTS, 2>(weight, at, ins, target, outStride, ahead); break;
+      case 3: tile<E, OUTS, 3>(weight, at, ins, target, outStride, ahead); break;
+      case 4: tile<E, OUTS, 4>(weight, at, ins, target, outStride, ahead); break;
+      case 5: tile<E, OUTS, 5>(weight, at, ins, target, outStride, ahead); break;
+      default: tile<E, OUTS, 6>(weight, at, ins, target, outStride, ahead); break;
+    }
+    row += height;
+  }
+}
+
+constexpr int64_t kBlock = 64;
+
+/// Bias, rounding, residual, rounding: one row of a block of sums.
+template <class E>
+static void finish(const float* sums, const E* bias, const E* residual, E* y, int64_t count) {
+  using O = Operand<E>;
+  for (int64_t i = 0; i < count; i += Lanes::width) {
+    F v = loadUpTo(sums + i, count - i);
+    if (bias) v = v + loadUpTo(bias + i, count - i);
+    if (residual) v = O::rounded(v) + loadUpTo(residual + i, count - i);
+    storeUpTo(y + i, v, count - i);
+  }
+}
+
+template <class E>
+static void linearOf(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
+  float sums[64 * kBlock];
+  const E* const weight = static_cast<const E*>(job.weight);
+  const E* const bias = static_cast<const E*>(job.bias);
+  const E* const residual = static_cast<const E*>(job.residual);
+  E* const y = static_cast<E*>(job.y);
+  for (int64_t first = firstRow; first < lastRow; first += 64) {
+    const int64_t rows = lastRow - first < 64 ? lastRow - first : 64;
+    const E* const x = static_cast<const E*>(job.x) + first * job.ins;
+    for (int64_t block = begin; block < end; block += kBlock) {
+      const int64_t count = end - block < kBlock ? end - block : kBlock;
+      int64_t out = 0;
+      for (; out + kPanel <= count; out += kPanel) {
+        const bool more = block + out + 2 * kPanel <= job.outs;
+        panel<E, kPanel>(weight + (block + out) * job.ins, x, rows, job.ins, sums + out, kBlock, more);
+      }
+      for (; out < count; out++) panel<E, 1>(weight + (block + out) * job.ins, x, rows, job.ins, sums + out, kBlock, false);
+      for (int64_t row = 0; row < rows; row++) {
+        const int64_t at = (first + row) * job.outs + block;
+        finish(sums + row * kBlock, bias ? bias + block : nullptr, residual ? residual + at : nullptr, y + at, count);
+      }
+    }
+  }
+}
+
+static void linear(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
+  if (job.element == Element::f32) linearOf<float>(job, begin, end, firstRow, lastRow);
+  else linearOf<Bf16>(job, begin, end, firstRow, lastRow);
+}
+
+template <class E>
+static void normaliseOf(const E* x, const E* weight, E* y, int64_t width, float epsilon) {
+  using O = Operand<E>;
+  F squares = Lanes::zero();
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const F v = loadUpTo(x + i, width - i);
+    squares = Lanes::fma(v, v, squares);
+  }
+  const float mean = Lanes::sum(squares) * (1.0f / static_cast<float>(width));
+  const F scale = Lanes::set(O::rounded(1.0f / __builtin_sqrtf(mean + epsilon)));
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    F v = loadUpTo(x + i, width - i) * scale;
+    if (weight) v = O::rounded(v) * loadUpTo(weight + i, width - i);
+    storeUpTo(y + i, v, width - i);
+  }
+}
+
+static void normalise(Element element, const void* x, void* y, int64_t width, float epsilon) {
+  if (element == Element::f32) normaliseOf<float>(static_cast<const float*>(x), nullptr, static_cast<float*>(y), width, epsilon);
+  else normaliseOf<Bf16>(static_cast<const Bf16*>(x), nullptr, static_cast<Bf16*>(y), width, epsilon);
+}
+
+template <class E>
+static void swigluOf(const E* gate, const E* up, E* y, int64_t width) {
+  using O = Operand<E>;
+  const F one = Lanes::set(1.0f);
+  const F most = Lanes::set(88.0f);
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const F g = loadUpTo(gate + i, width - i);
+    // -max(g, -88) = min(-g, 88), beyond which the exponential would overflow and the quotient is 0 anyway.
+    const F decay = exponential(Lanes::zero() - Lanes::max(g, Lanes::zero() - most));
+    const F silu = O::rounded(Lanes::div(g, one + decay));
+    storeUpTo(y + i, silu * loadUpTo(up + i, width - i), width - i);
+  }
+}
+
+static void swiglu(Element element, const void* both, void* y, int64_t width) {
+  if (element == Element::f32) {
+    const float* const gate = static_cast<const float*>(both);
+    swigluOf(gate, gate + width, static_cast<float*>(y), width);
+  } else {
+    const Bf16* const gate = static_cast<const Bf16*>(both);
+    swigluOf(gate, gate + width, static_cast<Bf16*>(y), width);
+  }
+}
+
+/// y = x cos + swapHalves(x) sin.
+template <class E>
+static void rotate(const E* x, const E* cos, const E* sin, E* y, int64_t dim) {
+  using O = Operand<E>;
+  const int64_t half = dim / 2;
+  for (int64_t at = 0; at < dim; at += half) {
+    const E* const swapped = x + (at == 0 ? half : 0);
+    for (int64_t i = 0; i < half; i += Lanes::width) {
+      const int64_t count = half - i;
+      const F first = O::rounded(loadUpTo(x + at + i, count) * loadUpTo(cos + at + i, count));
+      const F v = Lanes::fma(loadUpTo(swapped + i, count), loadUpTo(sin + at + i, count), first);
+      storeUpTo(y + at + i, v, count);
+    }
+  }
+}
+
+/// Keys and values of one sequence and group: first those of the shared prefix, then its own.
+template <class E>
+struct Past {
+  const E* keys[2];
+  const E* values[2];
+  int64_t lengths[2];
+};
+
+/// out[h, d] = sum over s of weights[h, s] values[s, d], for HEADS heads and VECTORS vectors of d.
+template <class E, int HEADS, int VECTORS>
+static void mix(const Past<E>& past, int64_t dim, int64_t from, const float* weights, int64_t stride, E* y) {
+  F sums[HEADS][VECTORS];
+#pragma GCC unroll 8
+  for (int h = 0; h < HEADS; h++)
+#pragma GCC unroll 8
+    for (int i = 0; i < VECTORS; i++) sums[h][i] = Lanes::zero();
+  const int64_t count = dim - from;
+  const float* weight = weights;
+  for (int part = 0; part < 2; part++) {
+    const E* value = past.values[part] + from;
+    for (int64_t s = 0; s < past.lengths[part]; s++, value += dim, weight++) {
+      F v[VECTORS];
+#pragma GCC unroll 8
+      for (int i = 0; i < VECTORS; i++)
+        v[i] = VECTORS == 1 ? loadUpTo(value, count) : Lanes::load(value + i * Lanes::width);
+#pragma GCC unroll 8
+      for (int h = 0; h < HEADS; h++) {
+        const F w = Lanes::set(weight[h * stride]);
+#pragma GCC unroll 8
+        for (int i = 0; i < VECTORS; i++) sums[h][i] = Lanes::fma(w, v[i], sums[h][i]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int h = 0; h < HEADS; h++)
+#pragma GCC unroll 8
+    for (int i = 0; i < VECTORS; i++) {
+      if (VECTORS == 1) storeUpTo(y + h * dim + from, sums[h][i], count);
+      else Lanes::store(y + h * dim + from + i * Lanes::width, sums[h][i]);
+    }
+}
+
+template <class E, int HEADS>
+static void mixHeads(const Past<E>& past, int64_t dim, const float* weights, int64_t stride, E* y) {
+  int64_t from = 0;
+  for (; dim - from >= 4 * Lanes::width; from += 4 * Lanes::width) mix<E, HEADS, 4>(past, dim, from, weights, stride, y);
+  for (; dim - from >= 2 * Lanes::width; from += 2 * Lanes::width) mix<E, HEADS, 2>(past, dim, from, weights, stride, y);
+  for (; from < dim; from += Lanes::width) mix<E, HEADS, 1>(past, dim, from, weights, stride, y);
+}
+
+/// Turns scores into the softmax of scale * scores, in place.
+template <class E>
+static void softmax(float* scores, int64_t length, float scale) {
+  using O = Operand<E>;
+  const F factor = Lanes::set(scale);
+  F largest = Lanes::set(-__builtin_inff());
+  float most = -__builtin_inff();
+  for (int64_t i = 0; i < length; i += Lanes::width) {
+    const F scaled = O::rounded(loadUpTo(scores + i, length - i) * factor);
+    storeUpTo(scores + i, scaled, length - i);
+    if (length - i >= Lanes::width) largest = Lanes::max(largest, scaled);
+    else
+      for (int64_t k = i; k < length; k++) most = scores[k] > most ? scores[k] : most;
+  }
+  const float whole = Lanes::largest(largest);
+  const F offset = Lanes::set(whole > most ? whole : most);
+  F total = Lanes::zero();
+  for (int64_t i = 0; i < length; i += Lanes::width) {
+    const F e = exponential(loadUpTo(scores + i, length - i) - offset);
+    storeUpTo(scores + i, e, length - i);
+    total = total + (length - i >= Lanes::width ? e : Lanes::loadSome(scores + i, length - i));
+  }
+  const F sum = Lanes::set(Lanes::sum(total));
+  for (int64_t i = 0; i < length; i += Lanes::width)
+    storeUpTo(scores + i, O::rounded(Lanes::div(loadUpTo(scores + i, length - i), sum)), length - i);
+}
+
+template <class E>
+static void attendOf(const AttentionJob& job, int64_t n, int64_t g, float* scratch) {
+  const int64_t dim = job.dim, shared = job.heads / job.groups;
+  const int32_t* const place = job.places + 4 * n;
+  const int64_t slot = place[0], own = place[1] - place[3], before = place[3];
+  const int64_t length = before + own + 1, stride = length + 15 - (length + 15) % 16;
+  const E* const qkv = static_cast<const E*>(job.qkv) + n * (job.heads + 2 * job.groups) * dim;
+  const E* const cos = static_cast<const E*>(job.rotation) + n * dim;
+  const E* const sin = cos + job.count * dim;
+  const E* const norms = static_cast<const E*>(job.norms);
+  E* const keys = static_cast<E*>(job.cache) + (slot * job.groups + g) * job.capacity * dim;
+  E* const values = keys + job.slots * job.groups * job.capacity * dim;
+
+  float* const scores = scratch;
+  E* const queries = reinterpret_cast<E*>(scores + shared * stride);
+  E* const normed = reinterpret_cast<E*>(scores + shared * stride + shared * dim);
+  const auto placed = [&](const E* x, const E* weight, E* target) {
+    if (norms) normaliseOf(x, weight, normed, dim, job.epsilon);
+    rotate(norms ? normed : x, cos, sin, target, dim);
+  };
+  for (int64_t h = 0; h < shared; h++) placed(qkv + (g * shared + h) * dim, norms, queries + h * dim);
+  placed(qkv + (job.heads + g) * dim, norms + (norms ? dim : 0), keys + own * dim);
+  memcpy(values + own * dim, qkv + (job.heads + job.groups + g) * dim, static_cast<size_t>(dim) * sizeof(E));
+
+  Past<E> past{{keys, keys}, {values, values}, {0, own + 1}};
+  if (before > 0) {
+    const E* const prefix = static_cast<const E*>(job.prefix) + (place[2] * job.groups + g) * job.prefixCapacity * dim;
+    past.keys[0] = prefix;
+    past.values[0] = prefix + job.prefixes * job.groups * job.prefixCapacity * dim;
+    past.lengths[0] = before;
+  }
+  float* column = scores;
+  for (int part = 0; part < 2; part++) {
+    const int64_t count = past.lengths[part];
+    int64_t s = 0;
+    for (; s + 4 <= count; s += 4) panel<E, 4>(past.keys[part] + s * dim, queries, shared, dim, column + s, stride, true);
+    for (; s < count; s++) panel<E, 1>(past.keys[part] + s * dim, queries, shared, dim, column + s, stride, false);
+    column += count;
+  }
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
+  E* const y = static_cast<E*>(job.y) + (n * job.heads + g * shared) * dim;
+  constexpr int most = Lanes::tileRows > 4 ? 4 : Lanes::tileRows;
+  for (int64_t h = 0; h < shared;) {
+    const int64_t count = shared - h < most ? shared - h : most;
+    for (int64_t i = 0; i < count; i++) softmax<E>(scores + (h + i) * stride, length, scale);
+    const float* const weights = scores + h * stride;
+    switch (count) {
+      case 1: mixHeads<E, 1>(past, dim, weights, stride, y + h * dim); break;
+      case 2: mixHeads<E, 2>(past, dim, weights, stride, y + h * dim); break;
+      case 3: mixHeads<E, 3>(past, dim, weights, stride, y + h * dim); break;
+      default: mixHeads<E, 4>(past, dim, weights, stride, y + h * dim); break;
+    }
+    h += count;
+  }
+}
+
+static void attend(const AttentionJob& job, int64_t sequence, int64_t group, float* scratch) {
+  if (job.element == Element::f32) attendOf<float>(job, sequence, group, scratch);
+  else attendOf<Bf16>(job, sequence, group, scratch);
+}
+
+template <class E>
+static Sampled sampleOf(const SampleJob& job) {
+  constexpr int64_t mostBlocks = 1024;
+  const E* const logits = static_cast<const E*>(job.logits);
+  const int64_t n = job.vocabulary;
+  const bool greedy = job.temperature == 0;
+  const F divisor = Lanes::set(greedy ? 1.0f : job.temperature);
+  F largest = Lanes::set(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + Lanes::width <= n; i += Lanes::width) largest = Lanes::max(largest, Lanes::load(logits + i));
+  float most = Lanes::largest(largest);
+  for (; i < n; i++) most = Operand<E>::read(logits[i]) > most ? Operand<E>::read(logits[i]) : most;
+  const float highest = most / (greedy ? 1.0f : job.temperature);
+  const F offset = Lanes::set(highest);
+
+  const int64_t least = (n + mostBlocks - 1) / mostBlocks;
+  const int64_t size = (least < 256 ? 256 : least) + Lanes::width - 1;
+  const int64_t block = size - size % Lanes::width;
+  double sums[mostBlocks];
+  double total = 0;
+  int64_t blocks = 0;
+  for (int64_t first = 0; first < n; first += block, blocks++) {
+    const int64_t end = first + block < n ? first + block : n;
+    F part = Lanes::zero();
+    for (i = first; i + Lanes::width <= end; i += Lanes::width)
+      part = part + exponential(Lanes::div(Lanes::load(logits + i), divisor) - offset);
+    float sum = Lanes::sum(part);
+    if (i < end) {
+      float room[Lanes::width];
+      Lanes::store(room, exponential(Lanes::div(Lanes::loadSome(logits + i, end - i), divisor) - offset));
+      for (int64_t j = 0; j < end - i; j++) sum += room[j];
+    }
+    sums[blocks] = sum;
+    total += sum;
+  }
+  const float logTotal = static_cast<float>(__builtin_log(total));
+  const auto logpOf = [&](int64_t id) {
+    return Operand<E>::read(logits[id]) / (greedy ? 1.0f : job.temperature) - highest - logTotal;
+  };
+  if (greedy) {
+    for (i = 0; i < n - 1 && Operand<E>::read(logits[i]) != most; i++) {
+    }
+    return {static_cast<int32_t>(i), logpOf(i)};
+  }
+  const double threshold = total * static_cast<double>(job.uniform);
+  double before = 0;
+  int64_t chosen = 0;
+  while (chosen < blocks - 1 && before + sums[chosen] < threshold) before += sums[chosen++];
+  // Sums in another order may leave the threshold just behind the block's end; then its last likely token is meant.
+  int64_t id = -1;
+  for (int64_t from = chosen; id < 0; from = from > 0 ? from - 1 : blocks - 1) {
+    const int64_t end = (from + 1) * block < n ? (from + 1) * block : n;
+    for (i = from * block; i < end; i += Lanes::width) {
+      float room[Lanes::width];
+      const int64_t count = end - i < Lanes::width ? end - i : Lanes::width;
+      Lanes::store(room, exponential(Lanes::div(loadUpTo(logits + i, count), divisor) - offset));
+      for (int64_t j = 0; j < count; j++) {
+        before += room[j];
+        if (room[j] > 0) id = i + j;
+        if (id >= 0 && before >= threshold) return {static_cast<int32_t>(id), logpOf(id)};
+      }
+    }
+  }
+  return {static_cast<int32_t>(id), logpOf(id)};
+}
+
+static Sampled sample(const SampleJob& job) {
+  return job.element == Element::f32 ? sampleOf<float>(job) : sampleOf<Bf16>(job);
+}

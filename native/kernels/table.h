@@ -1,0 +1,78 @@
+// Owns the interface between the operators and their implementations, one table of functions for each instruction set.
+// Plain pointers and sizes: what implements this sees no tensor, and what calls it sees no vector register.
+#pragma once
+#include <cstdint>
+
+namespace reckon {
+
+enum class Element { f32, bf16 };
+
+/// y [rows, outs] = x [rows, ins] * weight [outs, ins]^T + bias, rounded, then + residual, rounded. A sum's order
+/// depends on `ins` alone, so that a row's result does not depend on which other rows there are.
+struct LinearJob {
+  Element element;
+  const void* x;
+  const void* weight;
+  const void* bias;      // or null
+  const void* residual;  // or null
+  void* y;
+  int64_t rows, ins, outs;
+};
+
+/// One new token of each of `count` sequences: rotates its queries and keys, appends keys and values to the sequence's
+/// row of the cache, and attends over the sequence's prefix, which others may share, and its own row.
+struct AttentionJob {
+  Element element;
+  const void* qkv;       // [count, heads + 2 groups, dim]
+  const void* rotation;  // [2, count, dim]: cosines and signed sines
+  const void* norms;     // [2, dim]: weights of the queries' and the keys' norm, or null
+  float epsilon;
+  void* cache;           // [2, slots, groups, capacity, dim]
+  const void* prefix;    // [2, prefixes, groups, prefixCapacity, dim], or null
+  const int32_t* places; // [count, 4]: slot, position, prefix, length of the prefix
+  void* y;               // [count, heads, dim]
+  int64_t count, heads, groups, dim, slots, capacity, prefixes, prefixCapacity;
+};
+
+/// How one row of logits is drawn from.
+struct SampleJob {
+  Element element;
+  const void* logits;  // [vocabulary]
+  int64_t vocabulary;
+  float temperature;  // above 0
+  float uniform;      // in (0, 1]
+};
+
+struct Sampled {
+  int32_t id;
+  float logp;
+};
+
+struct KernelTable {
+  const char* name;
+  /// Computes outputs `begin` to `end` (multiples of `panel`, or the end) of rows `firstRow` to `lastRow`.
+  void (*linear)(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow);
+  /// x / rms(x) of one row.
+  void (*normalise)(Element element, const void* x, void* y, int64_t width, float epsilon);
+  /// silu(both[0 .. width]) * both[width .. 2 width] of one row.
+  void (*swiglu)(Element element, const void* both, void* y, int64_t width);
+  /// One head group of one sequence; `scratch` has room for `attentionScratch` floats.
+  void (*attend)(const AttentionJob& job, int64_t sequence, int64_t group, float* scratch);
+  Sampled (*sample)(const SampleJob& job);
+};
+
+/// Outputs that one tile of `linear` computes together.
+constexpr int64_t kPanel = 4;
+
+/// Floats of scratch for one group of a sequence that has `length` tokens.
+constexpr int64_t attentionScratch(int64_t shared, int64_t dim, int64_t length) {
+  return shared * (length + 16) + (shared + 1) * dim;
+}
+
+const KernelTable* portableTable();
+/// Null where the compiler made none for this processor family.
+const KernelTable* avx2Table();
+const KernelTable* avx512Table();
+const KernelTable* avx512Bf16Table();
+
+}  // namespace reckon

@@ -1,0 +1,58 @@
+/**
+ * Owns how large the engine's cache is: as many slots as there are sequences, or as the bound on its memory allows; the
+ * rest waits. Knows no sequence.
+ */
+
+import { totalmem } from 'node:os';
+import { type CacheShape, cacheBytes, type Decoder, KvCache } from '../models/index.ts';
+
+/** What the cache must hold. */
+export interface CacheDemand {
+  readonly sequences: number;
+  readonly requests: number;
+  readonly longestPrompt: number;
+  readonly maxNewTokens: number;
+  readonly maxRows: number | undefined;
+  /** Most bytes; by default a quarter of the machine's memory, or 16 GiB on another device than the CPU. */
+  readonly maxBytes: number | undefined;
+  /** Slots beyond those of sequences. */
+  readonly spare: number;
+}
+
+const defaultRows = 512;
+
+/** The shape that fits: at least one slot, at most `maxRows`, and within the bound unless one slot alone exceeds it. */
+export function cacheShape(model: Decoder, demand: CacheDemand): CacheShape {
+  const { layers, keyValueHeads, headDim } = model.config;
+  const shape = (slots: number): CacheShape => ({
+    layers,
+    keyValueHeads,
+    headDim,
+    slots: slots + demand.spare,
+    capacity: demand.maxNewTokens,
+    prefixes: Math.max(1, Math.min(demand.requests, slots)),
+    prefixCapacity: Math.max(1, demand.longestPrompt),
+  });
+  // The whole memory and not the free one, so that the same run has the same batches.
+  const bound = demand.maxBytes ?? (model.device === 'cpu' ? totalmem() / 4 : 16 * 2 ** 30);
+  let slots = Math.max(1, Math.min(demand.maxRows ?? defaultRows, demand.sequences));
+  for (;;) {
+    const bytes = cacheBytes(shape(slots), model.computeDtype);
+    if (slots === 1 || bytes <= bound) return shape(slots);
+    slots = Math.max(1, Math.min(slots - 1, Math.floor((slots * bound) / bytes)));
+  }
+}
+
+/** Allocates the cache; where the device has less memory than that, half the slots are tried, down to one. */
+export function allocateCache(model: Decoder, demand: CacheDemand): KvCache {
+  for (let maxRows = demand.maxRows; ; ) {
+    const shape = cacheShape(model, { ...demand, maxRows });
+    const slots = shape.slots - demand.spare;
+    try {
+      return new KvCache(shape, model.computeDtype, model.device);
+    } catch (error) {
+      if (slots === 1) throw error;
+      maxRows = Math.ceil(slots / 2);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/** Owns one completion on its way: its tokens, its random stream, and when it ends. Knows no model and no cache. */
+
+import type { Tokenizer } from '../text/index.ts';
+import { Rng } from '../util/rng.ts';
+import type { Completion, StopReason } from './completion.ts';
+import type { GenerationOptions, GenerationRequest } from './engine.ts';
+import { type SampledTokens, uniformOf } from './sampler.ts';
+
+/** One sample of one request, while it waits, runs, and after it has ended. */
+export class Sequence {
+  readonly request: GenerationRequest;
+  readonly requestIndex: number;
+  readonly sampleIndex: number;
+  private readonly rng: Rng;
+  private readonly completion: number[] = [];
+  private readonly logps: number[] = [];
+  private readonly samplingLogps: number[] = [];
+  private stopReason: StopReason = 'aborted';
+
+  constructor(
+    request: GenerationRequest,
+    requestIndex: number,
+    sampleIndex: number,
+    options: GenerationOptions,
+  ) {
+    this.request = request;
+    this.requestIndex = requestIndex;
+    this.sampleIndex = sampleIndex;
+    this.rng = new Rng({
+      seed: options.seed,
+      purpose: 'sample',
+      step: options.step,
+      id: request.problemId,
+      index: sampleIndex,
+    });
+  }
+
+  get lastId(): number {
+    return this.completion.at(-1)!;
+  }
+
+  /** Position of the last sampled token: where its keys go in the cache. */
+  get position(): number {
+    return this.request.promptIds.length + this.completion.length - 1;
+  }
+
+  /** Tokens so far. */
+  get length(): number {
+    return this.completion.length;
+  }
+
+  /** Every distinct id of prompt and completion. */
+  get seenIds(): number[] {
+    return [...new Set([...this.request.promptIds, ...this.completion])];
+  }
+
+  /** The uniform number of the next token, the same whenever it is asked. */
+  nextUniform(): number {
+    return uniformOf(this.rng.wordAt(this.completion.length));
+  }
+
+  /** Appends a sampled token; true when the sequence is finished. */
+  push(sampled: SampledTokens, row: number, tokenizer: Tokenizer, options: GenerationOptions): boolean {
+    const id = sampled.ids[row]!;
+    this.completion.push(id);
+    this.logps.push(sampled.logps[row]!);
+    this.samplingLogps.push(sampled.samplingLogps[row]!);
+    options.onToken?.(this.request.problemId, this.sampleIndex, id);
+    const reason = this.ending(id, tokenizer, options);
+    if (reason) this.stopReason = reason;
+    return reason !== null;
+  }
+
+  private ending(id: number, tokenizer: Tokenizer, options: GenerationOptions): StopReason | null {
+    if (options.stopIds.includes(id)) return 'eos';
+    const stops = options.stopStrings ?? [];
+    if (stops.length > 0) {
+      // A token has at least one character, so a stop string just completed lies in this tail.
+      const tail = tokenizer.decode(this.completion.slice(-Math.max(...stops.map((s) => s.length)) - 4));
+      if (stops.some((stop) => tail.includes(stop))) return 'stop';
+    }
+    return this.completion.length >= options.maxNewTokens ? 'length' : null;
+  }
+
+  /** What the engine gives back of it. */
+  completed(tokenizer: Tokenizer, policyStep: number): Completion {
+    return {
+      problemId: this.request.problemId,
+      sampleIndex: this.sampleIndex,
+      promptIds: this.request.promptIds,
+      completionIds: this.completion,
+      logps: this.logps,
+      samplingLogps: this.samplingLogps,
+      stopReason: this.stopReason,
+      text: tokenizer.decode(this.completion),
+      policyStep,
+    };
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * Owns the typed surface of reckon's own kernels (native/kernels/) and, where it is short, the slow twin of each: the
+ * same result by libtorch's operators, for other devices and for RECKON_KERNELS=off. Knows no model.
+ */
+
+import { ReckonError } from '../util/errors.ts';
+import { native } from './addon.ts';
+import { type DType, dtypeCode } from './dtype.ts';
+import { Op } from './op.ts';
+import { invoke, Tensor } from './tensor.ts';
+
+const linearOp = new Op('reckon::linear');
+const normaliseOp = new Op('reckon::normalise');
+const swigluOp = new Op('reckon::swiglu');
+const attentionOp = new Op('reckon::decode_attention');
+const sampleOp = new Op('reckon::sample');
+const vectorNormOp = new Op('aten::linalg_vector_norm');
+
+let level = use(process.env['RECKON_KERNELS']);
+
+/** The instruction set of the kernels in use, or `none`. */
+export function kernelLevel(): string {
+  return level;
+}
+
+/** The levels that this processor has, `none` first and the best one last. */
+export function kernelLevels(): string[] {
+  return ['none', ...native.kernelNames()];
+}
+
+/** Puts the kernels of a level in use, for the whole process. At the start that is what RECKON_KERNELS says, else the best. */
+export function useKernels(wanted: string): void {
+  level = use(wanted);
+}
+
+/** Whether the kernels compute on tensors like this: it lies on the CPU, in f32 or bf16, and they are not switched off. */
+export function kernelsServe(x: { readonly dtype: DType; readonly device: string }): boolean {
+  return level !== 'none' && (x.dtype === 'f32' || x.dtype === 'bf16') && x.device === 'cpu';
+}
+
+function use(wanted = ''): string {
+  if (wanted === 'off' || wanted === 'none') return 'none';
+  const known = native.kernelNames();
+  const name = wanted === '' || wanted === 'auto' ? known.at(-1)! : wanted;
+  if (known.includes(name)) {
+    native.useKernels(name);
+    return name;
+  }
+  throw new ReckonError(
+    'usage',
+    'unknown-kernels',
+    `RECKON_KERNELS must be auto, off or one that this processor has (${known.join(', ')}), found '${wanted}'`,
+  );
+}
+
+/**
+ * x [N, in] weight [out, in]^T + bias, then + residual [N, out]: for the few rows of a decoding step. By the kernel, a
+ * row's result does not depend on the other rows. No gradient.
+ */
+export function linearRows(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  residual: Tensor | null = null,
+): Tensor {
+  if (kernelsServe(x)) {
+    return invoke(linearOp, x.handle, weight.handle, bias?.handle ?? null, residual?.handle ?? null);
+  }
+  const y = x.linear(weight, bias);
+  return residual ? residual.add(y) : y;
+}
+
+/** x / rms(x) over the last dimension, statistics in f32, in the dtype of x (Zhang and Sennrich 2019). */
+export function normalised(x: Tensor, epsilon: number): Tensor {
+  const norm = invoke(vectorNormOp, x.handle, 2, [-1], true, dtypeCode('f32'));
+  const scale = norm
+    .square()
+    .mul(1 / x.size(-1))
+    .add(epsilon)
+    .rsqrt();
+  return x.mul(scale.dtype === x.dtype ? scale : scale.to(x.dtype));
+}
+
+/** `normalised` for rows [N, width] without a gradient. */
+export function normalisedRows(x: Tensor, epsilon: number): Tensor {
+  return kernelsServe(x) ? invoke(normaliseOp, x.handle, epsilon) : normalised(x, epsilon);
+}
+
+/** silu(gate) * up for rows [N, 2 width] that hold gate and up side by side, without a gradient. */
+export function swigluRows(both: Tensor): Tensor {
+  if (kernelsServe(both)) return invoke(swigluOp, both.handle);
+  const width = both.size(-1) / 2;
+  return both
+    .narrow(-1, 0, width)
+    .silu()
+    .mul(both.narrow(-1, width, width));
+}
+
+/** What `attendRows` works on: shapes as the operator states them. */
+export interface DecodeAttention {
+  /** [N, (heads + 2 groups) dim]: projected queries, keys, values. */
+  readonly qkv: Tensor;
+  /** [2, N, dim]: cosines and signed sines of each sequence's position. */
+  readonly rotation: Tensor;
+  /** [2, dim]: weights of the queries' and the keys' norm. */
+  readonly norms: Tensor | null;
+  readonly epsilon: number;
+  /** [2, slots, groups, capacity, dim]; written. */
+  readonly cache: Tensor;
+  /** [2, prefixes, groups, capacity, dim]. */
+  readonly prefix: Tensor | null;
+  /** i32 [N, 4]: slot, position, prefix, length of the prefix. */
+  readonly places: Tensor;
+}
+
+/** Appends one token of each sequence to the cache and attends over it: [N, heads dim]. Only where `kernelsServe`. */
+export function decodeAttentionKernel(job: DecodeAttention): Tensor {
+  const { qkv, rotation, norms, epsilon, cache, prefix, places } = job;
+  return invoke(
+    attentionOp,
+    qkv.handle,
+    rotation.handle,
+    norms?.handle ?? null,
+    epsilon,
+    cache.handle,
+    prefix?.handle ?? null,
+    places.handle,
+  );
+}
+
+/**
+ * One id (i32) a row of logits [N, V] at the row's uniform number, and its log-probability (f32) at the temperature;
+ * greedy, and at temperature 1, for temperature 0. Only where `kernelsServe`.
+ */
+export function sampleKernel(
+  logits: Tensor,
+  uniforms: Tensor,
+  temperature: number,
+): { readonly ids: Tensor; readonly logps: Tensor } {
+  const [chosen, logps] = sampleOp.raw(logits.handle, uniforms.handle, temperature) as [number, number];
+  return { ids: new Tensor(chosen), logps: new Tensor(logps) };
+}
