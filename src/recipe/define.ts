@@ -1,9 +1,12 @@
 /** Owns recipes that are written in TypeScript: their type, and what a module that holds one must export. Validates no value. */
 
+import { basename } from 'node:path';
+import type { GroupRewardFunction, RewardFunction } from '../rewards/reward.ts';
 import { ReckonError } from '../util/errors.ts';
 import { importUserModule } from '../util/typescript.ts';
 import type { KeyPath } from './nearest.ts';
 import type { Recipe } from './recipe.ts';
+import type { RewardRecipe } from './stages/rewards.ts';
 import type { StageOf, StageType } from './stages.ts';
 
 /** A value as a recipe may have it: what has a default may be left out, at any depth. */
@@ -13,9 +16,18 @@ type Loose<T> = T extends readonly unknown[] | number | string | boolean | null
     ? { readonly [K in keyof T]?: Loose<T[K]> | undefined }
     : T;
 
+/** A reward as a TypeScript recipe may have it: by name, of a file, or a function that the recipe's file exports. */
+export interface RewardInput extends Omit<RewardRecipe, 'name' | 'sha256'> {
+  readonly name?: string | undefined;
+  readonly score?: RewardFunction | GroupRewardFunction | undefined;
+}
+
 /** A stage of one type as a recipe may have it. */
 export type StageInput<T extends StageType = StageType> = {
-  readonly [K in T]: { readonly type: K } & Loose<Omit<StageOf<K>, 'type'>>;
+  readonly [K in T]: { readonly type: K } & Loose<Omit<StageOf<K>, 'type' | 'rewards'>> &
+    (StageOf<K> extends { readonly rewards: unknown }
+      ? { readonly rewards?: readonly RewardInput[] }
+      : object);
 }[T];
 
 /** A recipe as it may be written: every key with a default may be left out. */
@@ -33,10 +45,13 @@ export function defineRecipe(recipe: RecipeInput): RecipeInput {
 
 /** What a recipe module holds, copied: its default export, or what that function returns. */
 export async function importRecipe(file: string): Promise<Record<string, unknown>> {
-  const exported = await load(file);
+  const module = await load(file);
+  const exported = module['default'];
   const recipe: unknown = typeof exported === 'function' ? await exported() : exported;
   if (typeof recipe === 'object' && recipe !== null && !Array.isArray(recipe)) {
-    return copyOf(recipe) as Record<string, unknown>;
+    const copy = copyOf(recipe) as Record<string, unknown>;
+    nameFunctions(copy, module, file);
+    return copy;
   }
   const found = recipe === undefined ? 'no default export' : `a default export that is ${typeof recipe}`;
   const message = `${file}: expected \`export default defineRecipe({ ... })\`, found ${found}`;
@@ -55,9 +70,35 @@ export function lineInModule(text: string, path: KeyPath): number | null {
   return null;
 }
 
-async function load(file: string): Promise<unknown> {
+/**
+ * Puts `file` and `export` in the place of reward functions, changing the recipe: a run that is resumed finds them again by
+ * name, and notices that they have changed. So a function must be one that the file exports.
+ */
+function nameFunctions(
+  recipe: Record<string, unknown>,
+  module: Readonly<Record<string, unknown>>,
+  file: string,
+): void {
+  const stages: unknown[] = Array.isArray(recipe['stages']) ? recipe['stages'] : [];
+  for (const [i, stage] of stages.entries()) {
+    const rewards = (stage as { rewards?: unknown } | null)?.rewards;
+    for (const [j, reward] of (Array.isArray(rewards) ? rewards : []).entries()) {
+      const entry = reward as Record<string, unknown> | null;
+      if (typeof entry?.['score'] !== 'function') continue;
+      const name = Object.keys(module).find((key) => key !== 'default' && module[key] === entry['score']);
+      if (name === undefined) {
+        const message = `${file}: stages[${i}].rewards[${j}].score must be a function that this file exports (\`export const ...\`), so that a resumed run finds it again`;
+        throw new ReckonError('recipe', 'recipe-reward-function', message);
+      }
+      delete entry['score'];
+      Object.assign(entry, { name: entry['name'] ?? name, file: basename(file), export: name });
+    }
+  }
+}
+
+async function load(file: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    return (await importUserModule(file))['default'];
+    return await importUserModule(file);
   } catch (error) {
     if (!(error instanceof ReckonError)) throw error;
     throw new ReckonError('recipe', 'recipe-module', error.message, { cause: error });

@@ -1,6 +1,6 @@
 /** Re-exports what is public of the recipe. */
 
-export { defineRecipe, type RecipeInput, type StageInput } from './define.ts';
+export { defineRecipe, type RecipeInput, type RewardInput, type StageInput } from './define.ts';
 export { type Estimate, estimate, formatEstimate, type Machine, type StageEstimate } from './estimate.ts';
 export { ancestors, leavesModel, modelStage, parentIndex, stageName } from './lineage.ts';
 export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
@@ -22,6 +22,6 @@ export type { PrepareStage } from './stages/prepare.ts';
 export type { ReportStage } from './stages/report.ts';
 export type { RewardRecipe } from './stages/rewards.ts';
 export type { SftStage } from './stages/sft.ts';
-export type { TrackingRecipe, WandbRecipe } from './tracking.ts';
 export { kindOf, type Stage, type StageOf, type StageType, stageTypes } from './stages.ts';
 export { parseTask, type TaskRecipe, taskNames } from './task.ts';
+export type { TrackingRecipe, WandbRecipe } from './tracking.ts';

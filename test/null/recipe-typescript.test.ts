@@ -108,6 +108,30 @@ export default async () => ({ version: 1, name: 'f', task: { name: 'game24' }, m
   });
 });
 
+describe('rewards that a TypeScript recipe defines', () => {
+  const text = (reward: string): string => `import { defineRecipe } from 'reckon/recipe';
+import type { RewardFunction } from 'reckon/rewards';
+export const brevity: RewardFunction = ({ rollout }) => -rollout.text.length / 1000;
+export default defineRecipe({
+  version: 1, name: 'own', task: { name: 'game24' }, model: { init: {} },
+  stages: [{ type: 'prepare' }, { type: 'grpo', steps: 1, rewards: [{ name: 'correct', weight: 1 }, ${reward}] }],
+});
+`;
+
+  it('become the export of their file, so that a resumed run finds them', async () => {
+    const recipe = await open(text('{ score: brevity, weight: 0.2 }'));
+    expect(recipe.stages[1]).toMatchObject({
+      rewards: [{ name: 'correct' }, { name: 'brevity', export: 'brevity', weight: 0.2 }],
+    });
+  });
+
+  it('must be exported', async () => {
+    await expect(open(text('{ name: "x", score: () => 0, weight: 1 }'))).rejects.toThrow(
+      'recipe.ts: stages[1].rewards[1].score must be a function that this file exports',
+    );
+  });
+});
+
 describe('files that a recipe names', () => {
   const yaml = (file: string): string => `version: 1
 name: files
