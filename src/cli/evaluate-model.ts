@@ -21,7 +21,7 @@ import { encodePrompt } from '../prompts/index.ts';
 import type { Recipe } from '../recipe/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { resolveCompute } from '../run/stage-functions.ts';
-import { taskOf } from '../run/stages/task.ts';
+import { openTaskOf } from '../run/stages/task.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { setThreads } from '../torch/index.ts';
 import { Progress, type ProgressStream } from '../track/progress.ts';
@@ -83,7 +83,7 @@ export async function evaluateModel(
 ): Promise<Evaluation | null> {
   const files = evaluationFiles(request.out, request.label);
   refuseForeign(files, request);
-  const task = await taskOf(request.recipe);
+  const task = await openTaskOf(request.recipe);
   const compute = await resolveCompute(request.recipe);
   setThreads(compute.threads);
   const tokenizer = loadTokenizer(request.tokenizer ?? target.folder);

@@ -1,7 +1,7 @@
 /** Owns the sentence for each way a recipe can break its schema; knows neither files nor line numbers. */
 
 import type * as z from 'zod';
-import { formatPath, type KeyPath, nearest } from './nearest.ts';
+import { formatPath, type KeyPath, nearest, suggest } from './nearest.ts';
 import { type JsonSchema, recipeJsonSchema } from './schema.ts';
 
 /** One thing wrong with a recipe: where, and a sentence that starts with the key path. */
@@ -26,12 +26,6 @@ export function describeIssue(issue: z.core.$ZodIssue, raw: unknown): RecipeProb
 /** The keys that the schema knows at a path; an empty list for values that are no objects. */
 export function knownKeys(path: KeyPath, raw: unknown): string[] {
   return Object.keys(schemaAt(path, raw)?.properties ?? {});
-}
-
-/** `did you mean x?` where a name is near, else all of them. */
-export function suggest(word: string, candidates: readonly string[]): string {
-  const near = nearest(word, candidates);
-  return near === null ? `known here: ${candidates.join(', ')}` : `did you mean ${near}?`;
 }
 
 function describeUnknown(parent: KeyPath, key: string, raw: unknown): RecipeProblem {
@@ -113,7 +107,7 @@ function valueAt(raw: unknown, path: KeyPath): { found: boolean; value: unknown 
   return { found: true, value };
 }
 
-/** Walks the JSON Schema along a path, picking the stage's branch by its `type`. */
+/** Walks the JSON Schema along a path, picking a stage's branch by its `type` and a task's by its `name`. */
 function schemaAt(path: KeyPath, raw: unknown): JsonSchema | undefined {
   let schema: JsonSchema | undefined = recipeJsonSchema();
   for (let depth = 0; depth < path.length; depth++) {
@@ -121,8 +115,13 @@ function schemaAt(path: KeyPath, raw: unknown): JsonSchema | undefined {
     schema = typeof part === 'number' ? schema?.items : schema?.properties?.[part];
     const branches: readonly JsonSchema[] | undefined = schema?.oneOf ?? schema?.anyOf;
     if (branches === undefined) continue;
-    const type = valueAt(raw, [...path.slice(0, depth + 1), 'type']).value;
-    schema = branches.find((branch) => branch.properties?.['type']?.const === type);
+    const here = path.slice(0, depth + 1);
+    schema = branches.find((branch) =>
+      ['type', 'name'].some((key) => {
+        const wanted = branch.properties?.[key]?.const;
+        return wanted !== undefined && wanted === valueAt(raw, [...here, key]).value;
+      }),
+    );
   }
   return schema;
 }

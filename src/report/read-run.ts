@@ -41,7 +41,7 @@ export interface RunData {
   readonly stages: readonly RunStage[];
   /** In the order in which their checkpoints were made. */
   readonly evaluations: readonly Evaluation[];
-  /** What is missing or could not be read, a sentence each. */
+  /** What is missing or could not be read, and what must be known of the problems, a sentence each. */
   readonly notes: readonly string[];
 }
 
@@ -75,6 +75,10 @@ export function readRun(runDirectory: string): RunData {
       [],
     ),
   }));
+  for (const { folder } of stages) {
+    const path = join(directory, folder, 'problems', 'notes.json');
+    notes.push(...attempt(`${folder}/problems/notes.json`, () => readNotes(path), []));
+  }
   if (stages.length === 0) notes.push('No stage has started.');
   const evaluations = evaluationPaths(directory).flatMap((path) =>
     attempt(`evaluations/${basename(path)}`, () => [readEvaluation(path)], []),
@@ -91,6 +95,14 @@ export function readRun(runDirectory: string): RunData {
     evaluations: evaluations.sort(byCheckpoint),
     notes,
   };
+}
+
+/** What the stage that made the problems has to say of them, such as that tested questions are trained on. */
+function readNotes(path: string): string[] {
+  if (!existsSync(path)) return [];
+  const notes = JSON.parse(readFileSync(path, 'utf8')) as unknown;
+  if (Array.isArray(notes) && notes.every((note) => typeof note === 'string')) return notes;
+  throw new ReckonError('data', 'bad-notes', 'expected a list of sentences');
 }
 
 function readPart(directory: string, file: string, notes: string[]): string | undefined {

@@ -10,12 +10,13 @@ import { ppo } from './stages/ppo.ts';
 import { prepare } from './stages/prepare.ts';
 import { report } from './stages/report.ts';
 import { sft } from './stages/sft.ts';
-import type { StageFunctions } from './stages.ts';
+import { openTaskOf } from './stages/task.ts';
+import type { RunStageContext, StageFunctions } from './stages.ts';
 
 export { resolveCompute } from './compute.ts';
 
-/** One function a stage type. */
-export const stageFunctions: StageFunctions = {
+/** One function a stage type; before all but the report, the problems of the task are read. */
+export const stageFunctions: StageFunctions = withTask({
   prepare,
   model,
   evaluate,
@@ -26,4 +27,15 @@ export const stageFunctions: StageFunctions = {
   dpo,
   distill,
   report,
-};
+});
+
+function withTask(functions: StageFunctions): StageFunctions {
+  const opening = Object.entries(functions).map(([type, work]) => [
+    type,
+    async (context: RunStageContext<never>) => {
+      if (type !== 'report') await openTaskOf(context.recipe, (line) => context.log(line));
+      return work(context);
+    },
+  ]);
+  return Object.fromEntries(opening) as StageFunctions;
+}

@@ -49,6 +49,14 @@ export async function openTask(options: TaskOptions, tools: TaskTools): Promise<
   return mixtureTask(sources, options.splitSeed, options.size);
 }
 
+/** The task, where it needs neither a file nor a tokenizer nor time; else null. */
+export function immediateTask(options: TaskOptions): Task | null {
+  if (options.name !== 'game24') return null;
+  const { splitSeed, subset, passRates, maxPromptTokens, maxSolutionTokens } = options;
+  const whole = [subset, passRates, maxPromptTokens, maxSolutionTokens].every((one) => one === undefined);
+  return whole ? game24Task(splitSeed, options) : null;
+}
+
 async function openSingle(options: SingleTaskOptions, tools: TaskTools): Promise<Task> {
   switch (options.name) {
     case 'game24':

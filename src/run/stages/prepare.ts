@@ -24,6 +24,7 @@ export async function prepare(context: RunStageContext<'prepare'>): Promise<Stag
     writeFileAtomic(path, '');
     appendJsonl(path, problems);
   }
+  writeFileAtomic(join(directory, 'problems', 'notes.json'), `${JSON.stringify(task.notes ?? [])}\n`);
   const { train, validation, test } = task.splits;
   context.log(
     `${context.name}: ${task.name}, ${train.length} problems to train on, ${validation.length} for validation, ${test.length} held out`,
