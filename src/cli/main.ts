@@ -6,6 +6,7 @@ import { reckonVersion } from '../run/machine.ts';
 import { addAnalyzeCommand } from './analyze.ts';
 import { addChatCommand } from './chat.ts';
 import { addCompareCommand } from './compare.ts';
+import { addCompletionCommand } from './completion.ts';
 import { addConvertCommand } from './convert.ts';
 import { addDiagnoseCommand } from './diagnose.ts';
 import { addDoctorCommand } from './doctor.ts';
@@ -13,6 +14,7 @@ import { addEvaluateCommand } from './evaluate.ts';
 import { addExportCommand } from './export.ts';
 import { addGenerateCommand } from './generate.ts';
 import { addGradeCommand } from './grade.ts';
+import { addInitCommand } from './init.ts';
 import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
 import { addPruneCommand } from './prune.ts';
@@ -59,6 +61,8 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addConvertCommand(program, finish);
   addPushCommand(program, finish);
   addDoctorCommand(program, finish);
+  addInitCommand(program, finish);
+  addCompletionCommand(program, finish);
   return program;
 }
 

@@ -63,6 +63,8 @@ describe('help', () => {
     [['convert']],
     [['push']],
     [['doctor']],
+    [['init']],
+    [['completion']],
   ])('of reckon %j shows an example and the global options', (words) => {
     const { code, stdout } = reckon(...words, '--help');
     expect(code).toBe(0);

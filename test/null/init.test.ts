@@ -1,0 +1,111 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { completions } from '../../src/cli/completion.ts';
+import { openRecipe } from '../../src/recipe/index.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
+const TSX = join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs');
+
+let folder: string;
+
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), 'reckon-init-')), 'my experiment');
+});
+
+function reckon(...words: string[]): { code: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', TSX, MAIN, ...words], {
+    encoding: 'utf8',
+  });
+  return { code: status, stdout, stderr };
+}
+
+describe('reckon init', () => {
+  it.each([
+    ['recipe.yaml', []],
+    ['recipe.ts', ['--typescript']],
+  ])('makes a folder whose %s is good and whose reward passes its test', async (recipe, flags) => {
+    expect(reckon('init', folder, ...flags)).toMatchObject({ code: 0, stderr: '' });
+    expect(readdirSync(folder).sort()).toEqual(
+      [
+        '.gitignore',
+        'README.md',
+        'node_modules',
+        'package.json',
+        recipe,
+        'reward.test.ts',
+        'reward.ts',
+        'tsconfig.json',
+      ].sort(),
+    );
+    const opened = await openRecipe(join(folder, recipe));
+    expect(opened.name).toBe('my-experiment');
+    expect(opened.stages.find(({ type }) => type === 'grpo')).toMatchObject({
+      rewards: [{ name: 'correct' }, { name: 'reward', weight: 0.2 }],
+    });
+    const { scripts } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
+      scripts: { test: string };
+    };
+    const test = spawnSync('sh', ['-c', scripts.test], { cwd: folder, encoding: 'utf8' });
+    expect(test.stdout).toContain('# pass 1');
+    expect(test.status).toBe(0);
+  });
+
+  it('touches no folder that holds something', () => {
+    reckon('init', folder);
+    writeFileSync(join(folder, 'notes'), 'mine');
+    const { code, stderr } = reckon('init', folder);
+    expect(code).toBe(2);
+    expect(stderr).toBe(`error: ${folder} is there already and not empty; name another\n`);
+    expect(existsSync(join(folder, 'notes'))).toBe(true);
+  });
+});
+
+describe('completion', () => {
+  const program = new Command('reckon').option('--json');
+  program
+    .command('run')
+    .option('--name <name>')
+    .addOption(new Option('--to <where>').choices(['a', 'b']));
+  program.command('recipe').command('check').option('--set <key>');
+
+  it.each([
+    [['r'], ['recipe', 'run']],
+    [['run', '--n'], ['--name']],
+    [
+      ['run', '--to', ''],
+      ['a', 'b'],
+    ],
+    [['run', '--name', ''], []],
+    [['recipe', 'ch'], ['check']],
+    [
+      ['recipe', 'check', '--'],
+      ['--help', '--json', '--set'],
+    ],
+    [['--j'], ['--json']],
+  ])('of %j is %j', (words, expected) => {
+    expect(completions(program, words)).toEqual(expected);
+  });
+
+  it('works in bash, for the real commands', () => {
+    const script = `reckon() { ${JSON.stringify(process.execPath)} --import ${TSX} ${MAIN} "$@"; }
+      source <(reckon completion bash)
+      COMP_WORDS=(reckon recipe sch); COMP_CWORD=2; _reckon; echo "\${COMPREPLY[@]}"
+      COMP_WORDS=(reckon track export --to t); COMP_CWORD=4; _reckon; echo "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout).toBe('schema\ntensorboard\n');
+  });
+
+  it('is refused for a shell that nobody knows', () => {
+    expect(reckon('completion', 'ksh')).toMatchObject({
+      code: 2,
+      stderr: 'error: there is no completion for ksh; use bash, zsh, fish\n',
+    });
+  });
+});
