@@ -73,7 +73,14 @@ async function localRepo(
     throw new ReckonError('usage', 'no-model-folder', `${name} is a file; name the folder that holds it`);
   }
   const id = parseRepoId(name, kind);
-  if (id !== null) return openSnapshot(id, choose, options);
+  if (id !== null) {
+    return openSnapshot(id, choose, options).catch((error: unknown) => {
+      if (!(error instanceof ReckonError) || !/^hub-(missing|private-or-missing)$/.test(error.code))
+        throw error;
+      const message = `${error.message}; there is no folder of that name here either`;
+      throw new ReckonError(error.category, error.code, message, { cause: error });
+    });
+  }
   const form = kind === 'model' ? 'a model on the hub (org/name)' : 'a data set on the hub (org/name)';
   throw new ReckonError(
     'usage',

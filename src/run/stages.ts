@@ -10,6 +10,7 @@ import { formatDuration } from '../util/format.ts';
 import { findChanges, orphans, type PlacedStage, placeStages } from './changes.ts';
 import type { RunClock } from './clock.ts';
 import { writeRunRecipe } from './directory.ts';
+import { locateModels } from './hub-models.ts';
 import type { RunLog } from './log.ts';
 import { applyPlan, planSelection, requireEarlier, type StageSelection } from './selection.ts';
 import { readStageRecord, type StageRecord, writeStageRecord } from './stage-record.ts';
@@ -54,6 +55,7 @@ export async function runStages(
   applyPlan(run.path, placed, plan);
   removeOldReports(run, placed);
   writeRunRecipe(run.path, recipe);
+  const located = await locateModels(recipe, run.path, (line) => run.log.log(line));
   const outputs = new Map<number, string>();
   let ranAny = false;
   for (const one of placed) {
@@ -67,7 +69,7 @@ export async function runStages(
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
-      record = await runStage(recipe, run, functions, one, outputs);
+      record = await runStage(located, run, functions, one, outputs);
       if (record.status === 'stopped') return 'stopped';
       ranAny = true;
     }
@@ -80,9 +82,10 @@ async function runStage(
   recipe: Recipe,
   run: RunHandle,
   functions: StageFunctions,
-  { stage, index, name, inputHash }: PlacedStage,
+  { index, name, inputHash }: PlacedStage,
   outputs: ReadonlyMap<number, string>,
 ): Promise<StageRecord> {
+  const stage = recipe.stages[index]!;
   const parent = outputOf(outputs, parentIndex(recipe.stages, index));
   const directory = join(run.path, name);
   mkdirSync(directory, { recursive: true });
