@@ -19,6 +19,7 @@ export { type GrpoPresetName, grpoPresetNames, grpoPresets } from './stages/grpo
 export type { IntrinsicRecipe } from './stages/intrinsic.ts';
 export type { OptimisationRecipe } from './stages/optimisation.ts';
 export type { PrepareStage } from './stages/prepare.ts';
+export { ownModels } from './stages/reference.ts';
 export type { ReportStage } from './stages/report.ts';
 export type { RewardRecipe } from './stages/rewards.ts';
 export type { SftStage } from './stages/sft.ts';

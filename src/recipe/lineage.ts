@@ -4,6 +4,7 @@ import type { RecipeProblem } from './issues.ts';
 import { type KeyPath, suggest } from './nearest.ts';
 import { labelOf, type Recipe } from './recipe.ts';
 import { problem } from './stages/kind.ts';
+import { ownModels } from './stages/reference.ts';
 import { kindOf, type Stage } from './stages.ts';
 
 /** What other stages call a stage: its label, or its type where it has none. */
@@ -70,9 +71,11 @@ function originOf(stage: Stage): string | undefined {
 
 /** The models that a stage names beside its own; words such as `start` name no stage. */
 function teachersOf(stage: Stage): string[] {
-  if (stage.type === 'distill') return [stage.teacher];
-  if (stage.type !== 'grpo' && stage.type !== 'ppo') return [];
-  const named = [stage.reference, ...(stage.type === 'ppo' ? [stage.value.model] : [])];
-  const models = named.filter((name) => !['none', 'start', 'trunk'].includes(name));
-  return stage.intrinsic ? [...models, stage.intrinsic.teacher] : models;
+  const named = [
+    'teacher' in stage ? stage.teacher : null,
+    'intrinsic' in stage ? (stage.intrinsic?.teacher ?? null) : null,
+    'reference' in stage ? stage.reference : null,
+    stage.type === 'ppo' ? stage.value.model : null,
+  ];
+  return named.filter((name) => name !== null && !ownModels.includes(name)) as string[];
 }

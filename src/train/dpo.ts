@@ -27,6 +27,7 @@ import {
   readPairs,
 } from './pairs.ts';
 import { needsReference, type ObjectiveOptions, pairObjective } from './preference-objective.ts';
+import { Reference, type ReferenceOptions } from './reference.ts';
 import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from './sequence-logps.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -43,10 +44,14 @@ export type PairSource =
       readonly pairsPerProblem: number;
     };
 
-export interface DpoOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions, ObjectiveOptions {
+export interface DpoOptions
+  extends Omit<SessionOptions, 'trainer'>,
+    ScheduleOptions,
+    ObjectiveOptions,
+    ReferenceOptions {
   readonly pairs: PairSource;
-  /** The model that the stage began with, or the policy as it was when the step began. */
-  readonly reference: 'start' | 'previous';
+  /** As in `ReferenceOptions`, or `previous`: the policy as it was when the step began. */
+  readonly reference: string;
   /** Pairs of a file: the reference scores all of them once and is freed. */
   readonly precompute: boolean;
   /** Pairs in one optimizer step. */
@@ -70,9 +75,12 @@ export async function trainDpo(
   using pairFile = session.jsonl('rollouts/pairs.jsonl');
   const { policy, optimizer, tokenizer } = session;
   const known = options.pairs.from === 'file' ? filePairs(session, options.pairs.path) : null;
-  using start = wantsStart(options) ? session.startReference() : null;
-  const precomputed = known && start && options.precompute ? scoreAll(start, known, options) : null;
-  if (precomputed) start?.[Symbol.dispose]();
+  const lasting = needsReference(options.objective) && options.reference !== 'previous';
+  const asked = { ...options, reference: lasting ? options.reference : 'none' };
+  using reference = new Reference(session, context, asked);
+  const { model } = reference;
+  const precomputed = known && model && options.precompute ? scoreAll(model, known, options) : null;
+  if (precomputed) reference[Symbol.dispose]();
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const scored = known ? [] : await judgedRollouts(session, context, task, options, step);
@@ -85,12 +93,15 @@ export async function trainDpo(
     const learningRate = session.learningRate(step, options);
     const updates: PairUpdate[] = [];
     for (const minibatch of known ? [pairs] : minibatchesOf(pairs, options, context.seed, step)) {
-      const update = accumulatePairs(policy, minibatch, options, precomputed ?? start ?? previous);
+      const compared = precomputed ?? reference.model ?? previous;
+      const update = accumulatePairs(policy, minibatch, options, compared);
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
       session.requireFinite(step, { loss: update.metrics.loss, gradNorm }, minibatch);
       optimizer.step(learningRate);
       updates.push({ ...update, metrics: { ...update.metrics, grad_norm: gradNorm } });
     }
+
+    reference.follow(policy, step);
 
     const seconds = (performance.now() - started) / 1000;
     const tokens = updates.reduce((sum, update) => sum + update.tokens, 0);
@@ -119,14 +130,14 @@ interface PairUpdate {
 }
 
 /** Summed log-probabilities of the reference: from a model, or read off where they were computed before. */
-type Reference = Decoder | ReadonlyMap<PreferencePair, readonly [chosen: number, rejected: number]>;
+type Judge = Decoder | ReadonlyMap<PreferencePair, readonly [chosen: number, rejected: number]>;
 
 /** Accumulates the gradient of one optimizer batch of pairs into the policy's parameters. */
 function accumulatePairs(
   policy: Decoder,
   pairs: readonly PreferencePair[],
   options: DpoOptions,
-  reference: Reference | null,
+  reference: Judge | null,
 ): PairUpdate {
   const sequences = pairSequences(pairs);
   const batches = cut(policy, sequences, options);
@@ -160,7 +171,7 @@ function cut(model: Decoder, sequences: readonly TrainingSequence[], options: Dp
 
 /** In the order of `pairSequences`; a model reads the same micro-batches as the policy, so that ratios begin at 1. */
 function referenceLogps(
-  reference: Reference,
+  reference: Judge,
   pairs: readonly PreferencePair[],
   sequences: readonly TrainingSequence[],
   batches: readonly MicroBatch[],
@@ -173,7 +184,7 @@ function referenceLogps(
 /** KTO's reference point of a batch, from both models. */
 function zeroPointOf(
   policy: Decoder,
-  reference: Reference | null,
+  reference: Judge | null,
   pairs: readonly PreferencePair[],
   options: DpoOptions,
 ): number {
@@ -188,14 +199,10 @@ function zeroPointOf(
 }
 
 /** The reference's log-probabilities of all pairs of a file. */
-function scoreAll(start: Decoder, pairs: readonly PreferencePair[], options: DpoOptions): Reference {
+function scoreAll(start: Decoder, pairs: readonly PreferencePair[], options: DpoOptions): Judge {
   const sequences = pairSequences(pairs);
   const sums = sequenceLogps(start, sequences, cut(start, sequences, options));
   return new Map(pairs.map((pair, i) => [pair, [sums[i]!, sums[pairs.length + i]!] as const]));
-}
-
-function wantsStart({ objective, reference }: DpoOptions): boolean {
-  return needsReference(objective) && reference === 'start';
 }
 
 function wantsPrevious({ objective, reference }: DpoOptions): boolean {

@@ -6,9 +6,22 @@
 import { type Piece, packRows } from '../data/packing.ts';
 import { fittingRows, type MicroBatch, roundedShape, type TrainingSequence } from './micro-batches.ts';
 
+/** Widths in an octave. */
+const widthsPerOctave = 4;
+
 /**
- * Packs the sequences into rows as long as the longest of them, and cuts the rows within the token budget; at least one
- * row each. Longer rows would save no more padding, and cost attention over places that see nothing of each other.
+ * The length of rows for sequences of which the longest has so many tokens: a few lengths only, because memory grows with
+ * every new shape of a product (compiled code, and a heap cut up by tensors of other sizes). Packing fills what is added.
+ */
+export function packedWidth(longest: number): number {
+  const octave = 2 ** Math.ceil(Math.log2(longest));
+  const step = Math.max(8, octave / (2 * widthsPerOctave));
+  return Math.ceil(longest / step) * step;
+}
+
+/**
+ * Packs the sequences into rows about as long as the longest of them, and cuts the rows within the token budget; at least
+ * one row each. Longer rows would save no more padding, and cost attention over places that see nothing of each other.
  */
 export function packMicroBatches(
   sequences: readonly TrainingSequence[],
@@ -20,10 +33,11 @@ export function packMicroBatches(
     ({ promptIds, completionIds }) => promptIds.length + completionIds.length - 1,
   );
   const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
-  const rows = packRows(lengths, longest, 'bfd');
-  const count = fittingRows(budget, longest);
+  const width = packedWidth(longest);
+  const rows = packRows(lengths, width, 'bfd');
+  const count = fittingRows(budget, width);
   return Array.from({ length: Math.ceil(rows.length / count) }, (_, i) =>
-    fill(sequences, rows.slice(i * count, (i + 1) * count), longest, padId),
+    fill(sequences, rows.slice(i * count, (i + 1) * count), width, padId),
   );
 }
 

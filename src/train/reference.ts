@@ -72,6 +72,7 @@ export class Reference implements Disposable {
 
   [Symbol.dispose](): void {
     this.frozen?.[Symbol.dispose]();
+    this.frozen = null;
     this.whole?.[Symbol.dispose]();
   }
 }

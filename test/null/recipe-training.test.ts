@@ -67,7 +67,7 @@ describe('the dpo stage', () => {
   it('refuses what cannot work', () => {
     expect(errorOf('type: dpo, steps: 1, groupSize: 1')).toContain('a pair takes two completions');
     expect(errorOf('type: dpo, steps: 1, precompute: true')).toContain(
-      'needs a pairsFile and the reference start',
+      'needs a pairsFile and a reference that stays as it is',
     );
     expect(errorOf('type: dpo, steps: 1, precompute: true, pairsFile: p, objective: kto')).toContain(
       'must be false for kto',

@@ -25,6 +25,10 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
     'kto against the step before',
     `- { type: dpo, objective: kto, reference: previous, steps: 10, promptsPerStep: 4, groupSize: 4, compare: first-error, ${optimisation} }`,
   ],
+  [
+    'dpo against a reference that follows, from another model',
+    `- { type: dpo, steps: 10, promptsPerStep: 8, groupSize: 4, compare: first-error, reference: ${teacher}, referenceSync: { every: 3, mixup: 0.5 }, ${optimisation} }`,
+  ],
   ...['divergence', 'log-ratio', 'sequence'].map(
     (objective) =>
       [

@@ -9,6 +9,7 @@ import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import { sequenceLogps } from '../../src/train/sequence-logps.ts';
 import { SupervisedRows, sequenceOf, wholeSequence } from '../../src/train/supervised-rows.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { mean } from '../../src/util/statistics.ts';
 import { Harness, recipeWith } from './stage-harness.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel, tokenizer } from './tiny.ts';
 
@@ -57,6 +58,25 @@ describe('supervised losses', () => {
       for (const [name, gradient] of takeGradients(policy))
         expect(largestDifference(gradient, expected.get(name)!)).toBeLessThan(1e-5);
     }
+  });
+
+  it('packs batches of any lengths into rectangles of few shapes', () => {
+    const shapes = new Set<string>();
+    const padding: number[] = [];
+    for (let batch = 0; batch < 200; batch++) {
+      const longest = 60 + rng.integer(170);
+      const lengths = Array.from({ length: 24 }, () => 4 + rng.integer(longest));
+      const packed = packMicroBatches(
+        lengths.map((length) => ({ promptIds: [1, 2, 3], completionIds: new Array<number>(length).fill(4) })),
+        2048,
+        0,
+      );
+      for (const { height, width } of packed) shapes.add(`${height} x ${width}`);
+      padding.push(paddingShare(packed));
+    }
+    // Every multiple of 8 from 64 to 232 as a width would make more than 150.
+    expect(shapes.size).toBeLessThan(80);
+    expect(mean(padding)).toBeLessThan(0.2);
   });
 
   it('gives every packed sequence the log-probability that it has alone', () => {

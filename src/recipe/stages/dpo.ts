@@ -7,6 +7,7 @@ import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import { type ReferenceRecipe, referenceKeys } from './reference.ts';
 
 const objectives = [
   'sigmoid',
@@ -31,7 +32,7 @@ const objectives = [
 ] as const;
 
 /** Learning from preference pairs; `steps` counts optimizer steps over a file, rollout steps over own completions. */
-export interface DpoStage extends OptimisationRecipe {
+export interface DpoStage extends OptimisationRecipe, ReferenceRecipe {
   readonly type: 'dpo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
@@ -47,7 +48,7 @@ export interface DpoStage extends OptimisationRecipe {
   readonly groupSize: number;
   readonly compare: 'outcome' | 'first-error';
   readonly pairsPerProblem: number;
-  readonly reference: 'start' | 'previous';
+  readonly reference: string;
   readonly precompute: boolean;
   readonly epochs: number;
 }
@@ -103,9 +104,13 @@ export const dpoKind: StageKind<DpoStage> = {
           .describe('correct against incorrect completions, or a right line against the first wrong one'),
         pairsPerProblem: count().default(4).describe('most pairs made of the completions of a problem'),
         reference: z
-          .enum(['start', 'previous'])
+          .string()
+          .min(1)
           .default('start')
-          .describe('the model that the stage begins with, or the policy before each step'),
+          .describe(
+            '`start` (the model that the stage begins with), `previous` (the policy before each step), a model folder or an earlier stage',
+          ),
+        ...referenceKeys(),
         precompute: z
           .boolean()
           .default(false)
@@ -134,8 +139,14 @@ function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
     const reason = 'because a pair takes two completions';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${stage.groupSize}`));
   }
-  if (stage.precompute && (stage.pairsFile === undefined || stage.reference !== 'start')) {
-    found.push(problem([...path, 'precompute'], 'needs a pairsFile and the reference start, found true'));
+  const moves = stage.reference === 'previous' || stage.referenceSync !== null;
+  if (stage.precompute && (stage.pairsFile === undefined || moves)) {
+    const needs = 'needs a pairsFile and a reference that stays as it is, found true';
+    found.push(problem([...path, 'precompute'], needs));
+  }
+  if (stage.reference === 'previous' && stage.referenceSync) {
+    const reason = 'because the reference previous follows the policy in every step';
+    found.push(problem([...path, 'referenceSync'], `must be null, ${reason}`));
   }
   if (stage.precompute && stage.objective === 'kto') {
     const reason = 'because the pairing of prompts for its zero point changes with every batch';

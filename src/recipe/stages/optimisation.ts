@@ -15,7 +15,7 @@ export interface OptimisationRecipe {
   readonly microBatchTokens: number;
   readonly learningRate: number;
   readonly warmupSteps: number;
-  readonly schedule: 'constant' | 'linear' | 'cosine';
+  readonly schedule: 'constant' | 'linear' | 'cosine' | 'wsd';
   readonly minLearningRateRatio: number;
   readonly weightDecay: number;
   readonly betas: readonly [number, number];
@@ -80,9 +80,9 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
       .describe('peak learning rate of AdamW'),
     warmupSteps: z.int().min(0).default(0).describe('steps of linear warm-up, at most `steps`'),
     schedule: z
-      .enum(['constant', 'linear', 'cosine'])
+      .enum(['constant', 'linear', 'cosine', 'wsd'])
       .default(defaults.schedule)
-      .describe('decay after the warm-up'),
+      .describe('decay after the warm-up; `wsd` decays over the last tenth of the steps alone'),
     minLearningRateRatio: share().default(0).describe('learning rate at the end over its peak'),
     weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices'),
     betas: z

@@ -15,6 +15,9 @@ export interface ReferenceRecipe {
   readonly referenceDevice?: string | undefined;
 }
 
+/** What stages call a model that no other stage made. */
+export const ownModels: readonly string[] = ['none', 'start', 'previous', 'trunk'];
+
 /** `none`, `start`, or a model. */
 export function referenceKey(): z.ZodString {
   return z

@@ -4,6 +4,7 @@ import type { StageOutcome } from '../../train/context.ts';
 import { trainDpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
 import { budgetOf } from './budget.ts';
+import { modelOf } from './models.ts';
 import { taskOf } from './task.ts';
 
 /** Learning from preference pairs. */
@@ -12,6 +13,7 @@ export function dpo(context: RunStageContext<'dpo'>): Promise<StageOutcome> {
   return trainDpo(context, taskOf(recipe), {
     ...stage,
     ...budgetOf(context),
+    reference: modelOf(context, stage.reference),
     pairs:
       stage.pairsFile === undefined
         ? { ...stage, from: 'rollouts' }

@@ -1,15 +1,15 @@
 /** Owns how stages find the models that they name beside the one they train. Loads nothing. */
 
-import type { IntrinsicRecipe } from '../../recipe/index.ts';
+import { type IntrinsicRecipe, ownModels } from '../../recipe/index.ts';
 
 interface Naming {
   /** The folder of an earlier stage's model, or what it is given where no such stage is. */
   modelFolder(name: string): string;
 }
 
-/** A model by its folder or an earlier stage; `none`, `start` and `trunk` stay words. */
+/** A model by its folder or an earlier stage; words such as `start` stay words. */
 export function modelOf(context: Naming, name: string): string {
-  return ['none', 'start', 'trunk'].includes(name) ? name : context.modelFolder(name);
+  return ownModels.includes(name) ? name : context.modelFolder(name);
 }
 
 /** A stage's intrinsic reward with its teacher found; null without one. */
