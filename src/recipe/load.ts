@@ -1,6 +1,7 @@
 /** Owns reading a recipe from YAML or TypeScript and writing the resolved one back; every error names its line. Runs nothing. */
 
 import { readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   type Document,
   isAlias,
@@ -24,6 +25,7 @@ import { migrate } from './migrate.ts';
 import type { KeyPath } from './nearest.ts';
 import { type AppliedOverride, applyOverrides, type Override, parseOverride } from './overrides.ts';
 import type { Recipe } from './recipe.ts';
+import { withRewardFiles } from './reward-files.ts';
 import { recipeSchema } from './schema.ts';
 
 /** What the command line changes in a recipe. */
@@ -55,7 +57,10 @@ interface YamlSource {
  */
 export async function openRecipe(file: string, overrides: RecipeOverrides = {}): Promise<Recipe> {
   const source = isModuleFile(file) ? await moduleSource(file) : yamlSource(readRecipeFile(file), file);
-  return finish(source, overrides, (recipe) => checkFiles(recipe));
+  const asked = finish(source, overrides, (recipe) => checkFiles(recipe));
+  const { recipe, problems } = await withRewardFiles(asked, dirname(file));
+  if (problems.length > 0) throw firstError(source, [], problems);
+  return recipe;
 }
 
 /** `openRecipe` for YAML alone, at once, and without a look for other files. */

@@ -50,7 +50,10 @@ function flatten(value: unknown, path: string, into: Record<string, string>): vo
     into[path] = JSON.stringify(value);
     return;
   }
+  const hashed = 'sha256' in value && value.sha256 !== undefined;
   for (const [key, inner] of Object.entries(value)) {
+    // A file whose content is known may lie anywhere.
+    if (hashed && key === 'file') continue;
     flatten(inner, Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`, into);
   }
 }

@@ -31,6 +31,7 @@ export function rational(p: bigint | number, q: bigint | number = 1n): Rational 
 
 export function addR(a: Rational, b: Rational): Rational {
   if (a.q === 1n && b.q === 1n) return { p: a.p + b.p, q: 1n };
+  if (bitsOf(a) + bitsOf(b) > MAX_BITS) throw new TooLarge();
   return rational(a.p * b.q + b.p * a.q, a.q * b.q);
 }
 

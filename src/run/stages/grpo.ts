@@ -23,7 +23,7 @@ export function grpoOptions(context: RunStageContext<'grpo'>): GrpoOptions {
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,
-    rewards: rewardsOf(taskOf(recipe), stage.rewards),
+    rewards: rewardsOf(recipe, stage.rewards),
     objective: objectiveOf(stage.objective),
     klPlace: stage.kl.place,
     reference: modelOf(context, stage.reference),

@@ -24,7 +24,7 @@ export function ppoOptions(context: RunStageContext<'ppo'>): PpoOptions {
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,
-    rewards: rewardsOf(taskOf(recipe), stage.rewards),
+    rewards: rewardsOf(recipe, stage.rewards),
     valueClip: stage.value.clip,
     valueCoefficient: stage.value.coefficient,
     valueRateRatio: stage.value.rateRatio,

@@ -2,7 +2,7 @@
 
 import type { Recipe, RewardRecipe } from '../../recipe/index.ts';
 import { grade } from '../../rewards/grade/grade.ts';
-import type { Reward, Task } from '../../rewards/index.ts';
+import { makeReward, type Reward, type Task } from '../../rewards/index.ts';
 import { immediateTask, openTask, type TaskTools } from '../../rewards/tasks/open-task.ts';
 import { ChatTemplate, characterTokenizer, loadTokenizer, type Tokenizer } from '../../text/index.ts';
 import { ReckonError } from '../../util/errors.ts';
@@ -57,9 +57,13 @@ function toolsOf({ model }: TaskInRecipe): TaskTools {
   };
 }
 
-/** The task's rewards that a stage names. */
-export function rewardsOf(task: Task, named: readonly RewardRecipe[]): Reward[] {
-  return named.map(({ name, weight }) => ({ name, weight, score: task.rewards[name]! }));
+/** The rewards that a stage names: of the task, built in, or of the user's files. */
+export function rewardsOf(
+  recipe: TaskInRecipe & Pick<Recipe, 'sampling'>,
+  named: readonly RewardRecipe[],
+): Reward[] {
+  const task = taskOf(recipe);
+  return named.map((one) => makeReward(one, task, recipe.sampling.maxCompletionTokens));
 }
 
 /** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
