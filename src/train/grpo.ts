@@ -51,8 +51,10 @@ export interface GrpoOptions
   readonly lossDenominator: LossDenominator;
   /** Completions that were cut off at the length limit do not count in the loss (DAPO). */
   readonly maskTruncated: boolean;
-  /** Temperature of the last step; from the first it falls or rises by the same factor each step. */
+  /** Temperature of the last step; the first has that of `sampling`. */
   readonly temperatureEnd?: number | undefined;
+  /** Between them it moves by the same factor each step (default), or by the same difference. */
+  readonly temperatureSchedule?: 'exponential' | 'linear';
   /** Groups of earlier steps are learned from again; null for none. */
   readonly replay?: ReplayOptions | null;
   /** Steers the weight of the entropy bonus, which begins at `entropyCoefficient`; null keeps it. */
@@ -193,7 +195,17 @@ function steerEntropy(session: Session, { entropy, targets }: UpdateSums, option
   session.extra['entropyControl'] = moved;
 }
 
-function temperatureAt(step: number, { sampling, temperatureEnd, steps }: GrpoOptions): number {
-  if (temperatureEnd === undefined || steps === 1) return sampling.temperature;
-  return sampling.temperature * (temperatureEnd / sampling.temperature) ** ((step - 1) / (steps - 1));
+/** The sampling temperature of a step. */
+export function temperatureAt(
+  step: number,
+  {
+    sampling: { temperature: start },
+    temperatureEnd: end,
+    temperatureSchedule: schedule = 'exponential',
+    steps,
+  }: Pick<GrpoOptions, 'sampling' | 'temperatureEnd' | 'temperatureSchedule' | 'steps'>,
+): number {
+  if (end === undefined || steps === 1) return start;
+  const share = (step - 1) / (steps - 1);
+  return schedule === 'linear' ? start + (end - start) * share : start * (end / start) ** share;
 }

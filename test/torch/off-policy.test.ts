@@ -8,6 +8,7 @@ import { lossWeights } from '../../src/losses/index.ts';
 import { saveModel, ValueHead } from '../../src/models/index.ts';
 import { backward, ids, noGrad, scope, tensor } from '../../src/torch/index.ts';
 import { accumulateValueGradient } from '../../src/train/critic.ts';
+import { temperatureAt } from '../../src/train/grpo.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import {
   accumulatePolicyGradient,
@@ -198,6 +199,17 @@ describe('a reference policy', () => {
       `the policy has ${tokenizer.size} rows`,
     );
   });
+});
+
+it('the temperature goes from one end to the other, by factors or by differences', () => {
+  const sampling = { temperature: 1.6, topP: 1, maxCompletionTokens: 8 };
+  const at = (temperatureSchedule: 'exponential' | 'linear') =>
+    [1, 2, 3].map((step) =>
+      temperatureAt(step, { sampling, steps: 3, temperatureEnd: 0.4, temperatureSchedule }),
+    );
+  expect(largestDifference(at('exponential'), [1.6, 0.8, 0.4])).toBeLessThan(1e-12);
+  expect(largestDifference(at('linear'), [1.6, 1, 0.4])).toBeLessThan(1e-12);
+  expect(temperatureAt(2, { sampling, steps: 3 })).toBe(1.6);
 });
 
 describe('a value model apart', () => {

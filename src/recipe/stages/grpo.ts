@@ -69,6 +69,7 @@ export interface GrpoStage extends OptimisationRecipe, GrpoSwitches, ReferenceRe
   readonly topEntropyShare: number;
   readonly offPolicyThreshold?: number | undefined;
   readonly temperatureEnd?: number | undefined;
+  readonly temperatureSchedule: 'exponential' | 'linear';
   readonly importance: ImportanceRecipe;
   readonly replay: ReplayRecipe | null;
   readonly adaptiveEntropy: AdaptiveEntropyRecipe | null;
@@ -212,7 +213,11 @@ const schema = keysOf<GrpoKeys>(
         .number()
         .positive()
         .optional()
-        .describe('temperature of the last step; from sampling.temperature it changes by a constant factor'),
+        .describe('temperature of the last step; the first has sampling.temperature'),
+      temperatureSchedule: z
+        .enum(['exponential', 'linear'])
+        .default('exponential')
+        .describe('between them it changes by a constant factor, or by a constant difference'),
       ...referenceKeys(),
       importance: importanceKey(),
       replay: replayKey(),
