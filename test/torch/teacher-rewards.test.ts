@@ -8,6 +8,7 @@ import { type Decoder, saveModel } from '../../src/models/index.ts';
 import { teacherScores } from '../../src/rewards/intrinsic/teacher-scores.ts';
 import type { Rollout } from '../../src/rollouts/index.ts';
 import { cat, ids, noGrad, scope, tensor } from '../../src/torch/index.ts';
+import { RewardShaping } from '../../src/train/reward-shaping.ts';
 import type { Session, TrainContext } from '../../src/train/session.ts';
 import { type TeacherRewardOptions, TeacherRewards } from '../../src/train/teacher-rewards.ts';
 import { Rng } from '../../src/util/rng.ts';
@@ -159,6 +160,59 @@ describe('rewards of a step', () => {
     expect(largestDifference(shared.rewards.flat(), bare.rewardsOf([longer]).rewards.flat())).toBeLessThan(
       1e-5,
     );
+  });
+
+  it('leave out the last token of a cut-off completion where it is masked, but for logprob', () => {
+    const rewardsWith = (changes: Partial<TeacherRewardOptions>) => {
+      using teacher = teacherWith(changes);
+      return teacher.rewardsOf(rollouts);
+    };
+    for (const form of ['bellman', 'centered', 'logprob'] as const) {
+      const wanted = rewardsWith({ form });
+      const masked = rewardsWith({ form, truncated: 'mask' });
+      const unknown = form === 'logprob' ? 0 : 2;
+      expect(masked.metrics['intrinsic/unknown']).toBe(unknown);
+      rollouts.forEach(({ stopReason }, i) => {
+        const cut = stopReason === 'length' && form !== 'logprob';
+        const last = wanted.rewards[i]!.length - 1;
+        const expected = wanted.rewards[i]!.map((value, t) => (cut && t === last ? 0 : value));
+        expect(largestDifference(masked.rewards[i]!, expected)).toBeLessThan(1e-5);
+      });
+    }
+  });
+
+  it('are summed over a completion for methods that know it as a whole', () => {
+    const compute = { device: 'cpu', dtype: 'bf16', threads: 1, kernels: 'none' };
+    const context = { name: 'grpo', directory: folder, compute } as unknown as TrainContext;
+    const session = { tokenizer, extra: {}, resumedFrom: null, alsoSave: () => {} } as unknown as Session;
+    using teacher = teacherWith({});
+    const sums = teacher.rewardsOf(rollouts).rewards.map((row) => row.reduce((sum, value) => sum + value, 0));
+    const scored = rollouts.map((rollout, i) => ({
+      rollout,
+      reward: 0,
+      parts: { known: i, unknown: i === 3 ? null : 2 },
+      judgement: { verdict: 'incorrect' as const, reason: '', extracted: '' },
+      formatOk: true,
+    }));
+    const shaped = (missing?: number) => {
+      using shaping = new RewardShaping(session, context, {
+        rewards: [
+          { name: 'known', weight: 0.5 },
+          { name: 'unknown', weight: 1, ...(missing === undefined ? {} : { missing }) },
+        ],
+        intrinsic: { ...options, weight: 0.1 },
+        adaptiveWeights: null,
+        microBatchTokens: 64,
+      });
+      const groups = [{ problem: { id: 'p' } as never, scored }];
+      return shaping.shapeGroups(groups).groups[0]!.scored;
+    };
+    shaped().forEach((one, i) => {
+      expect(one.parts['intrinsic']).toBeCloseTo(sums[i]!, 5);
+      if (i === 3) expect(one.reward).toBeNull();
+      else expect(one.reward).toBeCloseTo(0.5 * i + 2 + 0.1 * sums[i]!, 5);
+    });
+    expect(shaped(-1)[3]!.reward).toBeCloseTo(0.5 * 3 - 1 + 0.1 * sums[3]!, 5);
   });
 
   it('refuse an id that is no token', () => {
