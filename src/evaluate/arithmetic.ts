@@ -36,7 +36,7 @@ function equationAt(line: string, at: number): Equation | null {
   const left = /[\d+\-*/().:x\s$%]+$/.exec(line.slice(Math.max(0, at - LONGEST), at))?.[0] ?? '';
   if (right === null || !/[+\-*/x]/.test(left)) return null;
   const value = evaluate(left.replace(/[$%]/g, '').trim());
-  if (value === null || !/\d\s*[+\-*/x]/.test(left)) return null;
+  if (value === null) return null;
   const claimed = Number(right[1]) / Number(right[2] ?? 1);
   const decimals = right[2] === undefined ? (right[1]!.split('.')[1]?.length ?? 0) : 12;
   return {

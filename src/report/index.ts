@@ -1,10 +1,14 @@
 /** Owns what the report folder shows to the others. */
 
+export * from './analysis-text.ts';
 export * from './chart-math.ts';
 export * from './charts.ts';
+export * from './comparison-text.ts';
 export * from './curves.ts';
+export * from './diagnosis.ts';
 export * from './distance-text.ts';
 export * from './evaluation-text.ts';
+export * from './game24.ts';
 export * from './html.ts';
 export * from './markdown.ts';
 export * from './methods.ts';
@@ -15,4 +19,5 @@ export * from './seeds-report.ts';
 export * from './summary.ts';
 export * from './sweep-report.ts';
 export * from './terminal.ts';
+export * from './training-facts.ts';
 export * from './write-report.ts';
