@@ -103,9 +103,10 @@ function estimateStage(
   setting: Setting,
   stage: Stage,
   directory: string,
-  numbers: Readonly<Record<string, number>>,
+  planned: Readonly<Record<string, number>>,
 ): StageEstimate {
   const { recipe, size } = setting;
+  const numbers = withinBudget(stage, planned, recipe.sampling.maxCompletionTokens);
   const { trains } = kindOf(stage.type);
   const length = recipe.sampling.maxCompletionTokens;
   const rollouts =
@@ -123,6 +124,22 @@ function estimateStage(
     seconds:
       recipe.compute.device === 'cuda' ? null : secondsOf(setting, sampled, trained, numbers, rollouts),
   };
+}
+
+/** A stage that its budget of sampled tokens ends before its steps does a share of everything. */
+function withinBudget(
+  stage: Stage,
+  numbers: Readonly<Record<string, number>>,
+  length: number,
+): Readonly<Record<string, number>> {
+  const budget = 'budget' in stage ? stage.budget : undefined;
+  const most = length * (numbers['rollouts'] ?? sampledSequences(stage, numbers));
+  if (budget === undefined || most <= budget.generatedTokens) return numbers;
+  const share = budget.generatedTokens / most;
+  const counts = ['steps', 'rollouts', 'sequences', 'updates', 'checkpoints'];
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, value]) => [name, counts.includes(name) ? value * share : value]),
+  );
 }
 
 /** Held-out problems times samples; splits that the recipe does not count are taken to hold a thousand. */

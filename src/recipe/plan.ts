@@ -1,7 +1,7 @@
 /** Owns the derived plan: what the recipe's numbers come to, for a person to read before a run. Runs nothing. */
 
 import { type Recipe, stageDirectoryName } from './recipe.ts';
-import type { StageKind } from './stages/kind.ts';
+import { grouped, type StageKind } from './stages/kind.ts';
 import { kindOf, type Stage } from './stages.ts';
 
 /** One stage of a plan: its folder and what follows from its numbers, in words and as numbers. */
@@ -24,7 +24,8 @@ export interface Plan {
 export function derivePlan(recipe: Recipe): Plan {
   const stages = recipe.stages.map((stage, index): PlannedStage => {
     const directory = stageDirectoryName(stage, index);
-    return { directory, type: stage.type, ...(kindOf(stage.type) as StageKind<Stage>).plan(stage, recipe) };
+    const { summary, numbers } = (kindOf(stage.type) as StageKind<Stage>).plan(stage, recipe);
+    return { directory, type: stage.type, summary: summary + describeBudget(stage), numbers };
   });
   return { name: recipe.name, seed: recipe.seed, model: describeModel(recipe), stages };
 }
@@ -34,6 +35,11 @@ export function formatPlan(plan: Plan): string {
   const width = Math.max(...plan.stages.map((stage) => stage.directory.length));
   const lines = plan.stages.map((stage) => `  ${stage.directory.padEnd(width)}  ${stage.summary}`);
   return [`${plan.name}: seed ${plan.seed}, ${plan.model}`, ...lines].join('\n');
+}
+
+function describeBudget(stage: Stage): string {
+  const budget = 'budget' in stage ? stage.budget : undefined;
+  return budget === undefined ? '' : `; or until ${grouped(budget.generatedTokens)} tokens are sampled`;
 }
 
 function describeModel({ model }: Recipe): string {

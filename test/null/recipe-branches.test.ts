@@ -1,7 +1,7 @@
 /** Owns the tests of recipes whose stages name what they start from, and of what such a stage depends on. */
 
 import { describe, expect, it } from 'vitest';
-import { parseRecipe } from '../../src/recipe/index.ts';
+import { derivePlan, parseRecipe } from '../../src/recipe/index.ts';
 import { stageInputs } from '../../src/run/stage-inputs.ts';
 import { BudgetClock } from '../../src/train/budget.ts';
 
@@ -64,6 +64,11 @@ describe('a recipe that branches', () => {
     expect(() => recipe('  - { type: model, label: wide, init: { hiddenSize: 200, heads: 7 } }')).toThrow(
       /init\.hiddenSize must be a multiple of heads = 7/,
     );
+  });
+
+  it('says in its plan that a budget ends a stage', () => {
+    const { summary } = derivePlan(recipe(BRANCHES)).stages[6]!;
+    expect(summary).toMatch(/; or until 100 tokens are sampled$/);
   });
 
   it('gives budgets only to stages that sample', () => {
