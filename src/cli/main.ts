@@ -8,6 +8,7 @@ import { addChatCommand } from './chat.ts';
 import { addCompareCommand } from './compare.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addConvertCommand } from './convert.ts';
+import { addDataCommand } from './data.ts';
 import { addDiagnoseCommand } from './diagnose.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { addEvaluateCommand } from './evaluate.ts';
@@ -43,6 +44,7 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
   addRunCommand(program, finish);
   addSweepCommand(program, finish);
   addRecipeCommand(program, finish);
+  addDataCommand(program, finish);
   addRewardsCommand(program, finish);
   addEvaluateCommand(program, finish);
   addExportCommand(program, finish);

@@ -75,7 +75,11 @@ function part(): z.ZodUnion<readonly [z.ZodString, z.ZodInt]> {
   return z.union([z.string().min(1), z.int().min(0)]);
 }
 
-/** Two whole numbers, the first not above the second. */
+function named<N extends string>(name: N): z.ZodLiteral<N> {
+  return z.literal(name).describe('which problems are posed and how answers are judged');
+}
+
+/** Two whole numbers: the ends of a range. */
 function range(low: number, high: number): z.ZodDefault<z.ZodTuple<[z.ZodInt, z.ZodInt], null>> {
   return z.tuple([count(), count()]).default([low, high]);
 }
@@ -87,7 +91,7 @@ const held = {
 
 const game24 = z
   .strictObject({
-    name: z.literal('game24'),
+    name: named('game24'),
     ...common,
     split: z
       .enum(['default', 'seed3', 'tot'])
@@ -102,7 +106,7 @@ const game24 = z
 
 const gsm8k = z
   .strictObject({
-    name: z.literal('gsm8k'),
+    name: named('gsm8k'),
     ...common,
     ...posed('r1-zero'),
     ...graded,
@@ -118,7 +122,7 @@ const gsm8k = z
 
 const math = z
   .strictObject({
-    name: z.literal('math'),
+    name: named('math'),
     ...common,
     ...posed('r1-zero'),
     ...graded,
@@ -129,7 +133,7 @@ const math = z
 
 const numina = z
   .strictObject({
-    name: z.literal('numina'),
+    name: named('numina'),
     ...common,
     ...posed('boxed'),
     ...graded,
@@ -140,7 +144,7 @@ const numina = z
 
 const countdown = z
   .strictObject({
-    name: z.literal('countdown'),
+    name: named('countdown'),
     ...common,
     ...posed('r1-zero'),
     count: count().default(5000).describe('different puzzles, held-out ones included'),
@@ -153,7 +157,7 @@ const countdown = z
 
 const arithmetic = z
   .strictObject({
-    name: z.literal('arithmetic'),
+    name: named('arithmetic'),
     ...common,
     ...posed('plain'),
     ...graded,
@@ -171,7 +175,7 @@ const arithmetic = z
 
 const file = z
   .strictObject({
-    name: z.literal('file'),
+    name: named('file'),
     ...common,
     ...posed('boxed'),
     ...graded,
@@ -192,7 +196,7 @@ const single = [game24, gsm8k, math, numina, countdown, arithmetic, file] as con
 
 const mixture = z
   .strictObject({
-    name: z.literal('mixture'),
+    name: named('mixture'),
     splitSeed: splitSeed(),
     sources: z
       .array(

@@ -15,6 +15,7 @@ import {
   type SftStage,
   stageDirectoryName,
   stageTypes,
+  taskNames,
 } from '../../src/recipe/index.ts';
 import { formatPath, levenshtein, nearest } from '../../src/recipe/nearest.ts';
 import { ReckonError } from '../../src/util/errors.ts';
@@ -121,7 +122,11 @@ describe('a wrong recipe is one sentence with file, line, key and the nearest ke
     ['name: quick', 'name: ..', 'r.yaml:2: name must consist of'],
     ['name: quick\n', '', 'r.yaml:1: name is missing (name of the run'],
     ['version: 1', 'version: 2', 'r.yaml:1: version 2 of the recipe format is newer'],
-    ['game24', 'gam24', 'r.yaml:4: task.name must be game24, found "gam24"; did you mean game24?'],
+    [
+      'game24',
+      'gam24',
+      `r.yaml:4: task.name must be one of ${taskNames.join(', ')}, found "gam24"; did you mean game24?`,
+    ],
     [
       'type: sft',
       'type: stf',
