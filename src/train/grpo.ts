@@ -7,6 +7,7 @@
 import {
   type AdaptiveEntropyOptions,
   adaptEntropyCoefficient,
+  type ImportanceOptions,
   type LossDenominator,
   lossWeights,
 } from '../losses/index.ts';
@@ -41,6 +42,8 @@ export interface GrpoOptions
     Partial<Pick<RewardShapingOptions, 'intrinsic' | 'adaptiveWeights'>>,
     ScoredOptions {
   readonly kl: PolicyUpdateOptions['kl'];
+  /** `always` weighs every token by trainer over engine, also where they differ by rounding alone (bf16). */
+  readonly importance?: ImportanceOptions & { readonly always?: boolean };
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -105,7 +108,7 @@ export async function trainGrpo(
         ...minibatch,
         oldLogps: recorded?.[i] ?? null,
         temperature,
-        truncated: sampling.topP < 1,
+        truncated: sampling.topP < 1 || options.importance?.always === true,
         loss: lossOptions(session, options),
       });
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);

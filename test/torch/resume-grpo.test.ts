@@ -37,8 +37,8 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
     `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, optimizerBatch: 12, epochs: 2, microBatchTokens: 512, learningRate: 2.0e-3, reference: ${teacher}, kl: { beta: 0.01 }, replay: { capacity: 6, groupsPerStep: 2, maxAge: 3 }, importance: { level: sequence, beyond: mask, max: 3 }, adaptiveEntropy: { target: 1, delta: 0.005 }, rewards: [{ name: process, weight: 1 }] }`,
   ],
   [
-    'reinforce++',
-    `- { type: grpo, preset: reinforce-pp, steps: 10, promptsPerStep: 4, groupSize: 4, ${optimisation}, rewards: [{ name: process, weight: 1 }] }`,
+    'reinforce++ of single completions, always weighted',
+    `- { type: grpo, preset: reinforce-pp, steps: 10, promptsPerStep: 8, groupSize: 1, ${optimisation}, importance: { always: true }, rewards: [{ name: process, weight: 1 }] }`,
   ],
 ];
 

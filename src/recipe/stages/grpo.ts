@@ -264,9 +264,13 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   const { promptsPerStep, groupSize, optimizerBatch, intrinsic, replay } = stage;
   const sequences = sequencesOf(stage);
   const found = checkSchedule(stage, path);
-  if (groupSize < 2) {
+  if (groupSize < 2 && stage.advantages.baseline !== 'none') {
     const reason = 'because an advantage is a difference from the mean of its group';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${groupSize}`));
+  }
+  if (groupSize < 2 && stage.maxDraws > 1) {
+    const reason = 'because one completion has no spread';
+    found.push(problem([...path, 'maxDraws'], `must be 1 where groupSize is 1, ${reason}`));
   }
   if (sequences % optimizerBatch !== 0) {
     const product = replay

@@ -16,6 +16,7 @@ export interface ImportanceRecipe {
   readonly beyond: 'truncate' | 'mask';
   readonly max: number;
   readonly min: number | null;
+  readonly always: boolean;
 }
 
 /** The key `replay`; null, the default, is none. */
@@ -42,6 +43,10 @@ export function importanceKey(): z.ZodType<ImportanceRecipe> {
         .describe('a ratio outside the bounds is moved to the bound, or counts 0'),
       max: z.number().positive().default(2).describe('upper bound'),
       min: z.number().min(0).nullable().default(null).describe('lower bound; null for none'),
+      always: z
+        .boolean()
+        .default(false)
+        .describe('weigh every token by trainer over engine, also where they differ by rounding alone'),
     })
     .prefault({})
     .describe('truncated importance sampling where top-p or replay makes the sampler another policy');
