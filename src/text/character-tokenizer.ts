@@ -1,4 +1,4 @@
-/** Owns the making of a character-level tokenizer in tokenizer.json format: BPE with no merges. */
+/** Owns the making of a character-level tokenizer in tokenizer.json format: byte-level BPE with no merges. */
 
 import { ReckonError } from '../util/errors.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -8,9 +8,9 @@ import type { TokenizerFiles } from './tokenizer-files.ts';
 export const specialTokens: readonly ['<pad>', '<bos>', '<eos>'] = ['<pad>', '<bos>', '<eos>'];
 
 /**
- * A tokenizer whose tokens are single characters, with pad, bos and eos before them. In Python it loads as
- * `PreTrainedTokenizerFast`; `AutoTokenizer` of transformers 5 gives every qwen2 folder Qwen's own pre-tokenizer instead,
- * which loses spaces here.
+ * A tokenizer whose tokens are single characters, with pad, bos and eos before them. An alphabet of ASCII is stored as
+ * byte-level tokenizers store it, so that every reader agrees, `AutoTokenizer` of transformers 5 too, which gives a qwen2
+ * folder Qwen's own pre-tokenizer whatever its file says; a larger alphabet is read right by the file alone.
  */
 export function characterTokenizer(alphabet: readonly string[]): Tokenizer {
   return new Tokenizer(characterTokenizerFiles(alphabet));
@@ -26,8 +26,17 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
       );
     }
   }
-  const vocab = Object.fromEntries([...specialTokens, ...new Set(alphabet)].map((token, id) => [token, id]));
+  const isAscii = alphabet.every((character) => character.charCodeAt(0) < 128);
+  const tokens = [...new Set(alphabet)].map((character) => (isAscii ? byteToken(character) : character));
+  const vocab = Object.fromEntries([...specialTokens, ...tokens].map((token, id) => [token, id]));
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
+  const split = {
+    type: 'Split',
+    pattern: { Regex: '[\\s\\S]' },
+    behavior: 'Isolated',
+    invert: false,
+  };
   return {
     tokenizer: {
       version: '1.0',
@@ -35,9 +44,9 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
       padding: null,
       added_tokens: specialTokens.map((content, id) => ({ id, content, ...flags })),
       normalizer: null,
-      pre_tokenizer: { type: 'Split', pattern: { Regex: '[\\s\\S]' }, behavior: 'Isolated', invert: false },
+      pre_tokenizer: isAscii ? { type: 'Sequence', pretokenizers: [split, bytes] } : split,
       post_processor: null,
-      decoder: { type: 'Fuse' },
+      decoder: isAscii ? bytes : { type: 'Fuse' },
       model: {
         type: 'BPE',
         dropout: null,
@@ -60,4 +69,10 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
       model_max_length: 1_000_000,
     },
   };
+}
+
+/** GPT-2's letter for a byte of ASCII: control characters and the space stand at 256 and above. */
+function byteToken(character: string): string {
+  const code = character.charCodeAt(0);
+  return code > 32 && code < 127 ? character : String.fromCharCode(256 + (code === 127 ? 33 : code));
 }

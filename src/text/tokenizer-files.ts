@@ -17,13 +17,14 @@ const specialNames = ['bos_token', 'eos_token', 'pad_token', 'unk_token'];
  * in the config, of several the one named `default` counts; special tokens may stand in special_tokens_map.json.
  */
 export function readTokenizerFiles(folder: string): TokenizerFiles {
+  const tokenizer = readJson(join(folder, 'tokenizer.json'));
   const config = readJson(join(folder, 'tokenizer_config.json'));
   const map = join(folder, 'special_tokens_map.json');
   const special = existsSync(map) ? readJson(map) : {};
   const missing = specialNames.filter((name) => config[name] === undefined && special[name] !== undefined);
   const template = chatTemplateOf(folder, config['chat_template']);
   return {
-    tokenizer: readJson(join(folder, 'tokenizer.json')),
+    tokenizer,
     config: {
       ...config,
       ...Object.fromEntries(missing.map((name) => [name, special[name]])),

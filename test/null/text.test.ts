@@ -50,6 +50,28 @@ describe('character tokenizers', () => {
     expect(other.encode('3 8')).toEqual(tokenizer.encode('3 8'));
   });
 
+  it('have the ids of their alphabet in order, with letters for bytes as in every byte-level file', () => {
+    const ascii = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
+    const all = characterTokenizer(ascii);
+    expect(all.encode(ascii.join(''))).toEqual(ascii.map((_, i) => i + 3));
+    expect(all.decode(ascii.map((_, i) => i + 3))).toBe(ascii.join(''));
+    expect([all.idOf('Ġ'), all.idOf('Ċ'), all.idOf('a')]).toEqual([32 + 3, 10 + 3, 97 + 3]);
+    expect(() => encodePrompt(tokenizer, '3 € 8')).toThrow(/lacks a character/);
+  });
+
+  it('have larger alphabets too', () => {
+    const greek = characterTokenizer([...'αβγ 12√🧮']);
+    expect(greek.encode('√2 αβ🧮')).toEqual([9, 8, 6, 3, 4, 10]);
+    expect(greek.decode([9, 8, 6, 3, 4, 10])).toBe('√2 αβ🧮');
+  });
+
+  it('are still read as they were stored before', () => {
+    const { files } = characterTokenizer(['é', ...alphabet]);
+    const old = new Tokenizer(files);
+    expect(files.tokenizer['decoder']).toEqual({ type: 'Fuse' });
+    expect(old.decode(old.encode('3 8\nx'))).toBe('3 8\nx');
+  });
+
   it('refuse an alphabet of words', () => {
     expect(() => characterTokenizer(['ab'])).toThrow(/single characters/);
   });
