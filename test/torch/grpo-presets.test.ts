@@ -10,9 +10,11 @@ import { grpoOptions } from '../../src/run/stages/grpo.ts';
 import type { RunStageContext } from '../../src/run/stages.ts';
 import { advantagesOfGroups } from '../../src/train/group-advantages.ts';
 import { grpoMinibatch } from '../../src/train/grpo.ts';
+import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { accumulatePolicyGradient, recordedLogps } from '../../src/train/policy-update.ts';
 import type { Session } from '../../src/train/session.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { mean, std } from '../../src/util/statistics.ts';
 import { recipeWith } from './stage-harness.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel } from './tiny.ts';
 
@@ -110,4 +112,59 @@ it.each(rows)('%s, replayed rollouts among them: %s', (keys, replayed) => {
     for (const [name, gradient] of one.gradients)
       expect(largestDifference(gradient, first!.gradients.get(name)!), name).toBeLessThan(1e-5);
   }
+});
+
+it("REINFORCE++'s advantage of a token is what is still to come of score and KL penalties, whitened", () => {
+  using policy = tinyModel();
+  using other = tinyModel({}, 'f32', 2);
+  using reference = other.snapshot();
+  const options = { ...optionsOf('preset: reinforce-pp'), microBatchTokens: 60 };
+  const session = { policy, extra: {} } as unknown as Session;
+  const found = advantagesOfGroups(session, groups, { process: 1 }, reference, { ...options, temperature });
+  const scored = groups.flatMap((group) => group.scored);
+  const raw = scored.map(({ rollout, reward }) => {
+    const batches = cutMicroBatches([rollout], 10_000, 0);
+    const [ours, theirs] = [policy, reference].map((model) => recordedLogps(model, batches, temperature)[0]!);
+    const rewards = [...ours!].map((logp, t) => -0.01 * (logp - theirs![t]!));
+    rewards[rewards.length - 1]! += reward ?? 0;
+    return rewards.map((_, t) => rewards.slice(t).reduce((sum, value) => sum + value, 0));
+  });
+  const known = raw.filter((_, i) => scored[i]!.reward !== null).flat();
+  const [centre, spread] = [mean(known), std(known, 1)];
+  found.sequences.flat().forEach((one, i) => {
+    const wanted = raw[i]!.map((value) => (scored[i]!.reward === null ? 0 : (value - centre) / spread));
+    expect(largestDifference(one.tokenAdvantages!, wanted)).toBeLessThan(1e-5);
+  });
+});
+
+it('KL in the reward is that of the estimator, summed over the completion, for known rewards alone', () => {
+  using policy = tinyModel();
+  using other = tinyModel({}, 'f32', 2);
+  using reference = other.snapshot();
+  const keys =
+    'kl: { beta: 0.3, place: reward, estimator: k3 }, reference: start, advantages: { scale: none }';
+  const options = { ...optionsOf(keys), microBatchTokens: 60 };
+  const session = { policy, extra: {} } as unknown as Session;
+  const found = advantagesOfGroups(session, groups, { process: 1 }, reference, { ...options, temperature });
+  groups.forEach(({ scored }, g) => {
+    const totals = scored.map(({ rollout, reward }) => {
+      const batches = cutMicroBatches([rollout], 10_000, 0);
+      const [ours, theirs] = [policy, reference].map(
+        (model) => recordedLogps(model, batches, temperature)[0]!,
+      );
+      const kl = [...ours!].reduce(
+        (sum, logp, t) => sum + Math.exp(theirs![t]! - logp) - (theirs![t]! - logp) - 1,
+        0,
+      );
+      return reward === null ? null : reward - 0.3 * kl;
+    });
+    const centre = mean(totals.filter((total) => total !== null));
+    const wanted = totals.map((total) => (total === null ? 0 : total - centre));
+    expect(
+      largestDifference(
+        found.sequences[g]!.map((one) => one.advantage),
+        wanted,
+      ),
+    ).toBeLessThan(1e-4);
+  });
 });

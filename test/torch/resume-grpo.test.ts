@@ -34,7 +34,7 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
   ],
   [
     'grpo with replay, against another model, the entropy steered',
-    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, optimizerBatch: 12, epochs: 2, microBatchTokens: 512, learningRate: 2.0e-3, reference: ${teacher}, kl: { beta: 0.01 }, replay: { capacity: 6, groupsPerStep: 2, maxAge: 3 }, importance: { level: sequence, beyond: mask, max: 3 }, adaptiveEntropy: { target: 1, delta: 0.005 }, rewards: [{ name: process, weight: 1 }] }`,
+    `- { type: grpo, steps: 10, promptsPerStep: 4, groupSize: 4, optimizerBatch: 12, epochs: 2, microBatchTokens: 512, learningRate: 2.0e-3, reference: ${teacher}, kl: { beta: 0.01 }, replay: { capacity: 6, groupsPerStep: 2, maxAge: 3 }, importance: { level: sequence, beyond: mask, max: 3 }, entropyCoefficient: 0.05, adaptiveEntropy: { target: 1, delta: 0.005 }, rewards: [{ name: process, weight: 1 }] }`,
   ],
   [
     'reinforce++ of single completions, always weighted',
@@ -59,5 +59,15 @@ describe.each([
     );
     for (const row of rows) expect(row['advantage/abs_mean']).toBeGreaterThan(0);
     if (name.includes('replay')) expect(rows.at(-1)?.['rollouts/replayed']).toBe(8);
+    if (name.includes('entropy')) {
+      const weights = rows.map((row) => Number(row['policy/entropy_coefficient']));
+      // Entropy is above the target, so the weight falls with each of the four updates of a step, down to 0.
+      expect(weights[0]).toBeCloseTo(0.05 - 4 * 0.005, 9);
+      expect(weights.at(-1)).toBe(0);
+    }
+    if (name.includes('adapting weights'))
+      expect(Object.keys(harness.essence(`${name} ${dtype} whole`))).toContain(
+        'checkpoints/step-000010/adaptive_weights_step_10.json',
+      );
   });
 });
