@@ -96,7 +96,7 @@ describe('the strict profile', () => {
   });
 
   it('takes linear time on hostile text', () => {
-    const started = performance.now();
+    const started = process.cpuUsage().user;
     for (const text of [
       '('.repeat(1e6),
       '1+'.repeat(5e5),
@@ -109,7 +109,7 @@ describe('the strict profile', () => {
         expect(gradeArithmetic(text, { numbers: [1, 2, 3, 4], target: 24 }, profile).verdict).toBe(
           'incorrect',
         );
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(process.cpuUsage().user - started).toBeLessThan(5_000_000);
   });
 
   it('agrees with exact fractions on random expressions', () => {

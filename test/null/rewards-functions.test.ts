@@ -218,7 +218,7 @@ describe('arithmetic along the way', () => {
   });
 
   it('takes linear time on hostile text', () => {
-    const started = performance.now();
+    const started = process.cpuUsage().user;
     for (const text of [
       '='.repeat(1e6),
       '1+'.repeat(5e5),
@@ -227,6 +227,6 @@ describe('arithmetic along the way', () => {
       ' = '.repeat(1e5),
     ])
       arithmeticStatements(text);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(process.cpuUsage().user - started).toBeLessThan(5_000_000);
   });
 });
