@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { parseRepoId } from '../hub/index.ts';
 import type { RecipeProblem } from './issues.ts';
 import { type KeyPath, nearest } from './nearest.ts';
 import type { Recipe } from './recipe.ts';
@@ -10,9 +11,21 @@ import { problem } from './stages/kind.ts';
 /** Keys that name a file which must be there, wherever they stand. */
 const FILE_KEYS: readonly string[] = ['dataFile', 'validationFile', 'pairsFile'];
 
-/** A problem for each file that is not there; relative names are taken from the folder of the command. */
+/** A problem for each file or model folder that is not there; relative names are taken from the folder of the command. */
 export function checkFiles(recipe: Recipe): RecipeProblem[] {
-  return recipe.stages.flatMap((stage, i) => within(stage, ['stages', i]));
+  const stages = recipe.stages.flatMap((stage, i) => [
+    ...within(stage, ['stages', i]),
+    ...(stage.type === 'model' ? ofModel(stage.path, ['stages', i, 'path']) : []),
+  ]);
+  return [...ofModel(recipe.model.path, ['model', 'path']), ...stages];
+}
+
+/** A model is a folder that is there, or a name on the hub, which is asked for later. */
+function ofModel(name: string | undefined, path: KeyPath): RecipeProblem[] {
+  if (name === undefined || existsSync(name) || parseRepoId(name, 'model') !== null) return [];
+  return [
+    problem(path, `is ${name}, which is neither a folder here nor the name of a model on the hub (org/name)`),
+  ];
 }
 
 function within(value: unknown, path: KeyPath): RecipeProblem[] {
