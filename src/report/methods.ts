@@ -15,6 +15,8 @@ import { type RunData, type RunStage, readRun } from './read-run.ts';
 export interface MethodPoint {
   readonly tokens: number;
   readonly seconds: number;
+  /** Processor time of all threads together: unlike `seconds` the same whatever else the machine does. */
+  readonly cpuSeconds: number;
   readonly passAt1: number;
 }
 
@@ -36,6 +38,7 @@ export interface MethodResult {
   /** Means over seeds. */
   readonly tokens: number;
   readonly seconds: number;
+  readonly cpuSeconds: number;
   readonly steps: number;
   readonly start: number;
   readonly end: number;
@@ -69,6 +72,7 @@ export function meanCurve({ runs }: MethodResult): MethodPoint[] {
     return {
       tokens: over((point) => point.tokens),
       seconds: over((point) => point.seconds),
+      cpuSeconds: over((point) => point.cpuSeconds),
       passAt1: over((point) => point.passAt1),
     };
   });
@@ -98,16 +102,16 @@ function methodOf(run: RunData, stage: RunStage): MethodRun | null {
 }
 
 function pointsOf({ metrics }: RunStage, start: Evaluation, end: Evaluation): MethodPoint[] {
-  const points: MethodPoint[] = [{ tokens: 0, seconds: 0, passAt1: start.passAt1.mean }];
-  let seconds = 0;
-  let tokens = 0;
+  const points: MethodPoint[] = [{ tokens: 0, seconds: 0, cpuSeconds: 0, passAt1: start.passAt1.mean }];
+  let [tokens, seconds, cpuSeconds] = [0, 0, 0];
   for (const { values } of metrics) {
     seconds += values.get('time/step_s') ?? 0;
+    cpuSeconds += values.get('time/cpu_s') ?? 0;
     tokens = values.get('rollouts/generated_tokens') ?? tokens;
     const passAt1 = values.get('evaluation/pass_at_1');
-    if (passAt1 !== undefined) points.push({ tokens, seconds, passAt1 });
+    if (passAt1 !== undefined) points.push({ tokens, seconds, cpuSeconds, passAt1 });
   }
-  return [...points, { tokens, seconds, passAt1: end.passAt1.mean }];
+  return [...points, { tokens, seconds, cpuSeconds, passAt1: end.passAt1.mean }];
 }
 
 function pooled(name: string, runs: readonly MethodRun[]): MethodResult {
@@ -119,6 +123,7 @@ function pooled(name: string, runs: readonly MethodRun[]): MethodResult {
     runs,
     tokens: mean(last.map((point) => point.tokens)),
     seconds: mean(last.map((point) => point.seconds)),
+    cpuSeconds: mean(last.map((point) => point.cpuSeconds)),
     steps: mean(runs.map((run) => run.steps)),
     start: mean(runs.map((run) => run.start.passAt1.mean)),
     end: mean(last.map((point) => point.passAt1)),

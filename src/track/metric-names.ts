@@ -124,6 +124,12 @@ export const METRICS = {
     better: 'lower',
   },
   'time/step_s': { unit: 's', description: 'Time of the whole step', better: 'lower' },
+  'time/cpu_s': {
+    unit: 's',
+    description:
+      'Processor time of the whole step, all threads together: what other work beside it does not change',
+    better: 'lower',
+  },
   'time/rollout_s': { unit: 's', description: 'Time spent sampling completions', better: 'lower' },
   'time/update_s': { unit: 's', description: 'Time spent on loss, gradient and optimizer', better: 'lower' },
   'perf/tokens_per_s': { unit: 'tokens/s', description: 'Tokens of the step by its time', better: 'higher' },

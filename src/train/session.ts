@@ -93,6 +93,7 @@ export class Session implements Disposable {
   private readonly progress: Progress;
   private tokens: number;
   private lastSaved: number;
+  private cpu: NodeJS.CpuUsage = process.cpuUsage();
 
   constructor(context: TrainContext, options: SessionOptions) {
     const { directory, compute } = context;
@@ -195,10 +196,12 @@ export class Session implements Disposable {
     isLast = false,
   ): Promise<boolean> {
     this.tokens += record['batch/tokens'];
+    const cpu = process.cpuUsage(this.cpu);
     const due = this.clock.endStep();
     if (this.clock.generated > 0) this.extra['generatedTokens'] = this.clock.generated;
     const full = {
       ...record,
+      'time/cpu_s': (cpu.user + cpu.system) / 1e6,
       ...(this.clock.generated > 0 ? { 'rollouts/generated_tokens': this.clock.generated } : {}),
       ...(due ? await this.options.measure?.(this.policy, this.tokenizer) : {}),
       'memory/live_tensors': liveTensors(),
@@ -213,6 +216,7 @@ export class Session implements Disposable {
     const last = isLast || !this.goesOn(step + 1);
     const stop = this.context.stopRequested() && !last;
     if (stop || last || step % this.options.checkpoints.every === 0) await this.save(step);
+    this.cpu = process.cpuUsage();
     return stop;
   }
 
