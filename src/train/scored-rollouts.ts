@@ -39,7 +39,8 @@ export async function collectScored(
     kept.push(...groups.filter(hasSpread));
     session.extra['draws'] = cursor;
     const full = kept.length >= options.promptsPerStep;
-    if (!full && draws < options.maxDraws && !context.stopRequested()) continue;
+    // Also where a stop was asked for: the step must come out as it would have without it.
+    if (!full && draws < options.maxDraws) continue;
     if (!full)
       context.log(
         `${context.name}, step ${step}: ${kept.length} of ${options.promptsPerStep} groups have spread after ${draws} draws`,

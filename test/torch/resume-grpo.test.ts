@@ -5,8 +5,13 @@
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { workWithSpread } from './spread-reward.ts';
-import { expectExactResume, Harness, recipeWith } from './stage-harness.ts';
+import type { Reward } from '../../src/rewards/index.ts';
+import { grpoOptions } from '../../src/run/stages/grpo.ts';
+import { taskOf } from '../../src/run/stages/task.ts';
+import type { RunStageContext } from '../../src/run/stages.ts';
+import { trainGrpo } from '../../src/train/index.ts';
+import { spread, workWithSpread } from './spread-reward.ts';
+import { expectExactResume, Harness, recipeWith, type StageWork } from './stage-harness.ts';
 
 const optimisation = 'optimizerBatch: 8, microBatchTokens: 512, learningRate: 2.0e-3';
 
@@ -70,4 +75,36 @@ describe.each([
         'checkpoints/step-000010/adaptive_weights_step_10.json',
       );
   });
+});
+
+it('a stop asked for while problems are drawn changes nothing of the step', { timeout: 60_000 }, async () => {
+  const stage = `- { type: grpo, preset: dapo, steps: 6, promptsPerStep: 4, groupSize: 2, maxDraws: 4, ${optimisation}, rewards: [{ name: process, weight: 1 }] }`;
+  const recipe = recipeWith(stage);
+  let asked = false;
+  const interrupted = 'stopped while drawing';
+  // Half of the groups have no spread, so every step draws several times.
+  const coarse: Reward = {
+    ...spread,
+    score: ({ rollout }) => {
+      if (harness.metrics(interrupted).length === 3) asked = true;
+      return Number(rollout.completionIds.length > 20);
+    },
+  };
+  const work: StageWork = (context) =>
+    trainGrpo({ ...context, stopRequested: () => asked }, taskOf(context.recipe), {
+      ...grpoOptions(context as RunStageContext<'grpo'>),
+      rewards: [coarse],
+    });
+  expect(await harness.run(recipe, 'not stopped', undefined, undefined, work)).toBe('done');
+  expect(await harness.run(recipe, interrupted, undefined, undefined, work)).toBe('stopped');
+  expect(harness.metrics(interrupted).length).toBe(4);
+  const draws = harness.metrics('not stopped').map((row) => Number(row['rollouts/draws']));
+  expect(draws[3]).toBeGreaterThan(1);
+  const rest: StageWork = (context) =>
+    trainGrpo(context, taskOf(context.recipe), {
+      ...grpoOptions(context as RunStageContext<'grpo'>),
+      rewards: [coarse],
+    });
+  expect(await harness.run(recipe, interrupted, undefined, undefined, rest)).toBe('done');
+  expect(harness.essence(interrupted)).toEqual(harness.essence('not stopped'));
 });
