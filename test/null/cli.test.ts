@@ -52,6 +52,7 @@ describe('help', () => {
     [['analyze']],
     [['compare']],
     [['diagnose']],
+    [['grade']],
     [['export']],
     [['export', 'answers']],
     [['report']],

@@ -210,7 +210,7 @@ function closing(text: string, from: number, closer: string): number {
 }
 
 const NUMBER =
-  /[-−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:,\d{1,2}(?![\d,]))?)(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![a-zA-Z\d]))?(?:\s*\/\s*\d+(?:\.\d+)?)?(?:\s*\\?%)?|[-−]?\.\d+/g;
+  /[-−]?(?:\d{1,3}(?:(?:,|\s?\{, ?\}|,\\!|\\,)\d{3})+(?!\d)|\d+(?:,\d{1,2}(?![\d,]))?)(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![a-zA-Z\d]))?(?:\s*\/\s*\d+(?:\.\d+)?)?(?:\s*\\?%)?|[-−]?\.\d+/g;
 
 /** The last number in running text; a hyphen after a letter or digit is no sign. */
 export function lastNumber(text: string): Found | null {
@@ -265,5 +265,6 @@ function inside(text: string, isBare: (text: string) => boolean): string | null 
   const number = lastNumber(trimmed);
   if (formula !== undefined && (number === null || number.end <= formula.end)) return formula.answer;
   if (number !== null) return number.answer;
-  return trimmed.length <= MAX_BARE ? trimmed : null;
+  // A box that never closes was cut off: what it holds is not known.
+  return trimmed.length <= MAX_BARE && !trimmed.includes('\\boxed') ? trimmed : null;
 }

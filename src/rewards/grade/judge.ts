@@ -104,9 +104,10 @@ function judgeDefault(text: string, reference: string, extract: Extract): Graded
   );
 }
 
-/** A reference that holds marks of an answer is a worked solution; anything else is the answer. */
+/** A reference that holds marks of an answer, or prose around it, is a worked solution; anything else is the answer. */
 export function referenceAnswer(reference: string): string {
-  if (!/\\boxed|\\fbox|####|<answer>/.test(reference)) return reference;
+  const marked = /\\boxed|\\fbox|####|<answer>/.test(reference);
+  if (!marked && (!/[a-z]{2,}\s/i.test(reference) || isBareAnswer(reference))) return reference;
   return extractAnswer(reference, isBareAnswer) ?? reference;
 }
 

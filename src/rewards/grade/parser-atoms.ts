@@ -54,7 +54,14 @@ const NO_ATOMS = new Set([
 export function startsAtom(parser: Parser, factors: readonly Expr[]): boolean {
   const token = peek(parser);
   if (token === undefined) return false;
-  if (token.kind === 'number') return factors.at(-1)?.kind !== 'number';
+  if (token.kind === 'number') {
+    // Beside another number only the fraction of a mixed one may stand.
+    const fraction =
+      token.spaced &&
+      parser.tokens[parser.at + 1]?.text === '/' &&
+      parser.tokens[parser.at + 2]?.kind === 'number';
+    return factors.at(-1)?.kind !== 'number' || fraction;
+  }
   if (token.kind === 'letter') return true;
   if (token.kind === 'word') return !JOINERS.has(token.text.toLowerCase()) && token.text !== 'mod';
   if (token.kind === 'text')

@@ -190,6 +190,9 @@ function signed(sign: '+' | '-' | '±' | null, term: Expr): Expr {
   if (sign !== '-') return term;
   if (term.kind === 'number') return { ...term, value: { p: -term.value.p, q: term.value.q } };
   if (term.kind === 'quantity') return { ...term, value: signed('-', term.value) };
+  // -7 mod 3 is (-7) mod 3.
+  if (term.kind === 'call' && term.name === 'mod')
+    return call('mod', signed('-', term.args[0]!), term.args[1]!);
   return { kind: 'product', factors: [MINUS_ONE_EXPR, term] };
 }
 
@@ -207,11 +210,12 @@ export function parseTerm(parser: Parser): Expr {
       factors.push(power(signedFactor(parser), MINUS_ONE_EXPR));
     } else if (moduloAt(token)) {
       parser.at++;
-      const modulus = signedTerm(parser);
+      const modulus = signedFactor(parser);
       factors.splice(0, factors.length, call('mod', product([...factors]), modulus));
     } else if (startsAtom(parser, factors)) {
       const mixed = mixedNumber(parser, factors.at(-1)!);
       if (mixed !== null) factors[factors.length - 1] = mixed;
+      else if (token.kind === 'number' && factors.at(-1)!.kind === 'number') break;
       else factors.push(parseFactor(parser));
     } else break;
   }
@@ -233,10 +237,6 @@ function moduloAt({ kind, text }: Token): boolean {
 
 function signedFactor(parser: Parser): Expr {
   return signed(signAt(parser), parseFactor(parser));
-}
-
-function signedTerm(parser: Parser): Expr {
-  return signed(signAt(parser), parseTerm(parser));
 }
 
 /** "3 1/2" and "3\frac{1}{2}" are three and a half where the fraction is below 1 and made of literals. */

@@ -290,7 +290,18 @@ function numberToken(cursor: Cursor, spaced: boolean): Token {
 
 /** The length of what separates thousands here, or 0: exactly three digits must follow. */
 function groupSeparator(text: string, at: number, plainComma: boolean): number {
-  const separators = [',\\!', '{,}', '\\,', '{\\,}', '\\;', "'", ...(plainComma ? [','] : [])];
+  const separators = [
+    ',\\!',
+    '{,}',
+    '{, }',
+    ' {,}',
+    ' {, }',
+    '\\,',
+    '{\\,}',
+    '\\;',
+    "'",
+    ...(plainComma ? [','] : []),
+  ];
   for (const separator of separators) {
     if (!text.startsWith(separator, at)) continue;
     const after = at + separator.length;

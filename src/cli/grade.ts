@@ -1,0 +1,165 @@
+/** Owns `reckon grade`: rows of predictions and references in, the same rows with verdicts out, totals at the end. */
+
+import { createReadStream, createWriteStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { finished } from 'node:stream/promises';
+import { type Command, Option } from 'commander';
+import { closeGraders, grade } from '../rewards/grade/grade.ts';
+import { type Graded, type GradeOptions, PROFILES } from '../rewards/grade/graded.ts';
+import { ReckonError } from '../util/errors.ts';
+import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
+import { wholeNumber } from './run.ts';
+
+interface GradeCommandOptions extends GlobalOptions {
+  readonly profile: GradeOptions['profile'];
+  readonly extract: GradeOptions['extract'];
+  readonly deadline: number;
+  readonly out?: string;
+}
+
+/** Rows in flight: enough to keep the threads busy, few enough to hold in memory. */
+const WINDOW = 256;
+
+/** Adds the command; `finish` takes its exit code. */
+export function addGradeCommand(program: Command, finish: (code: ExitCode) => void): void {
+  program
+    .command('grade')
+    .description('judge the answers in a JSONL file by a named profile')
+    .argument(
+      '<file>',
+      'rows with `prediction` and `reference` (a text, or a list of which any counts); - reads stdin',
+    )
+    .addOption(new Option('--profile <name>', 'whose rules').choices(PROFILES).default('default'))
+    .addOption(
+      new Option('--extract <side>', 'which side is a whole text with its answer somewhere')
+        .choices(['none', 'prediction', 'both'])
+        .default('prediction'),
+    )
+    .option('--deadline <ms>', 'longest time for one row', wholeNumber, 2000)
+    .option('--out <file>', 'write the rows here instead of to stdout')
+    .addHelpText(
+      'after',
+      '\nExample:\n  reckon grade answers.jsonl --profile gsm8k-strict --out graded.jsonl',
+    )
+    .action(async (file: string, _options, command: Command) => {
+      finish(await gradeFile(file, command.optsWithGlobals<GradeCommandOptions>()));
+    });
+}
+
+interface Totals {
+  rows: number;
+  readonly verdicts: Record<Graded['verdict'], number>;
+}
+
+async function gradeFile(file: string, options: GradeCommandOptions): Promise<ExitCode> {
+  const started = performance.now();
+  const totals: Totals = { rows: 0, verdicts: { correct: 0, incorrect: 0, unverifiable: 0 } };
+  const out: NodeJS.WritableStream =
+    options.out === undefined ? process.stdout : createWriteStream(options.out);
+  const failed = options.out === undefined ? null : finished(out);
+  failed?.catch(() => undefined);
+  try {
+    for await (const text of gradedLines(file, options, totals)) {
+      if (options.json === true && options.out === undefined) continue;
+      if (!out.write(text))
+        await Promise.race([
+          new Promise<void>((resolve) => out.once('drain', () => resolve())),
+          failed ?? new Promise(() => undefined),
+        ]);
+    }
+  } finally {
+    await closeGraders();
+    if (options.out !== undefined) out.end();
+  }
+  await failed;
+  const seconds = (performance.now() - started) / 1000;
+  const { correct, incorrect, unverifiable } = totals.verdicts;
+  const rate = totals.rows / Math.max(seconds, 1e-9);
+  const summary = { rows: totals.rows, correct, incorrect, unverifiable, seconds, rowsPerSecond: rate };
+  if (options.json === true) printResult(options, summary, '');
+  else if (options.quiet !== true)
+    process.stderr.write(
+      `${totals.rows} rows: ${correct} correct, ${incorrect} incorrect, ${unverifiable} unverifiable (${percent(correct, totals.rows)} correct), ${Math.round(rate)} rows a second\n`,
+    );
+  return 0;
+}
+
+function percent(part: number, whole: number): string {
+  return whole === 0 ? 'none' : `${((100 * part) / whole).toFixed(1)} %`;
+}
+
+/** The rows with their verdicts, in the order of the file. */
+async function* gradedLines(
+  file: string,
+  options: GradeCommandOptions,
+  totals: Totals,
+): AsyncGenerator<string> {
+  const waiting: Promise<string>[] = [];
+  let number = 0;
+  const input = file === '-' ? process.stdin : createReadStream(file);
+  const opened = new Promise<never>((_, reject) => input.once('error', reject));
+  opened.catch(() => undefined);
+  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    number++;
+    if (line.trim() === '') continue;
+    waiting.push(gradeLine(line, `${file}:${number}`, options, totals));
+    if (waiting.length >= WINDOW) yield await waiting.shift()!;
+  }
+  for (const one of waiting) yield await one;
+}
+
+async function gradeLine(
+  line: string,
+  place: string,
+  options: GradeCommandOptions,
+  totals: Totals,
+): Promise<string> {
+  const { row, prediction, references } = readRow(line, place);
+  const { verdict, score, extracted, reason } = await grade(prediction, references, {
+    ...(options.profile === undefined ? {} : { profile: options.profile }),
+    ...(options.extract === undefined ? {} : { extract: options.extract }),
+    deadline: options.deadline,
+  });
+  totals.rows++;
+  totals.verdicts[verdict]++;
+  return `${JSON.stringify({ ...row, verdict, score, extracted, reason })}\n`;
+}
+
+interface Row {
+  readonly row: object;
+  readonly prediction: string;
+  readonly references: readonly string[];
+}
+
+/** Throws `bad-row` naming the file, the line and the field. */
+function readRow(line: string, place: string): Row {
+  let row: unknown;
+  try {
+    row = JSON.parse(line);
+  } catch {
+    throw badRow(place, 'a JSON object on every line', 'a line that is not JSON');
+  }
+  if (typeof row !== 'object' || row === null || Array.isArray(row))
+    throw badRow(place, 'a JSON object', typeof row);
+  const { prediction, reference } = row as { prediction?: unknown; reference?: unknown };
+  const text = asText(prediction);
+  if (text === null && prediction !== null) throw badRow(place, 'a text in `prediction`', typeof prediction);
+  const references = (Array.isArray(reference) ? reference : [reference])
+    .filter((one) => one !== null)
+    .map(asText);
+  if (references.includes(null))
+    throw badRow(place, 'a text, a number or a list of them in `reference`', typeof reference);
+  return { row, prediction: text ?? '', references: references as string[] };
+}
+
+function asText(value: unknown): string | null {
+  return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : null;
+}
+
+function badRow(place: string, expected: string, found: string): ReckonError {
+  return new ReckonError(
+    'usage',
+    'bad-row',
+    `${place}: expected ${expected}, found ${found}; fix the row or remove it`,
+  );
+}
