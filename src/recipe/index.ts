@@ -10,6 +10,7 @@ export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts'
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';
 export type { BudgetRecipe } from './stages/budget.ts';
+export { type CompareStage, evaluationLabels } from './stages/compare.ts';
 export type { DistillStage } from './stages/distill.ts';
 export type { DpoStage } from './stages/dpo.ts';
 export type { EvaluateStage } from './stages/evaluate.ts';

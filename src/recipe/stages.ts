@@ -1,5 +1,6 @@
 /** Owns the list of all types of stages, by the word that `type` may be. Runs nothing. */
 
+import { type CompareStage, compareKind } from './stages/compare.ts';
 import { type DistillStage, distillKind } from './stages/distill.ts';
 import { type DpoStage, dpoKind } from './stages/dpo.ts';
 import { type EvaluateStage, evaluateKind } from './stages/evaluate.ts';
@@ -22,6 +23,7 @@ interface StageByType {
   readonly ppo: PpoStage;
   readonly dpo: DpoStage;
   readonly distill: DistillStage;
+  readonly compare: CompareStage;
   readonly report: ReportStage;
 }
 
@@ -42,6 +44,7 @@ const kinds: { readonly [T in StageType]: StageKind<StageOf<T>> } = {
   ppo: ppoKind,
   dpo: dpoKind,
   distill: distillKind,
+  compare: compareKind,
   report: reportKind,
 };
 

@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Recipe, type Stage, stageDirectoryName } from '../recipe/index.ts';
+import { kindOf, type Recipe, type Stage, stageDirectoryName, stageTypes } from '../recipe/index.ts';
 import { isStageFolder } from './directory.ts';
 import { describeChanges, hashInputs, stageInputs } from './stage-inputs.ts';
 import { readStageRecord } from './stage-record.ts';
@@ -44,15 +44,21 @@ export function findChanges(
 ): StageChange[] {
   const changed = placed.flatMap(({ name, index, inputHash, stage }): StageChange[] => {
     const record = readStageRecord(join(runDirectory, name));
-    if (record === null || record.inputHash === inputHash || stage.type === 'report') return [];
+    if (record === null || record.inputHash === inputHash || isSummary(stage.type)) return [];
     return [{ name, index, ...differences(previous, recipe, index) }];
   });
   const gone = orphans(runDirectory, placed).flatMap((name): StageChange[] => {
-    if ([undefined, 'report'].includes(readStageRecord(join(runDirectory, name))?.type)) return [];
+    const type = readStageRecord(join(runDirectory, name))?.type;
+    if (type === undefined || isSummary(type)) return [];
     const what = 'that stage is not in the recipe any more';
     return [{ name, index: Number.parseInt(name, 10) - 1, what, longer: false }];
   });
   return [...changed, ...gone].sort((a, b) => a.index - b.index);
+}
+
+/** Whether stages of a type only sum up what others have done, and may be made again at any time. */
+export function isSummary(type: string | undefined): boolean {
+  return stageTypes.some((known) => known === type && kindOf(known).summarises === true);
 }
 
 /** Stage folders that no stage of the recipe has. */

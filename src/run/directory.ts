@@ -31,6 +31,7 @@ const KNOWN_FILES: readonly string[] = [
   'report.html',
   'report.md',
   'evaluations',
+  'comparisons',
   'tensorboard',
   'wandb',
 ];

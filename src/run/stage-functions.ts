@@ -1,5 +1,7 @@
 /** Owns the list of stage functions, one a stage type: what a run loads once it is good to go. Computes nothing itself. */
 
+import { kindOf, type StageType } from '../recipe/index.ts';
+import { compare } from './stages/compare.ts';
 import { distill } from './stages/distill.ts';
 import { dpo } from './stages/dpo.ts';
 import { evaluate } from './stages/evaluate.ts';
@@ -15,7 +17,7 @@ import type { RunStageContext, StageFunctions } from './stages.ts';
 
 export { resolveCompute } from './compute.ts';
 
-/** One function a stage type; before all but the report, the problems of the task are read. */
+/** One function a stage type; before all but those that only sum up, the problems of the task are read. */
 export const stageFunctions: StageFunctions = withTask({
   prepare,
   model,
@@ -26,6 +28,7 @@ export const stageFunctions: StageFunctions = withTask({
   ppo,
   dpo,
   distill,
+  compare,
   report,
 });
 
@@ -33,7 +36,8 @@ function withTask(functions: StageFunctions): StageFunctions {
   const opening = Object.entries(functions).map(([type, work]) => [
     type,
     async (context: RunStageContext<never>) => {
-      if (type !== 'report') await openTaskOf(context.recipe, (line) => context.log(line));
+      if (kindOf(type as StageType).summarises !== true)
+        await openTaskOf(context.recipe, (line) => context.log(line));
       return work(context);
     },
   ]);

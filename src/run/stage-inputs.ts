@@ -13,7 +13,7 @@ export function stageInputs(recipe: Recipe, index: number): StageInputs {
   const earlier = ancestors(recipe, index);
   const relevant = upTo.map((stage, i) => {
     const made = earlier.has(i) && (kindOf(stage.type).trains || stage.type === 'model');
-    const counts = stage === own || own.type === 'report' || made;
+    const counts = stage === own || kindOf(own.type).summarises === true || made;
     return counts ? stage : null;
   });
   const types = new Set(relevant.flatMap((stage) => (stage ? [stage.type] : [])));

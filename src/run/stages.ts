@@ -7,7 +7,7 @@ import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
 import { modelStage, parentIndex, type Recipe, type StageOf, type StageType } from '../recipe/index.ts';
 import type { ResolvedCompute, StageContext, StageOutcome } from '../train/context.ts';
 import { formatDuration } from '../util/format.ts';
-import { findChanges, orphans, type PlacedStage, placeStages } from './changes.ts';
+import { findChanges, isSummary, orphans, type PlacedStage, placeStages } from './changes.ts';
 import type { RunClock } from './clock.ts';
 import { writeRunRecipe } from './directory.ts';
 import { locateModels } from './hub-models.ts';
@@ -65,7 +65,8 @@ export async function runStages(
       if (record?.output) outputs.set(one.index, record.output);
       continue;
     }
-    if (isFinished(run, one.name, record) && !(one.stage.type === 'report' && ranAny)) {
+    const stale = isSummary(one.stage.type) && (ranAny || record?.inputHash !== one.inputHash);
+    if (isFinished(run, one.name, record) && !stale) {
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
@@ -166,6 +167,6 @@ function outputDamage(path: string): string | null {
 function removeOldReports(run: RunHandle, placed: readonly PlacedStage[]): void {
   for (const name of orphans(run.path, placed)) {
     const directory = join(run.path, name);
-    if (readStageRecord(directory)?.type === 'report') rmSync(directory, { recursive: true, force: true });
+    if (isSummary(readStageRecord(directory)?.type)) rmSync(directory, { recursive: true, force: true });
   }
 }

@@ -35,6 +35,7 @@ it('twins run to the report', { timeout: 180_000 }, async () => {
     expect({ seed, code, stderr }).toEqual({ seed, code: 0, stderr: '' });
     const folder = join(runs, `${seed}-twin`);
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toContain('</html>');
+    if (seed === 'cs336') expect(json(join(folder, 'comparisons', 'all.json'))['pairs']).toHaveLength(6);
     const labels = loadRecipe(join(ROOT, recipe)).stages.flatMap((stage) =>
       stage.type === 'evaluate' ? [stage.label] : [],
     );

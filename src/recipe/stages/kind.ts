@@ -19,6 +19,8 @@ export interface StageKind<S> {
   readonly trains: boolean;
   /** Whether completions are sampled from the model. */
   readonly samples: boolean;
+  /** Whether the stage is made again, at no cost, whenever one before it has run. */
+  readonly summarises?: boolean;
   /** Fills in what follows from other keys. */
   readonly derive?: (stage: S) => S;
   /** Combinations that the keys allow and that cannot work. */

@@ -14,6 +14,7 @@ export const reportKind: StageKind<ReportStage> = {
   ),
   trains: false,
   samples: false,
+  summarises: true,
   check: () => [],
   plan: () => ({ summary: 'summary.json, report.md and report.html', numbers: {} }),
 };
