@@ -87,8 +87,8 @@ export function formatEstimate(found: Estimate | null, machine: Machine, free: n
   const time =
     found.seconds === null ? 'no estimate on a GPU' : `at most about ${formatDuration(found.seconds)}`;
   const lines = [
-    `memory  about ${formatBytes(found.memoryBytes)} of ${formatBytes(machine.memoryBytes)}`,
-    `disk    about ${formatBytes(found.diskBytes)} of ${formatBytes(free)} free`,
+    `memory  about ${formatBytes(found.memoryBytes)} of ${formatBytes(machine.memoryBytes)}${found.memoryBytes > machine.memoryBytes ? ', more than this machine has' : ''}`,
+    `disk    about ${formatBytes(found.diskBytes)} of ${formatBytes(free)} free${found.diskBytes > free ? ', too little' : ''}`,
     `time    ${time}`,
   ];
   const sampled = found.stages.reduce((sum, stage) => sum + stage.sampled, 0);
