@@ -17,7 +17,7 @@ import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { full, noGrad, scope } from '../torch/index.ts';
+import { full, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
@@ -42,6 +42,8 @@ export type DistillationData = 'student' | 'teacher' | 'demonstrations';
 export interface DistillOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions {
   /** A model folder; its tokenizer must be the student's. */
   readonly teacher: string;
+  /** Where the teacher computes; the run's device by default. */
+  readonly teacherDevice?: string | undefined;
   /**
    * `divergence` matches whole next-token distributions, `log-ratio` takes log(teacher / student) of each sampled token
    * as its advantage, `sequence` is cross-entropy.
@@ -77,7 +79,9 @@ export async function trainDistill(
   using session = new Session(context, { ...options, trainer: 'distill' });
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, tokenizer, optimizer } = session;
-  using teacher = loadTeacher(context, options.teacher, tokenizer);
+  const { compute } = context;
+  const device = options.teacherDevice ?? compute.device;
+  using teacher = loadTeacher({ ...context, compute: { ...compute, device } }, options.teacher, tokenizer);
   const vocabulary = sharedVocabulary(policy, teacher, tokenizer);
   using kept = keptGenerations(context, teacher, tokenizer, options);
   const demonstrationsOf = demonstrationBatches({
@@ -193,8 +197,8 @@ function divergeFrom(
   { beta, softening, vocabulary }: MicroOptions,
 ): Accumulated {
   const statesOf = (model: Decoder) => ({
-    hidden_ND: predictingStates(model, batch).hidden_ND,
-    head_VD: model.headWeight,
+    hidden_ND: onDeviceOf(policy, predictingStates(model, batch).hidden_ND),
+    head_VD: onDeviceOf(policy, model.headWeight),
   });
   return backwardThroughDivergence(
     statesOf(policy),
@@ -217,10 +221,11 @@ function imitate(
 ): Accumulated {
   const options: TokenLogpOptions = { temperature: sampling.temperature, vocabulary };
   const { hidden_ND, targets_N } = predictingStates(policy, batch);
-  const teacherLogps_N = noGrad(
-    () =>
-      tokenLogps(predictingStates(teacher, batch).hidden_ND, teacher.headWeight, targets_N, options).logps_N,
-  );
+  const teacherLogps_N = noGrad(() => {
+    const theirs = predictingStates(teacher, batch);
+    const { logps_N } = tokenLogps(theirs.hidden_ND, teacher.headWeight, theirs.targets_N, options);
+    return onDeviceOf(policy, logps_N);
+  });
   let entropy = 0;
   const loss = backwardThroughLogps(
     hidden_ND,
@@ -244,4 +249,8 @@ function imitate(
     },
   );
   return { loss: loss.item(), entropy };
+}
+
+function onDeviceOf({ device }: Decoder, value: Tensor): Tensor {
+  return value.device === device ? value : value.to(value.dtype, device);
 }

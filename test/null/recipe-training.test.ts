@@ -99,10 +99,57 @@ describe('the distill stage', () => {
   });
 });
 
-it.each(['type: sft, epochs: 2', 'type: dpo, steps: 3', 'type: distill, steps: 3, teacher: t'])(
-  'the resolved recipe of { %s } is read back equal',
-  (stage) => {
-    const recipe = recipeOf(stage);
-    expect(parseRecipe(formatRecipe(recipe), 'resolved.yaml')).toEqual(recipe);
-  },
-);
+describe('the grpo stage', () => {
+  it('fills the optimizer batch with replayed groups too', () => {
+    expect(
+      stageOf('type: grpo, steps: 1, promptsPerStep: 4, groupSize: 3, replay: { groupsPerStep: 2 }'),
+    ).toMatchObject({
+      optimizerBatch: 18,
+      replay: { capacity: 64, groupsPerStep: 2, maxAge: 8 },
+    });
+  });
+
+  it('takes single completions only where no group is compared', () => {
+    expect(stageOf('type: grpo, preset: reinforce-pp, steps: 1, groupSize: 1')).toMatchObject({
+      reference: 'start',
+      kl: { place: 'tokens', beta: 0.01 },
+    });
+    expect(errorOf('type: grpo, preset: rloo, steps: 1, groupSize: 1')).toContain(
+      'groupSize must be at least 2',
+    );
+    expect(errorOf('type: grpo, preset: reinforce, steps: 1, groupSize: 1, maxDraws: 2')).toContain(
+      'maxDraws must be 1',
+    );
+  });
+
+  it('refuses what cannot work', () => {
+    expect(errorOf('type: grpo, steps: 1, referenceSync: { every: 2 }')).toContain(
+      'reference must be start where referenceSync is set',
+    );
+    expect(
+      errorOf('type: grpo, steps: 1, reference: start, referenceDevice: "cuda:1", adapter: { type: lora }'),
+    ).toContain("shares the policy's base");
+    expect(
+      errorOf(
+        'type: grpo, steps: 1, promptsPerStep: 4, groupSize: 2, replay: { groupsPerStep: 1 }, optimizerBatch: 4',
+      ),
+    ).toContain('must divide (promptsPerStep + replay.groupsPerStep) x groupSize = (4 + 1) x 2 = 10');
+    expect(errorOf('type: grpo, steps: 1, earlyStop: { metric: reward/meen, patience: 0 }')).toContain(
+      'patience',
+    );
+    expect(errorOf('type: grpo, steps: 1, earlyStop: { metric: rewards, patience: 2 }')).toContain(
+      'must be the name of a metric',
+    );
+  });
+});
+
+it.each([
+  'type: grpo, steps: 3, reference: other, referenceSync: { every: 2 }, replay: {}, importance: { max: 3 }, adaptiveEntropy: { target: 1 }, earlyStop: { metric: reward/mean, patience: 2 }, timeLimitMinutes: 3',
+  'type: ppo, steps: 3, value: { model: start }, intrinsic: { teacher: t, truncated: mask, cache: { file: f } }',
+  'type: distill, steps: 3, teacher: t, generations: null',
+  'type: dpo, steps: 3',
+  'type: distill, steps: 3, teacher: t',
+])('the resolved recipe of { %s } is read back equal', (stage) => {
+  const recipe = recipeOf(stage);
+  expect(parseRecipe(formatRecipe(recipe), 'resolved.yaml')).toEqual(recipe);
+});

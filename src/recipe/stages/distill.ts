@@ -14,6 +14,7 @@ export interface DistillStage extends Omit<OptimisationRecipe, 'optimizerBatch'>
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
   readonly teacher: string;
+  readonly teacherDevice?: string | undefined;
   readonly objective: 'divergence' | 'log-ratio' | 'sequence';
   readonly beta: number;
   readonly softening: number;
@@ -42,6 +43,11 @@ export const distillKind: StageKind<DistillStage> = {
           .string()
           .min(1)
           .describe("the teacher's model folder; its tokenizer must be the student's"),
+        teacherDevice: z
+          .string()
+          .min(1)
+          .optional()
+          .describe("where the teacher computes; by default the run's device"),
         objective: z
           .enum(['divergence', 'log-ratio', 'sequence'])
           .default('divergence')

@@ -7,7 +7,7 @@ import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
-import { type ReferenceRecipe, referenceKeys } from './reference.ts';
+import { checkReference, type ReferenceRecipe, referenceKeys } from './reference.ts';
 
 const objectives = [
   'sigmoid',
@@ -134,7 +134,7 @@ export const dpoKind: StageKind<DpoStage> = {
 };
 
 function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
-  const found = checkSchedule(stage, path);
+  const found = [...checkSchedule(stage, path), ...checkReference(stage, path)];
   if (stage.pairsFile === undefined && stage.groupSize < 2) {
     const reason = 'because a pair takes two completions';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${stage.groupSize}`));

@@ -15,7 +15,7 @@ import {
 } from './intrinsic.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
-import { type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
+import { checkReference, type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
 import {
   type AdaptiveEntropyRecipe,
   adaptiveEntropyKey,
@@ -283,15 +283,13 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   if (stage.kl.beta > 0 && stage.reference === 'none') {
     found.push(problem([...path, 'reference'], 'must be start where kl.beta is more than 0, found none'));
   }
-  if (stage.referenceSync && stage.reference === 'none') {
-    found.push(problem([...path, 'reference'], 'must be start where referenceSync is set, found none'));
-  }
   if (stage.maxDraws > 1 && stage.advantages.maxMomentum) {
     const reason = 'because a running mean must see the groups without spread too';
     found.push(problem([...path, 'maxDraws'], `must be 1 with advantages.maxMomentum, ${reason}`));
   }
   return [
     ...found,
+    ...checkReference(stage, path),
     ...checkAdaptive(stage, path),
     ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
   ];

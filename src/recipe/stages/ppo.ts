@@ -14,7 +14,7 @@ import {
 } from './intrinsic.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
 import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
-import { type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
+import { checkReference, type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
 import { checkRewards, type RewardRecipe, rewardsKey } from './rewards.ts';
 
 /** The penalty for leaving the reference, and how its weight is steered. */
@@ -178,8 +178,6 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
     found.push(
       problem([...path, 'kl', 'coefficient'], 'must be more than 0 where kl.target steers it, found 0'),
     );
-  if (stage.referenceSync && stage.reference === 'none')
-    found.push(problem([...path, 'reference'], 'must be start where referenceSync is set, found none'));
   if (value.pretrainingSteps >= steps)
     found.push(
       problem(
@@ -189,6 +187,7 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
     );
   return [
     ...found,
+    ...checkReference(stage, path),
     ...checkAdaptive(stage, path),
     ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
   ];

@@ -1,7 +1,9 @@
 /** Owns how a stage names its reference policy, and when that follows the policy. Runs nothing. */
 
 import * as z from 'zod';
-import { count, share } from './kind.ts';
+import type { RecipeProblem } from '../issues.ts';
+import type { KeyPath } from '../nearest.ts';
+import { count, problem, share } from './kind.ts';
 
 /** What `referenceSync` holds. */
 export interface ReferenceSyncRecipe {
@@ -47,4 +49,20 @@ export function referenceKeys(): {
       .optional()
       .describe("where the reference computes; by default the run's device"),
   };
+}
+
+/** A reference that cannot follow the policy, or cannot sit where it is told to. */
+export function checkReference(
+  stage: ReferenceRecipe & { readonly reference: string; readonly adapter?: unknown },
+  path: KeyPath,
+): RecipeProblem[] {
+  const found: RecipeProblem[] = [];
+  const { reference, referenceSync, referenceDevice, adapter } = stage;
+  if (referenceSync && reference === 'none')
+    found.push(problem([...path, 'reference'], 'must be start where referenceSync is set, found none'));
+  if (referenceDevice !== undefined && adapter !== undefined && reference === 'start' && !referenceSync) {
+    const reason = "because with an adapter the reference start shares the policy's base";
+    found.push(problem([...path, 'referenceDevice'], `must be left out, ${reason}`));
+  }
+  return found;
 }
