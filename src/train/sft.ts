@@ -3,6 +3,7 @@
  * tokens, AdamW, log, validation, best model, early stopping, checkpoint. Knows no recipe.
  */
 
+import { existsSync } from 'node:fs';
 import type { SupervisedLoss } from '../losses/index.ts';
 import { readConfig } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
@@ -100,7 +101,9 @@ export async function trainSft(
     if (stalled) break;
   }
   await session.end('done');
-  if (options.validation.keepBest && best.folder !== null) context.setOutput(best.folder);
+  // A stage that was killed and then ended earlier than before may have dropped it for a better one of later.
+  if (options.validation.keepBest && best.folder !== null && existsSync(best.folder))
+    context.setOutput(best.folder);
   return 'done';
 }
 

@@ -21,8 +21,8 @@ const stages: readonly (readonly [name: string, stage: string])[] = [
     `- { type: ppo, steps: 10, promptsPerStep: 8, groupSize: 2, epochs: 2, ${optimisation}, value: { pretrainingSteps: 2 }, entropyCoefficient: 0.01, kl: { coefficient: 0.1, target: 0.5, horizon: 100 }, rewards: [{ name: process, weight: 1 }] }`,
   ],
   [
-    'ppo of an adapter',
-    `- { type: ppo, steps: 10, promptsPerStep: 8, epochs: 2, ${optimisation}, adapter: { type: lora, rank: 4, alpha: 8 }, entropyCoefficient: 0.01, rewards: [{ name: process, weight: 1 }] }`,
+    'ppo of an adapter, against a reference that follows it',
+    `- { type: ppo, steps: 10, promptsPerStep: 8, epochs: 2, ${optimisation}, adapter: { type: lora, rank: 4, alpha: 8 }, referenceSync: { every: 3, mixup: 0.5 }, entropyCoefficient: 0.01, rewards: [{ name: process, weight: 1 }] }`,
   ],
   [
     "ppo with a teacher's intrinsic reward and adapting weights",
