@@ -1,0 +1,27 @@
+/** Owns the tests of `reckon run --seeds` that need no training: what the flag takes, and where it stops. */
+
+import { describe, expect, it } from 'vitest';
+import { runSeeds, seedList } from '../../src/cli/run-seeds.ts';
+import type { Recipe } from '../../src/recipe/index.ts';
+
+describe('--seeds', () => {
+  it('takes different whole numbers with commas between', () => {
+    expect(seedList('1,2, 30')).toEqual([1, 2, 30]);
+    for (const wrong of ['', '1,', '1,1', 'x', '-1', '1.5']) expect(() => seedList(wrong)).toThrow(/whole/);
+  });
+
+  it('stops with the seed that was stopped, and reports nothing yet', async () => {
+    const started: string[] = [];
+    const result = await runSeeds(
+      'nowhere',
+      [4, 5, 6],
+      async (seed, name) => ({ seed, name }) as Recipe,
+      async ({ seed, name }, folder) => {
+        started.push(`${folder}/${name}`);
+        return { status: seed === 5 ? 'stopped' : 'done', directory: name, seconds: 1 };
+      },
+    );
+    expect(started).toEqual(['nowhere/seed-4', 'nowhere/seed-5']);
+    expect(result).toMatchObject({ status: 'stopped', report: null });
+  });
+});
