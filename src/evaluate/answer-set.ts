@@ -43,6 +43,11 @@ export function answersOfEvaluation(path: string, name: string): AnswerSet {
   const evaluation = readEvaluation(path);
   const rows = evaluation.rows === undefined ? '' : join(dirname(path), evaluation.rows);
   if (rows !== '' && existsSync(rows)) return readAnswers(rows, name);
+  return evaluationAnswers(evaluation, name);
+}
+
+/** What an evaluation itself tells of its answers: counts, and the first sample of each problem. */
+export function evaluationAnswers(evaluation: Evaluation, name: string): AnswerSet {
   return { name, problems: evaluation.problems.map((problem, i) => ofResult(evaluation, problem, i)) };
 }
 

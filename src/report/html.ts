@@ -1,9 +1,11 @@
 /** Owns report.html: one file that opens without a network and prints well. Refuses to read files. */
 
 import type { Transcript } from '../evaluate/evaluation.ts';
+import { formatNumber } from '../util/format.ts';
 import { CHART_STYLE, lineChart } from './charts.ts';
 import { heldOutChart, stageCharts } from './curves.ts';
 import { escapeHtml } from './escape.ts';
+import { NO_EXTRAS, type ReportExtras } from './extras.ts';
 import type { RunData, RunStage } from './read-run.ts';
 import {
   chosenTranscripts,
@@ -16,6 +18,9 @@ import {
   settingSentence,
   transcriptsCaption,
 } from './results.ts';
+import type { RolloutLine } from './rollouts.ts';
+import { type Block, openingSections, resultSections, type Section, trainingSections } from './sections.ts';
+import { SHADING_STYLE, shadedTokens } from './shading.ts';
 
 const PAGE_STYLE = `
 :root{color-scheme:light dark;--bg:#fff;--ink:#1f2328;--soft:#59636e;--line:#d6dbe1;--card:#f6f8fa;--good:#00694d;--bad:#a83e00;--unsure:#7a5400}
@@ -37,8 +42,21 @@ details{margin:6px 0}summary{cursor:pointer;color:var(--soft);font-size:13.5px}
 /** The page may load nothing: everything that it shows is in it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/** The whole report.html of a run. */
-export function htmlReport(run: RunData): string {
+/** The whole report.html of a run, with what was read beside it. */
+export function htmlReport(run: RunData, extras: ReportExtras = NO_EXTRAS): string {
+  const more = (sections: readonly Section[]): string[] => sections.map((one) => moreSection(one, extras));
+  const parts = [
+    results(run),
+    ...more(openingSections(run, extras)),
+    ...more(resultSections(run, extras)),
+    transcripts(run),
+    curves(run.stages),
+    ...more(trainingSections(run)),
+    cost(run),
+    repeat(run),
+    environment(run),
+    missing([...run.notes, ...extras.notes]),
+  ];
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -46,13 +64,13 @@ export function htmlReport(run: RunData): string {
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(run.name)} - reckon report</title>
-<style>${PAGE_STYLE}${CHART_STYLE}</style>
+<style>${PAGE_STYLE}${CHART_STYLE}${SHADING_STYLE}</style>
 </head>
 <body>
 <h1>${escapeHtml(run.name)}</h1>
 <p>${escapeHtml(settingSentence(run))}</p>
 <main>
-${[results(run), transcripts(run), curves(run.stages), cost(run), repeat(run), environment(run), missing(run)].filter((part) => part !== '').join('\n')}
+${parts.filter((part) => part !== '').join('\n')}
 </main>
 </body>
 </html>
@@ -61,6 +79,28 @@ ${[results(run), transcripts(run), curves(run.stages), cost(run), repeat(run), e
 
 function section(title: string, ...parts: readonly string[]): string {
   return `<section>\n<h2>${escapeHtml(title)}</h2>\n${parts.filter((part) => part !== '').join('\n')}\n</section>`;
+}
+
+function moreSection({ title, blocks }: Section, extras: ReportExtras): string {
+  return section(title, ...blocks.map((block) => blockHtml(block, extras)));
+}
+
+function blockHtml(block: Block, { shaded }: ReportExtras): string {
+  if (block.kind === 'text') return soft(block.text);
+  if (block.kind === 'table') return table(block.rows, block.rows[0]?.length === 2 ? ' class="facts"' : '');
+  return rolloutArticle(block.title, block.line, shaded.get(block.line));
+}
+
+function rolloutArticle(
+  title: string,
+  line: RolloutLine,
+  tokens: Parameters<typeof shadedTokens>[0] | undefined,
+): string {
+  const said = tokens === undefined ? `<pre>${escapeHtml(line.completion)}</pre>` : shadedTokens(tokens);
+  const parts = Object.entries(line.parts).map(([name, value]) => `${name} ${formatNumber(value)}`);
+  const why = [`${line.verdict}: ${line.reason}`, `ended by ${line.stopReason}`, ...parts].join('; ');
+  const verdict = `<div class="verdict ${escapeHtml(line.verdict)}">${escapeHtml(why)}</div>`;
+  return `<article class="transcript">\n<h3>${escapeHtml(title)}</h3>${said}${verdict}\n</article>`;
 }
 
 function soft(text: string): string {
@@ -111,7 +151,7 @@ function cost(run: RunData): string {
     'Cost',
     table(costTable(run)),
     soft(
-      'Tokens without padding: those in training steps, and those sampled by evaluations. Time: training steps and evaluations, set-up and checkpoints left out.',
+      'Tokens without padding: those in training steps, and those sampled by evaluations. Time: training steps and evaluations, set-up and checkpoints left out. Energy is not measured.',
     ),
   );
 }
@@ -132,12 +172,12 @@ function environment(run: RunData): string {
   return section('Environment', `<table class="facts"><tbody>${rows.join('')}</tbody></table>`);
 }
 
-function missing(run: RunData): string {
-  if (run.notes.length === 0) return '';
-  return section('Missing', `<ul>${run.notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`);
+function missing(notes: readonly string[]): string {
+  if (notes.length === 0) return '';
+  return section('Notes', `<ul>${notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`);
 }
 
-function table(rows: readonly (readonly string[])[]): string {
+function table(rows: readonly (readonly string[])[], attributes = ''): string {
   const [header = [], ...body] = rows;
   const head = header.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
   const lines = body.map((row) => {
@@ -146,5 +186,5 @@ function table(rows: readonly (readonly string[])[]): string {
     );
     return `<tr>${cells.join('')}</tr>`;
   });
-  return `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;
+  return `<div class="wide"><table${attributes}><thead><tr>${head}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;
 }

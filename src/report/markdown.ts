@@ -1,6 +1,7 @@
 /** Owns report.md: the results and transcripts of a run as Markdown. Refuses to draw and to read files. */
 
 import { escapeMarkdown, fencedBlock } from './escape.ts';
+import { NO_EXTRAS, type ReportExtras } from './extras.ts';
 import type { RunData } from './read-run.ts';
 import {
   chosenTranscripts,
@@ -12,9 +13,11 @@ import {
   settingSentence,
   transcriptsCaption,
 } from './results.ts';
+import { type Block, openingSections, resultSections, type Section, trainingSections } from './sections.ts';
 
-/** The whole report.md of a run. */
-export function markdownReport(run: RunData): string {
+/** The whole report.md of a run, with what was read beside it. */
+export function markdownReport(run: RunData, extras: ReportExtras = NO_EXTRAS): string {
+  const notes = [...run.notes, ...extras.notes];
   const transcripts = chosenTranscripts(run.evaluations).flatMap((transcript) => [
     `### ${escapeMarkdown(transcript.question)}`,
     fencedBlock(transcript.completion),
@@ -28,9 +31,12 @@ export function markdownReport(run: RunData): string {
     `**${escapeMarkdown(headline(run.evaluations))}**`,
     ...(run.evaluations.length > 0 ? [markdownTable(resultsTable(run.evaluations))] : []),
     escapeMarkdown(resultsCaption(run.evaluations)),
+    ...openingSections(run, extras).flatMap(sectionBlocks),
+    ...resultSections(run, extras).flatMap(sectionBlocks),
     '## Transcripts',
     escapeMarkdown(transcriptsCaption(run.evaluations)),
     ...transcripts,
+    ...trainingSections(run).flatMap(sectionBlocks),
     '## Cost',
     markdownTable(costTable(run)),
     '## Repeat it',
@@ -38,11 +44,24 @@ export function markdownReport(run: RunData): string {
     ...(environment.length > 0
       ? ['## Environment', markdownTable([['what', 'value'], ...environment], 2)]
       : []),
-    ...(run.notes.length > 0
-      ? ['## Missing', run.notes.map((note) => `- ${escapeMarkdown(note)}`).join('\n')]
-      : []),
+    ...(notes.length > 0 ? ['## Notes', notes.map((note) => `- ${escapeMarkdown(note)}`).join('\n')] : []),
   ];
   return `${blocks.join('\n\n')}\n`;
+}
+
+function sectionBlocks({ title, blocks }: Section): string[] {
+  return [`## ${escapeMarkdown(title)}`, ...blocks.flatMap(blockTexts)];
+}
+
+function blockTexts(block: Block): string[] {
+  if (block.kind === 'text') return [escapeMarkdown(block.text)];
+  if (block.kind === 'table') return [markdownTable(block.rows, block.rows[0]?.length === 2 ? 2 : 1)];
+  const { completion, verdict, reason, stopReason } = block.line;
+  return [
+    `### ${escapeMarkdown(block.title)}`,
+    fencedBlock(completion),
+    `Verdict: **${escapeMarkdown(verdict)}** (${escapeMarkdown(reason)}); ended by ${escapeMarkdown(stopReason)}.`,
+  ];
 }
 
 /** A pipe table; the first `leftColumns` columns are left-aligned, the others right. */

@@ -19,9 +19,13 @@ export interface RolloutLine {
   readonly advantage?: number | undefined;
   readonly verdict: string;
   readonly reason: string;
+  /** The ids of the completion, and a reward for each where the stage has token rewards. */
+  readonly completionIds?: readonly number[] | undefined;
+  readonly tokenRewards?: readonly number[] | undefined;
 }
 
-const lineSchema: z.ZodType<RolloutLine> = z.object({
+/** The schema of a line, as far as people look at it. */
+export const rolloutLineSchema: z.ZodType<RolloutLine> = z.object({
   step: z.number(),
   problemId: z.string(),
   sampleIndex: z.number(),
@@ -32,6 +36,8 @@ const lineSchema: z.ZodType<RolloutLine> = z.object({
   advantage: z.number().optional(),
   verdict: z.string(),
   reason: z.string(),
+  completionIds: z.array(z.number()).optional(),
+  tokenRewards: z.array(z.number()).optional(),
 });
 
 /** Which rollouts to show; what is left out is not asked for. */
@@ -46,7 +52,7 @@ export function readRollouts(stageDirectory: string, filter: RolloutFilter = {})
   const path = join(stageDirectory, 'rollouts', 'train.jsonl');
   if (!existsSync(path))
     throw new ReckonError('run', 'no-rollouts', `${path} is not there: this stage keeps no rollouts`);
-  return readJsonl(path, (value) => lineSchema.parse(value)).filter(
+  return readJsonl(path, (value) => rolloutLineSchema.parse(value)).filter(
     (line) =>
       (filter.step === undefined || line.step === filter.step) &&
       (filter.problem === undefined || line.problemId === filter.problem) &&

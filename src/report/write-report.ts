@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { writeFileAtomic } from '../util/files.ts';
+import { readExtras } from './extras.ts';
 import { htmlReport } from './html.ts';
 import { markdownReport } from './markdown.ts';
 import { type RunData, readRun } from './read-run.ts';
@@ -19,7 +20,8 @@ export function writeReport(runDirectory: string): WrittenReport {
   const run = readRun(runDirectory);
   const htmlPath = join(runDirectory, 'report.html');
   const markdownPath = join(runDirectory, 'report.md');
-  writeFileAtomic(htmlPath, htmlReport(run));
-  writeFileAtomic(markdownPath, markdownReport(run));
+  const extras = readExtras(run);
+  writeFileAtomic(htmlPath, htmlReport(run, extras));
+  writeFileAtomic(markdownPath, markdownReport(run, extras));
   return { htmlPath, markdownPath, run };
 }

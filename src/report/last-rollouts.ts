@@ -1,0 +1,56 @@
+/** Owns finding the best and the worst rollouts of a stage's last step, from the end of its file. Judges nothing. */
+
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { type RolloutLine, rolloutLineSchema } from './rollouts.ts';
+
+/** The rollouts that a report shows of a stage. */
+export interface ExtremeRollouts {
+  readonly stage: string;
+  readonly step: number;
+  readonly best: readonly RolloutLine[];
+  readonly worst: readonly RolloutLine[];
+}
+
+/** Most bytes that are read from the end of a file of rollouts. */
+const TAIL_BYTES = 4 * 2 ** 20;
+
+/**
+ * The `count` highest and lowest rewards of the last step that the stage's rollouts hold, equal ones in the order of the file;
+ * null without rollouts or rewards.
+ */
+export function extremeRollouts(runDirectory: string, stage: string, count = 2): ExtremeRollouts | null {
+  const path = join(runDirectory, stage, 'rollouts', 'train.jsonl');
+  const lines = existsSync(path) ? lastLines(path) : [];
+  const step = Math.max(...lines.map((line) => line.step), Number.NEGATIVE_INFINITY);
+  const last = lines.filter((line) => line.step === step && line.reward !== null);
+  if (last.length === 0) return null;
+  const ranked = last.toSorted((a, b) => b.reward! - a.reward!);
+  const best = ranked.slice(0, Math.min(count, Math.ceil(ranked.length / 2)));
+  const worst = ranked.slice(Math.max(best.length, ranked.length - count)).reverse();
+  return { stage, step, best, worst };
+}
+
+/** The whole lines at the end of a file that are rollouts. */
+function lastLines(path: string): RolloutLine[] {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    readSync(file, bytes, 0, bytes.length, size - bytes.length);
+    const texts = bytes.toString('utf8').split('\n');
+    // The first line is cut unless the whole file was read, the last one where a process was killed.
+    return (size > bytes.length ? texts.slice(1) : texts).flatMap((text) => parsed(text));
+  } finally {
+    closeSync(file);
+  }
+}
+
+function parsed(text: string): RolloutLine[] {
+  try {
+    const line = rolloutLineSchema.safeParse(JSON.parse(text));
+    return line.success ? [line.data] : [];
+  } catch {
+    return [];
+  }
+}
