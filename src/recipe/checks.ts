@@ -12,6 +12,7 @@ import { kindOf, type Stage } from './stages.ts';
 export function checkCombinations(recipe: Recipe): RecipeProblem[] {
   return [
     ...checkModel(recipe),
+    ...checkSplit(recipe),
     ...recipe.stages.flatMap((stage, i) =>
       (kindOf(stage.type) as StageKind<Stage>).check(stage, ['stages', i], recipe),
     ),
@@ -19,6 +20,14 @@ export function checkCombinations(recipe: Recipe): RecipeProblem[] {
     ...checkLabels(recipe.stages),
     ...checkOrigins(recipe.stages),
   ];
+}
+
+/** A part of the problems that the named split leaves empty. */
+function checkSplit({ task, evaluation, stages }: Recipe): RecipeProblem[] {
+  const empty = task.name === 'game24' && task.split === 'seed3' && evaluation.split === 'validation';
+  if (!empty || !stages.some(({ type }) => type === 'evaluate')) return [];
+  const reason = 'because the split seed3 of game24 has no validation problems';
+  return [problem(['evaluation', 'split'], `must be test, ${reason}, found validation`)];
 }
 
 function checkModel({ model, sampling }: Recipe): RecipeProblem[] {

@@ -3,14 +3,13 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { messageOf } from '../util/errors.ts';
-import { readMetrics } from './metrics.ts';
+import { readMetricsFrom } from './metrics.ts';
 import type { Tracker } from './tracker.ts';
 
 interface Followed {
-  /** Size of the metrics file when it was last read. */
+  /** Where in the metrics file the first line begins that was not told yet. */
   bytes: number;
-  lastStep: number;
-  startedAt: number;
+  readonly startedAt: number;
 }
 
 /** Tells trackers what is new in a run's folder. A tracker that throws is told nothing more, and `failed` hears why. */
@@ -61,15 +60,15 @@ export class RunFollower {
 
   private lookAtStage(stage: string): void {
     const path = join(this.directory, stage, 'metrics.jsonl');
-    const bytes = statSync(path).size;
     const before = this.stages.get(stage);
-    if (before?.bytes === bytes) return;
-    const rows = readMetrics(path);
-    const anew = before === undefined || bytes < before.bytes;
+    const size = statSync(path).size;
+    if (before?.bytes === size) return;
+    const anew = before === undefined || size < before.bytes;
+    const { rows, bytes } = readMetricsFrom(path, anew ? 0 : before.bytes);
+    if (!anew && rows.length === 0) return;
     const startedAt = before?.startedAt ?? startOf(join(this.directory, stage));
-    const fresh = anew ? rows : rows.filter(({ step }) => step > before.lastStep);
-    this.stages.set(stage, { bytes, lastStep: rows.at(-1)?.step ?? -1, startedAt });
-    this.tell((tracker) => tracker.log({ stage, startedAt, rows: fresh, anew }));
+    this.stages.set(stage, { bytes, startedAt });
+    this.tell((tracker) => tracker.log({ stage, startedAt, rows, anew }));
   }
 
   private lookAtEvaluations(): void {

@@ -1,5 +1,6 @@
 /** Owns metrics.jsonl (version 1): one line a step, written and read back. Refuses to know who measured what. */
 
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { z } from 'zod';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -93,6 +94,23 @@ export function readMetrics(path: string): MetricRow[] {
     if (result.success) return result.data;
     throw new ReckonError('data', 'metrics-bad-line', z.prettifyError(result.error).replaceAll('\n', ' '));
   });
+}
+
+/** The whole lines of a metrics.jsonl from a byte on, where a line begins, and the byte behind the last of them. */
+export function readMetricsFrom(path: string, start: number): { rows: MetricRow[]; bytes: number } {
+  const file = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(Math.max(0, fstatSync(file).size - start));
+    const read = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, start));
+    const whole = read.subarray(0, read.lastIndexOf(10) + 1);
+    const lines = whole.toString('utf8').split('\n').slice(0, -1);
+    return {
+      rows: lines.map((line) => metricRowSchema.parse(JSON.parse(line))),
+      bytes: start + whole.length,
+    };
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The steps and values of one metric, steps without it left out. */

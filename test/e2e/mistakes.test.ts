@@ -154,6 +154,11 @@ const MISTAKES: readonly Mistake[] = [
   ),
   inStage('an unknown task', ['name: game24', 'name: gsm9k'], 'gsm9k'),
   inStage(
+    'a split without problems',
+    ['task: { name: game24 }', 'evaluation: { split: validation }\ntask: { name: game24, split: seed3 }'],
+    'FILE:3: evaluation.split must be test, because the split seed3 of game24 has no validation problems',
+  ),
+  inStage(
     'a key of another task',
     ['{ name: game24 }', '{ name: game24, digits: 3 }'],
     'task.digits is not a known key',

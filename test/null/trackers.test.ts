@@ -108,6 +108,21 @@ describe('TensorBoard files', () => {
     expect(said).toEqual([]);
   });
 
+  it('leave a line that is only half written for later', () => {
+    const folder = join(run, 'tensorboard');
+    write('02-sft', [1]);
+    const follower = new RunFollower(run, [new TensorBoardTracker(folder)], say);
+    follower.look();
+    const metrics = join(run, '02-sft', 'metrics.jsonl');
+    appendFileSync(metrics, '{"step":2,"lo');
+    follower.look();
+    expect(events(join(folder, '02-sft')).map(({ step }) => step)).toEqual([0, 1]);
+    appendFileSync(metrics, 'ss":1}\n{"step":3,"loss":1}\n');
+    follower.look();
+    expect(events(join(folder, '02-sft')).map(({ step }) => step)).toEqual([0, 1, 2, 3]);
+    expect(said).toEqual([]);
+  });
+
   it('are the same when a run is exported afterwards, evaluations beside them', async () => {
     write('02-sft', [1, 2]);
     mkdirSync(join(run, 'evaluations'));
