@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRecipe } from '../../src/recipe/index.ts';
 import { ReckonError } from '../../src/util/errors.ts';
-import { ROOT, setUp, startReckon, temporaryFolder } from './tiny-run.ts';
+import { ROOT, setUp, start as startProgram, startReckon, temporaryFolder } from './tiny-run.ts';
 
 const GOOD = `version: 1
 name: mistakes
@@ -388,6 +388,17 @@ async function commit(mistake: Mistake): Promise<Outcome> {
   return { code, stderr, seconds: (performance.now() - start) / 1000, folder, path };
 }
 
+const LIMIT_S = 2;
+/** What starting Node and doing nothing takes on an idle machine. */
+const IDLE_START_S = 0.05;
+
+/** How many times longer Node takes to start now than on an idle machine; 1 at least. */
+async function busyness(): Promise<number> {
+  const start = performance.now();
+  await startProgram(process.execPath, ['-e', '']).ended;
+  return Math.max(1, (performance.now() - start) / 1000 / IDLE_START_S);
+}
+
 const fill = (text: string, folder: string, path: string): string =>
   text.replaceAll('FILE', path).replaceAll('FOLDER', folder);
 
@@ -418,14 +429,15 @@ describe('a mistake on the command line, the disk or the hub', () => {
     'such as $name is one sentence, at once',
     async (mistake) => {
       let outcome = await commit(mistake);
-      // Other tests share the machine: the time is that of the best of three.
-      for (let again = 0; again < 2 && outcome.seconds >= 2; again++) outcome = await commit(mistake);
+      // Other tests share the machine: the time is that of the best of three, on a machine as busy as it is.
+      for (let again = 0; again < 2 && outcome.seconds >= LIMIT_S; again++) outcome = await commit(mistake);
+      const limit = outcome.seconds < LIMIT_S ? LIMIT_S : LIMIT_S * (await busyness());
       const { code, stderr, seconds, folder, path } = outcome;
       expect(stderr).toContain(fill(mistake.says, folder, path));
       expect(stderr).toMatch(/^error: [^\n]+\n$/);
       expect(stderr).not.toContain('not expected');
       expect(code).toBe(mistake.code ?? 2);
-      expect(seconds).toBeLessThan(2);
+      expect(seconds).toBeLessThan(limit);
       const runs = join(folder, 'runs', 'mistakes');
       if (existsSync(runs)) expect(readdirSync(runs).filter((name) => /^\d/.test(name))).toEqual([]);
     },
