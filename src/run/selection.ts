@@ -139,6 +139,7 @@ function findCheckpoint(
     const advice = 'to start from the model of another run, name its folder as model.path';
     throw usage(`--resume-from ${word} is no checkpoint of a stage of this run; ${advice}`);
   }
+  requireBest(join(runDirectory, stage.name), step, word);
   const damage = checkpointDamage(path);
   if (damage === null) return { stage, step };
   throw new ReckonError(
@@ -146,6 +147,14 @@ function findCheckpoint(
     'checkpoint-damaged',
     `--resume-from ${word} is damaged: ${damage}; use another`,
   );
+}
+
+/** The best model of a stage is kept alone: where it is later than the checkpoint, the best before that is gone. */
+function requireBest(directory: string, step: number, word: string): void {
+  const best = listCheckpoints(join(directory, 'best')).at(-1);
+  if (best === undefined || best.step <= step) return;
+  const message = `--resume-from ${word}: the stage keeps its best model, of step ${best.step}, and not the best up to step ${step}; use --from to run the stage again`;
+  throw new ReckonError('run', 'best-not-kept', message);
 }
 
 function noCheckpoint(runDirectory: string, placed: readonly PlacedStage[], word: string): ReckonError {

@@ -179,6 +179,14 @@ describe('--resume-from', () => {
     expect(trail('02-sft')).toBe('1@0.001 2@0.001 3@0.001 4@0.5');
   });
 
+  it('refuses to go back behind the best model of a stage, which is kept alone', async () => {
+    await execute();
+    await writeCheckpoint(join(run(), '02-sft', 'best'), 3, (folder) => writeFileSync(join(folder, 'x'), ''));
+    await expect(execute({ resumeFrom: 'sft:2' })).rejects.toMatchObject({ code: 'best-not-kept' });
+    await execute({ resumeFrom: 'sft:3' });
+    expect(lines).toContain('02-sft goes on from step 3');
+  });
+
   it('refuses what is no whole checkpoint of this run', async () => {
     await execute();
     await expect(execute({ resumeFrom: 'sft:9' })).rejects.toThrow('known here: 02-sft:1, 02-sft:2');
