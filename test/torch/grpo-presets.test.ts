@@ -100,7 +100,7 @@ const rows: readonly (readonly [keys: string, replayed: boolean])[] = [
 ];
 
 it.each(rows)('%s, replayed rollouts among them: %s', (keys, replayed) => {
-  const all = [1, 60, 100_000].map((budget) => updated(keys, budget, replayed));
+  const all = [60, 150, 100_000].map((budget) => updated(keys, budget, replayed));
   expect(all[2]!.count).toBe(1);
   expect(all[0]!.count).toBeGreaterThan(all[1]!.count);
   const [first] = all;

@@ -1,6 +1,6 @@
 /**
- * For GRPO's family and what it keeps between steps: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also where the
- * process was killed, so that files know of a step which no checkpoint has.
+ * Exact resume of GRPO's family: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also
+ * where the process was killed, so that files know of a step which no checkpoint has.
  */
 
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * For every trainer but those by reinforcement: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also where the
- * process was killed, so that files know of a step which no checkpoint has.
+ * Exact resume of supervised learning and distillation: ten steps are, bit for bit, five steps, a stop, and five more from the checkpoint; and also
+ * where the process was killed, so that files know of a step which no checkpoint has.
  */
 
 import { join } from 'node:path';
@@ -17,18 +17,6 @@ const teacher = join(harness.folder, 'base-0', 'checkpoints', 'step-000000');
 const stages: readonly (readonly [name: string, stage: string])[] = [
   ['sft', `- { type: sft, steps: 10, ${optimisation} }`],
   ['sft on packed rows', `- { type: sft, packing: true, learn: all, steps: 10, ${optimisation} }`],
-  [
-    'dpo',
-    `- { type: dpo, steps: 10, promptsPerStep: 8, groupSize: 4, compare: first-error, ${optimisation} }`,
-  ],
-  [
-    'kto against the step before',
-    `- { type: dpo, objective: kto, reference: previous, steps: 10, promptsPerStep: 4, groupSize: 4, compare: first-error, ${optimisation} }`,
-  ],
-  [
-    'dpo against a reference that follows, from another model',
-    `- { type: dpo, steps: 10, promptsPerStep: 8, groupSize: 4, compare: first-error, reference: ${teacher}, referenceSync: { every: 3, mixup: 0.5 }, ${optimisation} }`,
-  ],
   ...['divergence', 'log-ratio', 'sequence'].map(
     (objective) =>
       [
