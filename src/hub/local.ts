@@ -42,6 +42,11 @@ export function cachedModel(name: string, revision: string | null): string | nul
   return id && cachedSnapshot(hubSettings().cache, revision === null ? id : { ...id, revision });
 }
 
+/** What a user calls a model as a folder, without asking the network: a hub id becomes its snapshot in the cache, if any. */
+export function cachedFolder(name: string): string {
+  return existsSync(name) ? name : (cachedModel(name, null) ?? name);
+}
+
 /** What a model is made of: configs, tokenizer and safetensors in the repository's own folder. */
 export function modelFiles(paths: readonly string[]): string[] {
   const own = paths.filter((path) => !path.includes('/'));

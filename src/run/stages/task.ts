@@ -1,5 +1,6 @@
 /** Owns how a stage gets the recipe's task, its rewards and its parent's model. Computes nothing itself. */
 
+import { cachedFolder } from '../../hub/index.ts';
 import type { Recipe, RewardRecipe } from '../../recipe/index.ts';
 import { grade } from '../../rewards/grade/grade.ts';
 import { makeReward, type Reward, type Task } from '../../rewards/index.ts';
@@ -44,7 +45,7 @@ function toolsOf({ model }: TaskInRecipe): TaskTools {
   const { path } = model;
   let loaded: Tokenizer | undefined;
   const own = (folder: string): Tokenizer => {
-    loaded ??= loadTokenizer(folder);
+    loaded ??= loadTokenizer(cachedFolder(folder));
     return loaded;
   };
   return {
