@@ -41,7 +41,7 @@ export async function prepareData(name: string, options: PrepareOptions): Promis
   const demonstrations = Object.fromEntries(
     Object.entries(task.splits).map(([part, problems]) => [
       part,
-      problems.map((one: Problem) => demonstrate(task, one)),
+      problems.filter(hasAnswer).map((one: Problem) => demonstrate(task, one)),
     ]),
   );
   const prepared: Prepared = {
@@ -49,7 +49,10 @@ export async function prepareData(name: string, options: PrepareOptions): Promis
     task: recipe.task,
     unit: tokenizer === null ? 'characters' : 'tokens',
     parts: Object.fromEntries(
-      Object.entries(demonstrations).map(([part, shown]) => [part, summaryOf(shown, tokenizer)]),
+      Object.entries(task.splits).map(([part, { length: problems }]) => [
+        part,
+        { ...summaryOf(demonstrations[part]!, tokenizer), problems },
+      ]),
     ),
     contamination: {
       validation: contaminationOf(task.splits.train, task.splits.validation),
@@ -58,10 +61,13 @@ export async function prepareData(name: string, options: PrepareOptions): Promis
     notes: [...new Set([...said, ...(task.notes ?? [])])],
   };
   if (options.out !== undefined) write(options.out, task, demonstrations, prepared);
-  const samples = task.splits.train.slice(0, options.show).map((problem, i) => ({
-    problem,
-    ...demonstrations['train']![i]!,
-  }));
+  const samples = task.splits.train
+    .filter(hasAnswer)
+    .slice(0, options.show)
+    .map((problem, i) => ({
+      problem,
+      ...demonstrations['train']![i]!,
+    }));
   printResult(options, { ...prepared, samples }, textOf(task, prepared, samples, options));
 }
 
@@ -79,11 +85,19 @@ async function recipeOf(name: string, options: PrepareOptions): Promise<Recipe> 
   return parseRecipe(bare, 'reckon data prepare', { set });
 }
 
+/** Every other problem can be rewarded, but not demonstrated. */
+function hasAnswer({ reference }: Problem): boolean {
+  return reference !== '';
+}
+
 function demonstrate(task: Task, problem: Problem): Demonstration {
   return task.demonstrate(problem, new Rng({ seed: 0, purpose: 'shown', id: problem.id }));
 }
 
-function summaryOf(shown: readonly Demonstration[], tokenizer: Tokenizer | null): PartSummary {
+function summaryOf(
+  shown: readonly Demonstration[],
+  tokenizer: Tokenizer | null,
+): Omit<PartSummary, 'problems'> {
   const measured = (
     pick: (one: Demonstration) => string,
     count: typeof promptLengths,
@@ -98,7 +112,6 @@ function summaryOf(shown: readonly Demonstration[], tokenizer: Tokenizer | null)
     return { mean: lengths.length === 0 ? 0 : mean(lengths), longest };
   };
   return {
-    problems: shown.length,
     prompt: measured(({ prompt }) => prompt, promptLengths),
     solution: measured(({ completion }) => completion, completionLengths),
   };

@@ -1,7 +1,6 @@
 /** Owns the named data sets: where their files are, what their columns mean, how they are split. Poses no prompt. */
 
 import { existsSync } from 'node:fs';
-import { localDataset } from '../hub/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { formatCount } from '../util/format.ts';
 import { Rng } from '../util/rng.ts';
@@ -95,9 +94,7 @@ export async function loadProblemSet(name: DataSetName, options: ProblemSetOptio
 export async function loadFileSet(
   options: ProblemSetOptions & { readonly path: string; readonly columns: Columns },
 ): Promise<ProblemSet> {
-  const path = existsSync(options.path)
-    ? options.path
-    : await localDataset(options.path, dataPaths(), downloads(options));
+  const path = existsSync(options.path) ? options.path : await fromHub(options.path, () => true, options);
   return assemble('file', path, options, null);
 }
 
@@ -172,7 +169,7 @@ async function folderOf(name: string, known: KnownSet, options: ProblemSetOption
   const { path } = options;
   if (path !== undefined && existsSync(path)) return path;
   try {
-    return await localDataset(path ?? known.hub, dataPaths(known.keep), downloads(options));
+    return await fromHub(path ?? known.hub, known.keep, options);
   } catch (thrown) {
     if (!(thrown instanceof ReckonError)) throw thrown;
     const { category, code, message } = thrown;
@@ -181,10 +178,14 @@ async function folderOf(name: string, known: KnownSet, options: ProblemSetOption
   }
 }
 
-function dataPaths(keep: (path: string) => boolean = () => true): (paths: readonly string[]) => string[] {
-  return (paths) => paths.filter((path) => endingOf(path) !== null && keep(path));
-}
-
-function downloads({ log }: ProblemSetOptions): { log?: (line: string) => void } {
-  return log === undefined ? {} : { log };
+/** The folder of a data set's files on the hub, or in its cache; loaded here, because most tasks do without. */
+async function fromHub(
+  name: string,
+  keep: (path: string) => boolean,
+  { log }: Pick<ProblemSetOptions, 'log'>,
+): Promise<string> {
+  const { localDataset } = await import('../hub/index.ts');
+  const choose = (paths: readonly string[]): string[] =>
+    paths.filter((path) => endingOf(path) !== null && keep(path));
+  return await localDataset(name, choose, log === undefined ? {} : { log });
 }

@@ -51,6 +51,7 @@ export async function measureSnapshot(
       topP,
       maxNewTokens: maxCompletionTokens,
       stopIds: snapshot.config.eosTokenIds,
+      stopStrings: task.stop ?? [],
       groupSize: samplesPerProblem,
       seed,
       step: 0,

@@ -17,7 +17,8 @@ function splitSeed(): z.ZodDefault<z.ZodInt> {
 
 const common = {
   splitSeed: splitSeed(),
-  subset: count()
+  subset: z
+    .union([count(), z.literal('full')])
     .optional()
     .describe('trains on so many problems, drawn by splitSeed; larger ones hold smaller ones'),
   passRates: z
@@ -147,6 +148,8 @@ const countdown = z
     name: named('countdown'),
     ...common,
     ...posed('r1-zero'),
+    path: path.optional().describe('a file or folder of puzzles, in place of generated ones'),
+    skipBad: files.skipBad,
     count: count().default(5000).describe('different puzzles, held-out ones included'),
     numbers: range(3, 4).describe('fewest and most numbers of a puzzle'),
     values: range(1, 99).describe('smallest and largest number'),

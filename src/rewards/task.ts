@@ -54,6 +54,8 @@ export interface Task {
   judge(problem: Problem, completion: string): Judged | Promise<Judged>;
   /** Where the task's solutions go line by line: the first wrong one repaired, or null where there is none to repair. */
   repair?(problem: Problem, attempt: Attempt, rng: Rng): Repair | null;
+  /** Texts that end a completion and stay in it, beside the model's own end. */
+  readonly stop?: readonly string[];
   /** What a reader of results must be told of the problems, a sentence each. */
   readonly notes?: readonly string[];
   /** The rewards that recipes may name. */

@@ -43,6 +43,7 @@ export async function collectStep(
       ...sampling,
       maxNewTokens: sampling.maxCompletionTokens,
       stopIds: snapshot.config.eosTokenIds,
+      stopStrings: task.stop ?? [],
       groupSize,
       seed,
       step,

@@ -10,10 +10,12 @@ import { arithmeticProblems } from '../../src/data/arithmetic.ts';
 import { lastBoxed } from '../../src/data/boxed.ts';
 import { contaminationOf, normalisedQuestion } from '../../src/data/contamination.ts';
 import { countdownProblems } from '../../src/data/countdown.ts';
+import { countdownOf } from '../../src/data/countdown-rows.ts';
 import { mix } from '../../src/data/mixture.ts';
 import { easiestFirst, filterByPassRate, readPassRates } from '../../src/data/pass-rates.ts';
 import type { Problem } from '../../src/data/problem.ts';
 import { loadFileSet, loadProblemSet } from '../../src/data/problem-sets.ts';
+import { BadRows, describeBadRow } from '../../src/data/rows.ts';
 import {
   answerInSolution,
   boxedSolution,
@@ -261,6 +263,39 @@ describe('generated problems', () => {
     expect(() =>
       countdownProblems({ count: 9, numbers: [2, 2], values: [1, 1], target: [2, 2], seed: 1 }),
     ).toThrow('Expected 9 different puzzles in these ranges, found 1');
+  });
+
+  it('countdown: puzzles of files, by the columns of the known sets', () => {
+    const row = (values: Record<string, unknown>, line: number) => ({ values, file: 'x.jsonl', line });
+    const bad = new BadRows(true);
+    const found = countdownOf(
+      new Map([
+        [
+          'train',
+          [
+            row({ metadata: { numbers: [7, 74], target: 67, expression: '74 - 7' } }, 1),
+            row({ nums: [1, 2, 3], target: 6 }, 2),
+            row({ numbers: '[4, 5]', target: '20' }, 3),
+            row({ numbers: '5 4', target: 20 }, 4),
+            row({ numbers: '5 x', target: 20 }, 5),
+            row({ numbers: [5, 4], target: 'y' }, 6),
+            row({ question: '?' }, 7),
+          ],
+        ],
+      ]),
+      bad,
+    );
+    expect(found.get('train')!.map(({ id, reference }) => [id, reference])).toEqual([
+      ['countdown/7-74=67', '74 - 7'],
+      ['countdown/1-2-3=6', ''],
+      ['countdown/4-5=20', ''],
+    ]);
+    expect(bad.found.map(describeBadRow)).toEqual([
+      'x.jsonl:4: the puzzle countdown/4-5=20 was there before',
+      'x.jsonl:5, column "numbers": expected two or more whole numbers, found "5 x"',
+      'x.jsonl:6, column "target": expected a whole number, found "y"',
+      'x.jsonl:7: expected the numbers in metadata.numbers, nums or numbers, found none of these columns',
+    ]);
   });
 
   it('arithmetic: every worked line is a chain of equal values that ends in the reference', () => {

@@ -204,6 +204,27 @@ describe('other tasks', () => {
     }
   });
 
+  it('countdown from a file demonstrates no wrong published answer', async () => {
+    const path = join(folder, 'puzzles.jsonl');
+    const rows = [
+      { numbers: [7, 74], target: 67, expression: '74 - 7' },
+      { numbers: [2, 3], target: 6, expression: '2 + 3' },
+      { numbers: [2, 4], target: 8 },
+    ];
+    writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const task = await open({ name: 'countdown', path, validation: 0, test: 0 });
+    expect(task.notes).toEqual([`countdown: 1 published answers of ${path} are wrong and not used.`]);
+    const [right, wrong] = task.splits.train;
+    expect(await task.judge(right!, task.demonstrate(right!, rng).completion)).toMatchObject({
+      judgement: { verdict: 'correct' },
+    });
+    expect(() => task.demonstrate(wrong!, rng)).toThrow('has no known answer');
+    expect(await task.judge(wrong!, '<answer> 2 * 3 </answer>')).toMatchObject({
+      judgement: { verdict: 'correct' },
+    });
+    expect(task.alphabet).toContain('*');
+  });
+
   it('a mixture poses and judges each problem by its own task', async () => {
     const sources = [
       { task: { ...gsm8k }, weight: 1 },

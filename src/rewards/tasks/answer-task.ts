@@ -3,8 +3,9 @@
 import type { Problem } from '../../data/problem.ts';
 import { workedSolution } from '../../data/solutions.ts';
 import type { PromptTemplate } from '../../prompts/index.ts';
+import { ReckonError } from '../../util/errors.ts';
 import type { Judgement } from '../reward.ts';
-import type { Judged, Splits, Task } from '../task.ts';
+import type { Demonstration, Judged, Splits, Task } from '../task.ts';
 
 /** Judges a completion of a problem: the one door to graders. */
 export type Judge = (completion: string, problem: Problem) => Judgement | Promise<Judgement>;
@@ -27,21 +28,33 @@ const REMEMBERED = 4096;
 export function answerTask(parts: AnswerTaskParts): Task {
   const { name, splits, template, calculator = false, notes = [] } = parts;
   const judge = remembering(parts.judge);
-  const demonstration = (problem: Problem) => ({
-    prompt: template.prompt(problem.question),
-    completion: template.completion(workedSolution(problem, calculator)),
-  });
+  const demonstrate = (problem: Problem): Demonstration => {
+    if (problem.reference === '') throw noAnswer(problem);
+    return {
+      prompt: template.prompt(problem.question),
+      completion: template.completion(workedSolution(problem, calculator)),
+    };
+  };
   let alphabet: readonly string[] | undefined;
   return {
     name,
     splits,
     notes,
+    stop: template.stop,
     get alphabet() {
-      alphabet ??= charactersOf(Object.values(splits).flat().map(demonstration));
+      alphabet ??= charactersOf(
+        Object.values(splits)
+          .flat()
+          .flatMap((problem: Problem) =>
+            problem.reference === ''
+              ? [template.prompt(problem.question), OPERATORS]
+              : Object.values(demonstrate(problem)),
+          ),
+      );
       return alphabet;
     },
     prompt: (problem) => template.prompt(problem.question),
-    demonstrate: demonstration,
+    demonstrate,
     judge: (problem, completion) => {
       const formatOk = template.keepsFormat(completion);
       const judgement = judge(completion, problem);
@@ -82,12 +95,17 @@ function remembering(judge: Judge): Judge {
   };
 }
 
-/** Every character of prompts and completions, in code point order. */
-function charactersOf(texts: readonly { readonly prompt: string; readonly completion: string }[]): string[] {
+function noAnswer({ id }: Problem): ReckonError {
+  const message = `${id} has no known answer, so it cannot be demonstrated; give the data answers, or only reward completions`;
+  return new ReckonError('data', 'no-answer', message);
+}
+
+/** What an answer may be written in where none is known. */
+const OPERATORS = '0123456789 +-*/()';
+
+/** Every character of the texts, in code point order. */
+function charactersOf(texts: readonly string[]): string[] {
   const characters = new Set<string>();
-  for (const { prompt, completion } of texts) {
-    for (const character of prompt) characters.add(character);
-    for (const character of completion) characters.add(character);
-  }
+  for (const text of texts) for (const character of text) characters.add(character);
   return [...characters].sort();
 }

@@ -1,7 +1,10 @@
-/** Owns countdown as a Task: generated puzzles, judged by exact arithmetic. Knows no model. */
+/** Owns countdown as a Task: generated puzzles or those of files, judged by exact arithmetic. Knows no model. */
 
 import { countdownProblems } from '../../data/countdown.ts';
+import { countdownOf } from '../../data/countdown-rows.ts';
 import type { Problem } from '../../data/problem.ts';
+import { readData } from '../../data/read-data.ts';
+import { BadRows } from '../../data/rows.ts';
 import { planSplits } from '../../data/splits.ts';
 import type { PromptTemplate } from '../../prompts/index.ts';
 import { ReckonError } from '../../util/errors.ts';
@@ -12,15 +15,17 @@ import { answerTask } from './answer-task.ts';
 import type { CountdownTaskOptions } from './options.ts';
 
 /** Puzzles such as `7 74 75 51 = 43`; every number must be used once. */
-export function countdownTask(options: CountdownTaskOptions, template: PromptTemplate): Task {
-  const { count, numbers, values, target, splitSeed, validation, test } = options;
-  const problems = countdownProblems({ count, numbers, values, target, seed: splitSeed });
-  const data = new Map([['train', problems.map((problem) => asked(problem, template))]]);
+export async function countdownTask(options: CountdownTaskOptions, template: PromptTemplate): Promise<Task> {
+  const { data, notes } = await puzzles(options);
+  const { validation, test, splitSeed } = options;
+  const asking = [...data].map(([split, all]) => [split, all.map((one) => asked(one, template))] as const);
+  const own = data.has('test') && data.size > 1;
   return answerTask({
     name: 'countdown',
-    splits: planSplits(data, { validation, test }, splitSeed),
+    splits: planSplits(new Map(asking), own ? { validation } : { validation, test }, splitSeed),
     template,
     judge: judgeCountdown,
+    notes,
   });
 }
 
@@ -33,6 +38,34 @@ export function judgeCountdown(completion: string, problem: Problem): Judgement 
   }
   const { verdict, reason, extracted } = gradeStrict(completion, { numbers: numbers as number[], target });
   return { verdict, reason, extracted };
+}
+
+async function puzzles(
+  options: CountdownTaskOptions,
+): Promise<{ data: ReadonlyMap<string, readonly Problem[]>; notes: string[] }> {
+  const { path, skipBad, count, numbers, values, target, splitSeed } = options;
+  if (path === undefined) {
+    const problems = countdownProblems({ count, numbers, values, target, seed: splitSeed });
+    return { data: new Map([['train', problems]]), notes: [] };
+  }
+  const bad = new BadRows(skipBad);
+  const read = countdownOf(await readData(path, bad), bad);
+  let wrong = 0;
+  // Published answers are not always right, and a wrong one must not be demonstrated.
+  const checked = [...read].map(([split, problems]) => [
+    split,
+    problems.map((problem) => {
+      if (problem.reference === '' || judgeCountdown(problem.reference, problem).verdict === 'correct')
+        return problem;
+      wrong++;
+      return { ...problem, reference: '' };
+    }),
+  ]) as [string, Problem[]][];
+  const notes = [
+    ...(wrong === 0 ? [] : [`countdown: ${wrong} published answers of ${path} are wrong and not used.`]),
+    ...(bad.found.length === 0 ? [] : [`countdown: ${bad.found.length} malformed rows were left out.`]),
+  ];
+  return { data: new Map(checked), notes };
 }
 
 /** In words where a language model is asked; the bare line where the template is plain. */

@@ -48,6 +48,7 @@ export function mixtureTask(sources: readonly MixedTask[], seed: number, size?: 
       validation: tasks.flatMap((task) => task.splits.validation),
       test: tasks.flatMap((task) => task.splits.test),
     },
+    stop: [...new Set(tasks.flatMap((task) => task.stop ?? []))],
     notes: tasks.flatMap((task) => task.notes ?? []),
     prompt: (problem, rng) => owner(problem).prompt(problem, rng),
     demonstrate: (problem, rng) => owner(problem).demonstrate(problem, rng),

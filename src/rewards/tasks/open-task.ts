@@ -52,8 +52,9 @@ export async function openTask(options: TaskOptions, tools: TaskTools): Promise<
 /** The task, where it needs neither a file nor a tokenizer nor time; else null. */
 export function immediateTask(options: TaskOptions): Task | null {
   if (options.name !== 'game24') return null;
-  const { splitSeed, subset, passRates, maxPromptTokens, maxSolutionTokens } = options;
-  const whole = [subset, passRates, maxPromptTokens, maxSolutionTokens].every((one) => one === undefined);
+  const { splitSeed, subset = 'full', passRates, maxPromptTokens, maxSolutionTokens } = options;
+  const filters = [passRates, maxPromptTokens, maxSolutionTokens];
+  const whole = subset === 'full' && filters.every((one) => one === undefined);
   return whole ? game24Task(splitSeed, options) : null;
 }
 
@@ -136,7 +137,7 @@ function chosen(task: Task, { passRates, subset, splitSeed }: CommonTaskOptions)
     );
     train = kept;
   }
-  if (subset !== undefined) train = subsetOf(train, subset, splitSeed);
+  if (subset !== undefined && subset !== 'full') train = subsetOf(train, subset, splitSeed);
   refuseNone(train, task);
   return train === task.splits.train ? task : replaced(task, { ...task.splits, train }, notes);
 }
@@ -170,10 +171,12 @@ function withinLengths(task: Task, options: CommonTaskOptions, tools: TaskTools)
       report('prompt', part, maxPromptTokens, promptLengths(tokenizer, prompts, maxPromptTokens));
     }
     if (maxSolutionTokens !== undefined && part === 'train') {
-      const solutions = problems.map((problem: Problem) => ({
-        id: problem.id,
-        text: task.demonstrate(problem, rng(problem.id)).completion,
-      }));
+      const solutions = problems
+        .filter(({ reference }) => reference !== '')
+        .map((problem: Problem) => ({
+          id: problem.id,
+          text: task.demonstrate(problem, rng(problem.id)).completion,
+        }));
       report('solution', part, maxSolutionTokens, completionLengths(tokenizer, solutions, maxSolutionTokens));
     }
   }

@@ -11,7 +11,7 @@ export interface CommonTaskOptions {
   /** Fixes which problems are held out and drawn. */
   readonly splitSeed: number;
   /** Trains on so many problems only; larger subsets hold the smaller ones. */
-  readonly subset?: number | undefined;
+  readonly subset?: number | 'full' | undefined;
   /** Trains on problems that a model solved this often. */
   readonly passRates?: { readonly file: string; readonly min: number; readonly max: number } | undefined;
   /** Problems whose prompt has more tokens are left out, and counted. */
@@ -31,6 +31,9 @@ export interface Game24Options extends CommonTaskOptions {
 export interface CountdownTaskOptions extends CommonTaskOptions {
   readonly name: 'countdown';
   readonly prompt: TemplateName;
+  /** A file or folder of puzzles in place of generated ones. */
+  readonly path?: string | undefined;
+  readonly skipBad: boolean;
   readonly count: number;
   readonly numbers: readonly [number, number];
   readonly values: readonly [number, number];
