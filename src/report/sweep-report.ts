@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { formatDuration, formatPercent, formatTable } from '../util/format.ts';
+import { mean } from '../util/statistics.ts';
 import type { ChartPoint } from './chart-math.ts';
 import { type ChartSeries, type ChartSpec, chartFile } from './charts.ts';
 import { markdownTable } from './markdown.ts';
@@ -85,33 +86,33 @@ function tableRows({ keys }: SweepData, runs: readonly Measured[]): string[][] {
   return [[...keys, 'pass@1', 'measured', 'in', 'state', 'run'], ...rows];
 }
 
-function interval({ passAt1: { mean, low, high } }: Evaluation): string {
-  return `${formatPercent(mean)} [${formatPercent(low)}, ${formatPercent(high)}]`;
+function interval({ passAt1: { mean: share, low, high } }: Evaluation): string {
+  return `${formatPercent(share)} [${formatPercent(low)}, ${formatPercent(high)}]`;
 }
 
 /**
  * Accuracy against the first key, a line for each combination of the others. With one key alone, a line for each evaluation
- * of the runs but those before any training, so that stages are seen side by side.
+ * of the runs but those before any training, so that stages are seen side by side. Seeds are drawn as their mean and range.
  */
 export function sweepChart({ name, keys, measure }: SweepData, runs: readonly Measured[]): ChartSpec {
-  const [first = '', ...others] = keys;
+  const [first = '', ...others] = keys.length > 1 ? keys.filter((key) => key !== 'seed') : keys;
   const axis = axisOf(first, runs);
   const series = new Map<string, ChartPoint[]>();
   for (const run of runs) {
     const shown = others.length > 0 || measure !== undefined ? [run.chosen] : run.evaluations;
     for (const evaluation of shown) {
       if (evaluation === undefined || evaluation.label === 'untrained') continue;
-      const { mean, low, high } = evaluation.passAt1;
+      const { mean: y, low, high } = evaluation.passAt1;
       const combination = others.map((key) => `${key.split('.').at(-1)} ${run.set[key]}`).join(', ');
       const label = combination === '' ? evaluation.label : combination;
       const points = series.get(label) ?? [];
-      points.push({ x: axis.place(run.set[first] ?? ''), y: mean, low, high });
+      points.push({ x: axis.place(run.set[first] ?? ''), y, low, high });
       series.set(label, points);
     }
   }
   const lines: ChartSeries[] = [...series].map(([label, points]) => ({
     label,
-    points: points.toSorted((a, b) => a.x - b.x),
+    points: overSeeds(points).toSorted((a, b) => a.x - b.x),
     markers: true,
   }));
   return {
@@ -122,6 +123,16 @@ export function sweepChart({ name, keys, measure }: SweepData, runs: readonly Me
     width: 620,
     height: 320,
   };
+}
+
+/** Points of one place become one: their mean, from the lowest to the highest. A lone point keeps its own interval. */
+function overSeeds(points: readonly ChartPoint[]): ChartPoint[] {
+  return [...new Set(points.map(({ x }) => x))].map((x) => {
+    const here = points.filter((point) => point.x === x);
+    if (here.length === 1) return here[0]!;
+    const values = here.map(({ y }) => y);
+    return { x, y: mean(values), low: Math.min(...values), high: Math.max(...values) };
+  });
 }
 
 /** Numbers lie where they are, over a decade or more by their logarithm; words lie side by side. */

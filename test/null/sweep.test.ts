@@ -164,6 +164,19 @@ describe('the report of a sweep', () => {
     expect(summary.runs.map((run) => run.evaluations.length)).toEqual([2, 2, 0]);
   });
 
+  it('draws seeds as their mean and range', () => {
+    const folder = folderOf({ a: [['sft', 0.1]], b: [['sft', 0.3]], c: [['sft', 0.4]] });
+    const runs = [
+      done('a', { size: '1', seed: '1' }),
+      done('b', { size: '1', seed: '2' }),
+      done('c', { size: '2', seed: '1' }),
+    ];
+    const { chartPath } = writeSweepReport(folder, { name: 's', keys: ['seed', 'size'], runs });
+    const svg = readFileSync(chartPath, 'utf8');
+    expect(svg.match(/class="dot"/g)).toHaveLength(2);
+    expect(svg).toContain('s: pass@1 by size: sft from 20 % to 40 %');
+  });
+
   it('has a line for each value of a second key, and words side by side', () => {
     const folder = folderOf({ a: [['sft', 0.1]], b: [['sft', 0.2]] });
     const runs = [done('a', { preset: 'grpo', rate: '1' }), done('b', { preset: 'dapo', rate: '2' })];
