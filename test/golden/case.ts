@@ -70,12 +70,18 @@ export interface Comparison {
   readonly worst: number;
   /** The largest plain difference of any number. */
   readonly largest: number;
+  /** Length of the difference of all f32 gradients over the length of the reference's; null for a case without. */
+  readonly gradients: number | null;
 }
+
+/** Whatever a case itself allows: what the project holds its f32 gradients to. */
+const gradientBound = 1e-4;
 
 /** Compares every entry that was computed and is expected. */
 export function compared(one: Case, got: Got, inputs: Tensors, expected: Tensors): Comparison {
   const sum = { count: 0, expected: Object.keys(one.expected).length, worst: 0, largest: 0 };
   const update = new Update();
+  const gradients = new Gradients();
   for (const [name, entry] of Object.entries(one.expected)) {
     const mine = got[name];
     if (mine === undefined) continue;
@@ -86,12 +92,42 @@ export function compared(one: Case, got: Got, inputs: Tensors, expected: Tensors
       const start = name.startsWith('final.') ? got[name.replace('final.', 'initial.')] : undefined;
       if (start) update.add(flat(mine), theirs, flat(start), entry.relative_l2);
       else compareNorm(one, name, flat(mine), theirs, entry.relative_l2, sum);
-    } else if (numbers) compareEach(`${one.id} ${name}`, flat(mine), numbers, entry, sum, entryMask);
-    else compareValue(`${one.id} ${name}`, mine, entry.value, entry, sum);
+    } else if (numbers) {
+      compareEach(`${one.id} ${name}`, flat(mine), numbers, entry, sum, entryMask);
+      if (isGradient(name) && !entryMask) gradients.add(flat(mine), numbers);
+    } else compareValue(`${one.id} ${name}`, mine, entry.value, entry, sum);
     sum.count++;
   }
   update.check(one.id, sum);
-  return sum;
+  return { ...sum, gradients: gradients.check(one.id) };
+}
+
+/** `grad.<parameter>`, `grad_logits` and their like; not their norms, and not what was computed in bf16. */
+function isGradient(name: string): boolean {
+  return /^grad[._]/.test(name) && !/^grad_(?:norms?|bf16)/.test(name);
+}
+
+/**
+ * The gradients of a case as one vector: some are zero but for rounding (of a bias of keys, say), and mean nothing alone.
+ */
+class Gradients {
+  private difference = 0;
+  private size = 0;
+
+  add(ours: readonly number[], theirs: Float64Array): void {
+    theirs.forEach((value, i) => {
+      this.difference += (ours[i]! - value) ** 2;
+      this.size += value ** 2;
+    });
+  }
+
+  check(id: string): number | null {
+    if (this.size === 0) return null;
+    const relative = Math.sqrt(this.difference / this.size);
+    if (!(relative <= gradientBound))
+      expect.fail(`${id}: the gradients differ by ${relative}, allowed ${gradientBound}`);
+    return relative;
+  }
 }
 
 interface Sum {

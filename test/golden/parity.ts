@@ -9,20 +9,24 @@ interface Family {
   expected: number;
   largest: number;
   worst: number;
+  gradients: number | null;
 }
+
+const none: Family = { cases: 0, entries: 0, expected: 0, largest: 0, worst: 0, gradients: null };
 
 /** Collects comparisons by kind and writes them as Markdown. */
 export class Parity {
   private readonly families = new Map<string, Family>();
 
-  add(kind: string, { count, expected, largest, worst }: Comparison): void {
-    const before = this.families.get(kind) ?? { cases: 0, entries: 0, expected: 0, largest: 0, worst: 0 };
+  add(kind: string, { count, expected, largest, worst, gradients }: Comparison): void {
+    const before = this.families.get(kind) ?? none;
     this.families.set(kind, {
       cases: before.cases + 1,
       entries: before.entries + count,
       expected: before.expected + expected,
       largest: Math.max(before.largest, largest),
       worst: Math.max(before.worst, worst),
+      gradients: gradients === null ? before.gradients : Math.max(before.gradients ?? 0, gradients),
     });
   }
 
@@ -33,8 +37,8 @@ export class Parity {
 
   write(path: string): void {
     const rows = this.rows().map(
-      ([kind, { cases, entries, expected, largest, worst }]) =>
-        `| \`${kind}\` | ${cases} | ${entries} of ${expected} | ${shown(largest)} | ${(worst * 100).toFixed(1)} % |`,
+      ([kind, { cases, entries, expected, largest, worst, gradients }]) =>
+        `| \`${kind}\` | ${cases} | ${entries} of ${expected} | ${shown(largest)} | ${(worst * 100).toFixed(1)} % | ${gradients === null ? '' : shown(gradients)} |`,
     );
     writeFileSync(path, `${[...head, ...rows].join('\n')}\n`);
   }
@@ -54,10 +58,11 @@ const head = [
   '',
   'Largest difference: of any single number (relative to the whole vector for bf16 gradients and training runs; float64 twins',
   'included). Share of tolerance: how much of what the case allows the worst number took; each case states its own tolerance,',
-  'which is where a large difference between large numbers, or in bf16, is allowed.',
+  'which is where a large difference between large numbers, or in bf16, is allowed. f32 gradients: all of a case as one vector,',
+  'length of the difference over the length of the reference; the tests hold each case to 1e-4 whatever it allows.',
   '',
-  '| kind | cases | quantities compared | largest difference | worst share of tolerance |',
-  '|---|---:|---:|---:|---:|',
+  '| kind | cases | quantities compared | largest difference | worst share of tolerance | f32 gradients |',
+  '|---|---:|---:|---:|---:|---:|',
 ];
 
 function shown(value: number): string {
