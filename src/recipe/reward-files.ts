@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { loadUserReward } from '../rewards/user-reward.ts';
+import { loadUserReward } from '../rewards/user-function.ts';
 import { messageOf } from '../util/errors.ts';
 import { sha256 } from '../util/files.ts';
 import type { RecipeProblem } from './issues.ts';

@@ -2,6 +2,7 @@
 
 import { messageOf, ReckonError } from '../util/errors.ts';
 import type { Reward, Sample, Score } from './reward.ts';
+import { LateReward } from './user-reward.ts';
 
 /**
  * The scores of these samples (one, unless the reward takes whole groups). An exception, a late answer, NaN or anything
@@ -25,6 +26,7 @@ export async function callReward(reward: Reward, samples: readonly Sample[]): Pr
   } catch (error) {
     if (reward.onError === 'missing') return samples.map(() => null);
     if (error instanceof ReckonError) throw error;
+    if (error instanceof LateReward) throw failure(reward, samples, 'reward-late', messageOf(error));
     throw failure(reward, samples, 'reward-failed', messageOf(error), error);
   }
 }

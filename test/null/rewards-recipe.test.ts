@@ -6,6 +6,7 @@ import { game24Problem } from '../../src/data/index.ts';
 import { formatRecipe, openRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
 import {
   combine,
+  combineGroups,
   game24Task,
   makeReward,
   type RewardSettings,
@@ -188,5 +189,47 @@ describe("a recipe's reward by name", () => {
     const reward = makeReward({ name: 'step-coverage', weight: 1 }, game24Task(24), 100);
     // Of 3 * 4, 4 = 12, 12 + 6 and 6 = 18 the first two.
     expect((await combine([reward], { problem: worked, rollout })).reward).toBe(0.5);
+  });
+});
+
+describe("a user's function that misbehaves", () => {
+  const text = `
+export async function moody({ rollout }: { rollout: { text: string; sampleIndex: number } }): Promise<number> {
+  if (rollout.text === 'throws') throw new TypeError('no such field');
+  if (rollout.text === 'hangs') for (;;) rollout.sampleIndex;
+  if (rollout.text === 'waits') await new Promise(() => setTimeout(() => undefined, 1e6));
+  if (rollout.text === 'leaves') process.exit(1);
+  if (rollout.text === 'says nothing') return undefined as unknown as number;
+  return rollout.sampleIndex;
+}
+`;
+  const samples = (...texts: readonly string[]): Sample[] =>
+    texts.map((one, i) => {
+      const { rollout } = sampleOf(one);
+      return { problem, rollout: { ...rollout, sampleIndex: i } };
+    });
+
+  it('costs its time and not the run; the others get their scores', async () => {
+    const recipe = await open('[{ file: moody.ts, weight: 1, onError: missing, timeoutMs: 300 }]', {
+      'moody.ts': text,
+    });
+    const rewards = rewardsOf(recipe, rewardsIn(recipe));
+    const asked = samples('fine', 'hangs', 'throws', 'fine', 'leaves', 'waits', 'says nothing', 'fine');
+    const [found] = await combineGroups(rewards, [asked]);
+    expect(found!.map((one) => one.reward)).toEqual([0, null, null, 3, null, null, null, 7]);
+  });
+
+  it.each([
+    ['throws', "reward 'moody' failed on sample 1 of game24/1-2-3-4: no such field"],
+    ['hangs', "reward 'moody' failed on sample 1 of game24/1-2-3-4: it took more than 300 ms"],
+    ['leaves', "reward 'moody' failed on sample 1 of game24/1-2-3-4: the thread that it ran in has ended"],
+    [
+      'says nothing',
+      "Expected reward 'moody' to be finite or null, found NaN for sample 1 of game24/1-2-3-4",
+    ],
+  ])('that %s is named with its sample', async (what, message) => {
+    const recipe = await open('[{ file: moody.ts, weight: 1, timeoutMs: 300 }]', { 'moody.ts': text });
+    const rewards = rewardsOf(recipe, rewardsIn(recipe));
+    await expect(combineGroups(rewards, [samples('fine', what, 'fine')])).rejects.toThrow(message);
   });
 });
