@@ -43,7 +43,6 @@ const RUNTIME_PACKAGES = [
   '@huggingface/hub',
   '@huggingface/jinja',
   '@huggingface/tokenizers',
-  '@cortex-js/compute-engine',
   'hyparquet',
   'hyparquet-compressors',
   'tsx/esm/api',

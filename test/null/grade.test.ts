@@ -69,6 +69,8 @@ describe('expressions, lists and relations', () => {
     ['\\sin^2 x+\\cos^2 x', '1', 'numeric'],
     ['\\ln 8', '3\\ln 2', 'symbolic'],
     ['4^n', '2^{2n}', 'symbolic'],
+    ['xy^2', 'x \\cdot y^2', 'symbolic'],
+    ['3xyz^2', '3z^2xy', 'symbolic'],
     ['x \\in [1, 2)', '1 \\le x < 2', 'exact'],
     ['x < 5', '5 > x', 'symbolic'],
     ['-x \\ge -1', 'x \\le 1', 'symbolic'],

@@ -156,9 +156,23 @@ function word(parser: Parser, { text }: Token): Expr {
   if (text === 'frac' || text === 'dfrac') return fractionAtom(parser);
   const known = /^(sqrt|sin|cos|tan|ln|log|pi)(?=[a-zA-Z]$)/.exec(text)?.[1];
   if (known === 'pi') return product([symbol('pi'), symbol(text.slice(2))]);
-  if (text.length > 2 && !/^[A-Z]+$/.test(text)) return wordText(parser, text);
-  const letters: Expr[] = [...text.slice(0, -1)].map(symbol);
-  return product([...letters, letter(parser, text.at(-1)!)]);
+  if (text.length > 2 && !/^[A-Z]+$/.test(text) && !isProduct(parser)) return wordText(parser, text);
+  return firstLetter(parser, text);
+}
+
+/** A run of letters right behind a number, or with a power or an index, is a product of letters. */
+function isProduct(parser: Parser): boolean {
+  const behind = parser.tokens[parser.at - 2];
+  const glued = behind?.kind === 'number' && !parser.tokens[parser.at - 1]!.spaced;
+  const next = peek(parser)?.text;
+  return glued || next === '^' || next === '_';
+}
+
+/** The first letter of a run, the others put back one by one: a power behind xy is y's alone. */
+function firstLetter(parser: Parser, text: string): Expr {
+  const rest = [...text].slice(1).map((name): Token => ({ kind: 'letter', text: name, spaced: false }));
+  (parser.tokens as Token[]).splice(parser.at, 0, ...rest);
+  return letter(parser, text[0]!);
 }
 
 /** Words up to the end of the item are one text. */
@@ -251,7 +265,7 @@ function command(parser: Parser, name: string): Expr {
   )
     return bigOperator(parser, name);
   if (name === 'angle' || name === 'triangle' || name === 'measuredangle')
-    return call(name === 'triangle' ? name : 'angle', parseFactor(parser));
+    return call(name === 'triangle' ? name : 'angle', points(parser));
   if (name === 'neg' || name === 'lnot') return call('not', parseFactor(parser));
   if (name === 'ldots' || name === 'cdots' || name === 'dots' || name === 'dotsc' || name === 'dotsb')
     return symbol('...');
@@ -264,6 +278,18 @@ function command(parser: Parser, name: string): Expr {
     return argument(parser);
   }
   throw new Unreadable(`\\${name}`);
+}
+
+/** The capital letters that name an angle or a triangle; a number or another factor where there are none. */
+function points(parser: Parser): Expr {
+  const letters: Expr[] = [];
+  for (;;) {
+    const token = peek(parser);
+    if ((token?.kind !== 'letter' && token?.kind !== 'word') || !/^[A-Z]+$/.test(token.text)) break;
+    parser.at++;
+    letters.push(...[...token.text].map(symbol));
+  }
+  return letters.length === 0 ? parseFactor(parser) : product(letters);
 }
 
 /** One argument of a command: a group, or a single digit or letter (`\frac12`, `\sqrt2`). */
@@ -459,5 +485,6 @@ function isUnit(name: string, token: Token): boolean {
   )
     return false;
   if (token.kind === 'text') return !/^[a-zA-Z]$/.test(name) || UNITS.has(name);
-  return name.length > 2 || UNITS.has(name) || (token.spaced && /^[a-z]{2}$/.test(name));
+  const known = UNITS.has(name) || UNITS.has(name.replace(/s$/, ''));
+  return known || (token.spaced && /^[a-zA-Z]{2,}$/.test(name) && !/^[A-Z]+$/.test(name));
 }

@@ -27,7 +27,7 @@ interface Thread {
 }
 
 const BATCH = 32;
-const START_DEADLINE = 30_000;
+const START_DEADLINE = 120_000;
 
 /** Rows are graded in order of arrival by threads that start with the first row. A row never rejects. */
 export class GraderPool {
