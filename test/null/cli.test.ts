@@ -1,13 +1,16 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { FIXTURE_RECIPE } from './run-fixture.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
+
+const execute = promisify(execFile);
 
 interface Result {
   readonly code: number | null;
@@ -34,7 +37,7 @@ beforeAll(() => {
 });
 
 describe('help', () => {
-  it.each([
+  it.concurrent.each([
     [[]],
     [['run']],
     [['sweep']],
@@ -69,9 +72,10 @@ describe('help', () => {
     [['doctor']],
     [['init']],
     [['completion']],
-  ])('of reckon %j shows an example and the global options', (words) => {
-    const { code, stdout } = reckon(...words, '--help');
-    expect(code).toBe(0);
+  ])('of reckon %j shows an example and the global options', async (words) => {
+    const { stdout } = await execute(process.execPath, ['--import', 'tsx', MAIN, ...words, '--help'], {
+      cwd: ROOT,
+    });
     expect(stdout).toContain(`Example:\n  reckon ${words.join(' ')}`);
     expect(stdout).toContain('--json');
   });
