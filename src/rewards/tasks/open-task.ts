@@ -172,7 +172,7 @@ function withinLengths(task: Task, options: CommonTaskOptions, tools: TaskTools)
     }
     if (maxSolutionTokens !== undefined && part === 'train') {
       const solutions = problems
-        .filter(({ reference }) => reference !== '')
+        .filter(({ reference }: Problem) => reference !== '')
         .map((problem: Problem) => ({
           id: problem.id,
           text: task.demonstrate(problem, rng(problem.id)).completion,

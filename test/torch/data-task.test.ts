@@ -1,0 +1,68 @@
+/** Owns the proof that a recipe on a data set runs whole: read, taught, rewarded by the grader, evaluated, reported. */
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { parseRecipe } from '../../src/recipe/index.ts';
+import { closeGraders } from '../../src/rewards/grade/grade.ts';
+import { executeRun } from '../../src/run/index.ts';
+import { resolveCompute, stageFunctions } from '../../src/run/stage-functions.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'reckon-data-task-'));
+afterAll(async () => {
+  await closeGraders();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const rows = (count: number, from: number): string =>
+  Array.from({ length: count }, (_, i) => from + i)
+    .map(
+      (n) =>
+        `${JSON.stringify({ question: `Add 1 to ${n}.`, answer: `${n}+1=<<${n}+1=${n + 1}>>${n + 1}\n#### ${n + 1}` })}\n`,
+    )
+    .join('');
+
+it('teaches gsm8k from a folder, and its report says that seed2 trains on official test rows', async () => {
+  mkdirSync(join(folder, 'gsm8k'));
+  writeFileSync(join(folder, 'gsm8k', 'train.jsonl'), rows(30, 0));
+  writeFileSync(join(folder, 'gsm8k', 'test.jsonl'), rows(10, 100));
+  const recipe = parseRecipe(
+    `version: 1
+name: words
+task: { name: gsm8k, path: ${JSON.stringify(join(folder, 'gsm8k'))}, prompt: question-only, split: seed2 }
+model: { init: { hiddenSize: 32, layers: 1, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 160 } }
+compute: { dtype: f32, threads: 1 }
+sampling: { maxCompletionTokens: 40 }
+evaluation: { samplesPerProblem: 1 }
+stages:
+  - type: prepare
+  - { type: sft, steps: 4, optimizerBatch: 4, warmupSteps: 0 }
+  - { type: grpo, steps: 1, promptsPerStep: 2, groupSize: 2, warmupSteps: 0, rewards: [{ name: correct, weight: 1 }, { name: format, weight: 1 }] }
+  - { type: evaluate, label: end }
+  - type: report
+`,
+    'recipe.yaml',
+  );
+  const said: string[] = [];
+  const result = await executeRun(recipe, {
+    runsDirectory: join(folder, 'runs'),
+    quiet: false,
+    stream: { isTTY: false, write: (text: string) => said.push(text) > 0 },
+    load: async () => ({ stageFunctions, resolveCompute }),
+  });
+  expect(result.status).toBe('done');
+  const run = join(folder, 'runs', 'words');
+  const note = /questions of the official test part are trained on/;
+  expect(said.join('')).toMatch(note);
+  expect(readFileSync(join(run, 'report.md'), 'utf8')).toMatch(note);
+  const evaluation = JSON.parse(readFileSync(join(run, 'evaluations', 'end.json'), 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  expect(evaluation).toMatchObject({ task: 'gsm8k', n: 10, unverifiable: 0 });
+  const problems = readFileSync(join(run, '01-prepare', 'problems', 'train.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  expect(problems).toHaveLength(20);
+});
