@@ -12,6 +12,8 @@ export interface GenerationRequest {
   readonly problemId: string;
   readonly promptIds: readonly number[];
   readonly samples: number;
+  /** Most tokens of a completion of this request, where that is less than the options' limit. */
+  readonly maxNewTokens?: number;
 }
 
 export interface GenerationOptions extends SamplingParameters {
@@ -69,9 +71,9 @@ function checkRequests(
   options: GenerationOptions,
 ): void {
   checkSampling(options);
-  for (const { problemId, promptIds, samples } of requests) {
+  for (const { problemId, promptIds, samples, maxNewTokens = 1 } of requests) {
     const longest = promptIds.length + options.maxNewTokens;
-    if (promptIds.length === 0 || samples < 1 || options.maxNewTokens < 1) {
+    if (promptIds.length === 0 || samples < 1 || Math.min(options.maxNewTokens, maxNewTokens) < 1) {
       throw new ReckonError(
         'usage',
         'empty-request',

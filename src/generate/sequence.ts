@@ -79,7 +79,8 @@ export class Sequence {
       const tail = tokenizer.decode(this.completion.slice(-Math.max(...stops.map((s) => s.length)) - 4));
       if (stops.some((stop) => tail.includes(stop))) return 'stop';
     }
-    return this.completion.length >= options.maxNewTokens ? 'length' : null;
+    const most = Math.min(options.maxNewTokens, this.request.maxNewTokens ?? options.maxNewTokens);
+    return this.completion.length >= most ? 'length' : null;
   }
 
   /** What the engine gives back of it. */
