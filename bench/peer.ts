@@ -1,19 +1,19 @@
 /** Owns the Python process on the other side of a comparison: finds one that has the libraries, and asks it by lines. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Work } from './generation.ts';
 
 /** transformers' `generate` in a process of its own, which keeps its model between calls of the same work. */
 export class Peer implements AsyncDisposable {
   private readonly child: ChildProcess;
-  private readonly lines: Interface;
+  private readonly lines: AsyncIterator<string>;
 
   private constructor(python: string) {
     const script = fileURLToPath(new URL('peer.py', import.meta.url));
     this.child = spawn(python, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.lines = createInterface({ input: this.child.stdout! });
+    this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
   }
 
   /** RECKON_BENCH_PYTHON, else python3; null where it lacks torch or transformers. */
@@ -35,12 +35,12 @@ export class Peer implements AsyncDisposable {
     const { config, prompt, lengths } = work;
     const ask = { config, prompt, batch: lengths.length, tokens: Math.max(...lengths), dtype, threads };
     this.child.stdin!.write(`${JSON.stringify(ask)}\n`);
-    for await (const line of this.lines) return Number(line);
-    throw new Error('the Python process ended');
+    const { value, done } = await this.lines.next();
+    if (done) throw new Error('the Python process ended');
+    return Number(value);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.lines.close();
     this.child.stdin!.end();
     await new Promise((resolve) => this.child.once('exit', resolve));
   }
