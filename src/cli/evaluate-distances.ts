@@ -1,7 +1,13 @@
 /** Owns the distances between an evaluated model and others, on the completions that the first one sampled. */
 
 import { join } from 'node:path';
-import { type Distance, readRows, tokenDistances } from '../evaluate/index.ts';
+import {
+  type ModelDistance,
+  readEvaluation,
+  readRows,
+  tokenDistances,
+  writeEvaluation,
+} from '../evaluate/index.ts';
 import { loadModel } from '../models/index.ts';
 import { resolveCompute } from '../run/stage-functions.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
@@ -11,24 +17,19 @@ import { writeFileAtomic } from '../util/files.ts';
 import { type EvaluationRequest, evaluationFiles } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
 
-/** How far one model is from another over the completions of an evaluation. */
-export interface ModelDistance extends Distance {
-  readonly p: string;
-  readonly q: string;
-}
-
 /**
  * The distances of all pairs among the evaluated model and one or two others, along the first sample of each problem, also
- * written to `<label>.distances.json` and, token by token, to `<label>.distances.jsonl`. Throws `other-tokenizer` where ids mean
+ * written into the evaluation and, token by token, to `<label>.distances.jsonl`. Throws `other-tokenizer` where ids mean
  * different things.
  */
 export async function measureDistances(
   target: EvaluationTarget,
   request: EvaluationRequest,
   against: readonly string[],
+  runsDir: string,
 ): Promise<ModelDistance[]> {
   const others: EvaluationTarget[] = [];
-  for (const name of against) others.push((await findTargets(name, { runsDir: 'runs' }))[0]!);
+  for (const name of against) others.push((await findTargets(name, { runsDir }))[0]!);
   const models = [target, ...others];
   const vocabulary = commonVocabulary(models);
   const rows = readRows(evaluationFiles(request.out, request.label).rows).filter(
@@ -57,10 +58,8 @@ export async function measureDistances(
       }
     }
   writeFileAtomic(join(request.out, `${request.label}.distances.jsonl`), `${lines.join('\n')}\n`);
-  writeFileAtomic(
-    join(request.out, `${request.label}.distances.json`),
-    `${JSON.stringify(distances, null, 1)}\n`,
-  );
+  const { result } = evaluationFiles(request.out, request.label);
+  writeEvaluation(result, { ...readEvaluation(result), distances });
   return distances;
 }
 

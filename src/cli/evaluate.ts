@@ -2,11 +2,11 @@
 
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ModelDistance } from '../evaluate/distance.ts';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
 import { watchSignals } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import type { ModelDistance } from './evaluate-distances.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
@@ -108,7 +108,8 @@ async function evaluate(model: string, options: EvaluateOptions): Promise<ExitCo
     signals.dispose();
   }
   const evaluations = done.map(({ evaluation }) => evaluation);
-  const distances = options.against === undefined ? [] : await distancesOf(done[0]!, options.against);
+  const distances =
+    options.against === undefined ? [] : await distancesOf(done[0]!, options.against, options.runsDir);
   await print(
     evaluations,
     done.map(({ request }) => request),
@@ -200,9 +201,10 @@ function labelOf(
 async function distancesOf(
   first: { readonly target: EvaluationTarget; readonly request: EvaluationRequest },
   against: readonly string[],
+  runsDir: string,
 ): Promise<readonly ModelDistance[]> {
   const { measureDistances } = await import('./evaluate-distances.ts');
-  return await measureDistances(first.target, first.request, against);
+  return await measureDistances(first.target, first.request, against, runsDir);
 }
 
 async function print(

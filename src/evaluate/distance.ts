@@ -41,6 +41,12 @@ export interface Distance {
   readonly totalVariation: number;
 }
 
+/** How far one named model is from another. */
+export interface ModelDistance extends Distance {
+  readonly p: string;
+  readonly q: string;
+}
+
 /** The distance over all tokens, and every token's numbers in the order of the sequences. */
 export interface TokenDistances {
   readonly overall: Distance;

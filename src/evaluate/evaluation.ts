@@ -9,6 +9,7 @@ import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Interval, mean, passAtK } from '../util/statistics.ts';
 import { detailsOf, detailsSchema, type EvaluationDetails } from './details.ts';
+import type { ModelDistance } from './distance.ts';
 import { clusteredShare } from './intervals.ts';
 import { byProblem, type EvaluationRow, rowsOf } from './rows.ts';
 
@@ -82,6 +83,8 @@ export interface Evaluation extends EvaluationContext {
   /** `clusteredShare` where it says so; older files hold percentile-bootstrap intervals and do not say. */
   readonly intervals?: 'wilson-clustered' | undefined;
   readonly details?: EvaluationDetails | undefined;
+  /** To other models, along its first samples. */
+  readonly distances?: readonly ModelDistance[] | undefined;
 }
 
 const count = z.int().nonnegative();
@@ -138,6 +141,22 @@ export const evaluationSchema: z.ZodType<Evaluation> = z.object({
   rows: z.string().optional(),
   intervals: z.literal('wilson-clustered').optional(),
   details: detailsSchema.optional(),
+  distances: z
+    .array(
+      z.object({
+        p: z.string(),
+        q: z.string(),
+        tokens: count,
+        klPq: z.number(),
+        klQp: z.number(),
+        js: z.number(),
+        cosine: z.number(),
+        flatCosine: z.number(),
+        top1Agreement: share,
+        totalVariation: z.number(),
+      }),
+    )
+    .optional(),
 });
 
 /** {@link summariseRows} of scored samples grouped by problem. */

@@ -1,12 +1,10 @@
 /** Owns the table of distances between models. Measures nothing. */
 
-import type { Distance } from '../evaluate/distance.ts';
+import type { ModelDistance } from '../evaluate/distance.ts';
 import { formatCount, formatNumber, formatPercent, formatTable } from '../util/format.ts';
 
-/** The rows of the table, and what its columns mean. */
-export function distanceText(
-  distances: readonly (Distance & { readonly p: string; readonly q: string })[],
-): string {
+/** Header and rows, a pair of models each. */
+export function distanceTable(distances: readonly ModelDistance[]): string[][] {
   const head = ['p', 'q', 'KL(p||q)', 'KL(q||p)', 'JS', 'cosine', 'flat cosine', 'top-1 agreement', 'tokens'];
   const rows = distances.map((each) => [
     each.p,
@@ -15,5 +13,14 @@ export function distanceText(
     formatPercent(each.top1Agreement),
     formatCount(each.tokens),
   ]);
-  return `${formatTable([head, ...rows], ['left', 'left'])}\n\nMeans over completion tokens, in nats where it is an information.`;
+  return [head, ...rows];
+}
+
+/** What the columns mean. */
+export const DISTANCE_CAPTION: string =
+  'Means over completion tokens of the next-token distributions p and q, in nats where it is an information.';
+
+/** The table as text. */
+export function distanceText(distances: readonly ModelDistance[]): string {
+  return `${formatTable(distanceTable(distances), ['left', 'left'])}\n\n${DISTANCE_CAPTION}`;
 }

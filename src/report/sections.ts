@@ -7,6 +7,7 @@ import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatNumber } from '../util/format.ts';
 import { CAPTION, pairsTable } from './comparison-text.ts';
 import { diagnose } from './diagnosis.ts';
+import { DISTANCE_CAPTION, distanceTable } from './distance-text.ts';
 import { atKTable, factsTable } from './evaluation-text.ts';
 import type { ReportExtras } from './extras.ts';
 import type { RunData } from './read-run.ts';
@@ -46,11 +47,16 @@ export function openingSections(run: RunData, extras: ReportExtras): Section[] {
 /** The sections after the results: comparison, further numbers, the game, rollouts. */
 export function resultSections(run: RunData, extras: ReportExtras): Section[] {
   const last = run.evaluations.at(-1);
+  const distances = run.evaluations.flatMap((evaluation) => evaluation.distances ?? []);
   return filled([
     { title: 'Before and after', blocks: comparisonBlocks(run.evaluations) },
     {
       title: last === undefined ? '' : `More of ${last.label}`,
       blocks: last?.details === undefined ? [] : [...table(factsTable(last)), ...table(atKTable(last))],
+    },
+    {
+      title: 'Distance between models',
+      blocks: distances.length === 0 ? [] : [...table(distanceTable(distances)), text(DISTANCE_CAPTION)],
     },
     {
       title: '24 game',

@@ -1,12 +1,13 @@
-/** Owns the `evaluate` stage: measures the current model and writes evaluations/<label>.json. */
+/** Owns the `evaluate` stage: measures the current model and writes evaluations/<label>.json and its rows. */
 
 import { mkdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
-import { measure, summarise, writeEvaluation } from '../../evaluate/index.ts';
+import { measure, rowsOf, summariseRows, writeEvaluation } from '../../evaluate/index.ts';
 import { loadModel } from '../../models/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { setThreads } from '../../torch/index.ts';
 import type { StageOutcome } from '../../train/context.ts';
+import { writeFileAtomic } from '../../util/files.ts';
 import { formatPercent } from '../../util/format.ts';
 import type { RunStageContext } from '../stages.ts';
 import { parentOf, taskOf } from './task.ts';
@@ -21,7 +22,8 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const { dtype, device, threads } = context.compute;
   setThreads(threads);
   using model = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
-  const groups = await measure(model, loadTokenizer(folder), task, task.splits[split], {
+  const tokenizer = loadTokenizer(folder);
+  const groups = await measure(model, tokenizer, task, task.splits[split], {
     samplesPerProblem,
     temperature,
     topP: 1,
@@ -30,7 +32,10 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
     stopRequested: context.stopRequested,
   });
   if (context.stopRequested()) return 'stopped';
-  const evaluation = summarise(
+  const promptText = (ids: readonly number[]): string => tokenizer.decodeAll(ids);
+  const rows = groups.flatMap((group) => rowsOf(group, { promptText }));
+  const rowsFile = `${stage.label}.rows.jsonl`;
+  const evaluation = summariseRows(
     {
       label: stage.label,
       checkpoint: relative(runDirectory, folder).split(sep).join('/'),
@@ -39,10 +44,13 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
       seed: context.seed,
       temperature,
       seconds: (performance.now() - started) / 1000,
+      rows: rowsFile,
     },
-    groups,
+    rows,
   );
   mkdirSync(join(runDirectory, 'evaluations'), { recursive: true });
+  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+  writeFileAtomic(join(runDirectory, 'evaluations', rowsFile), lines);
   writeEvaluation(evaluationPath(runDirectory, stage.label), evaluation);
   context.log(
     `${context.name}: pass@1 ${formatPercent(evaluation.passAt1.mean)}, format ${formatPercent(evaluation.format.mean)} on ${evaluation.n} ${split} problems`,
