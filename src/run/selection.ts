@@ -79,8 +79,9 @@ export function applyPlan(runDirectory: string, placed: readonly PlacedStage[], 
     renameDurably(join(runDirectory, name), aside);
     rmSync(aside, { recursive: true, force: true });
     const label = placed.find((one) => one.name === name && one.stage.type === 'evaluate');
-    if (label !== undefined)
-      rmSync(join(runDirectory, 'evaluations', `${labelOf(label.stage)}.json`), { force: true });
+    if (label === undefined) continue;
+    for (const ending of ['json', 'rows.jsonl'])
+      rmSync(join(runDirectory, 'evaluations', `${labelOf(label.stage)}.${ending}`), { force: true });
   }
   if (plan.reopen === null) return;
   const { name, step } = plan.reopen;

@@ -182,7 +182,8 @@ export function essence(run: string): Record<string, unknown> {
     if (existsSync(metrics)) found[`${stage}/metrics.jsonl`] = lines(metrics).map(withoutTimes);
   }
   for (const name of readdirSync(join(run, 'evaluations'))) {
-    found[`evaluations/${name}`] = { ...json(join(run, 'evaluations', name)), seconds: null };
+    const path = join(run, 'evaluations', name);
+    found[`evaluations/${name}`] = name.endsWith('.jsonl') ? lines(path) : { ...json(path), seconds: null };
   }
   found['summary.json'] = { ...json(join(run, 'summary.json')), seconds: null };
   found['recipe.yaml'] = readFileSync(join(run, 'recipe.yaml'), 'utf8').replace(/^name: .*/m, '');
