@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { game24Problem } from '../../src/data/index.ts';
 import { formatRecipe, openRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
@@ -231,5 +233,32 @@ export async function moody({ rollout }: { rollout: { text: string; sampleIndex:
     const recipe = await open('[{ file: moody.ts, weight: 1, timeoutMs: 300 }]', { 'moody.ts': text });
     const rewards = rewardsOf(recipe, rewardsIn(recipe));
     await expect(combineGroups(rewards, [samples('fine', what, 'fine')])).rejects.toThrow(message);
+  });
+});
+
+describe('reckon rewards test', () => {
+  it('shows what every reward gives to sample completions, and to given ones', async () => {
+    await open('[{ name: correct, weight: 1 }, { file: mine.ts, weight: 0.5, name: chars }]', {
+      'mine.ts':
+        'export const chars = ({ rollout }: { rollout: { text: string } }) => rollout.text.length;\n',
+    });
+    const given = join(folder, 'given.jsonl');
+    writeFileSync(given, '{"completion": "#1*2*3*4", "problemId": "game24/1-2-3-4"}\n{"completion": "no"}\n');
+    const run = (...words: readonly string[]) => {
+      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+      const made = spawnSync(process.execPath, ['--import', 'tsx', main, 'rewards', 'test', file, ...words], {
+        encoding: 'utf8',
+      });
+      return { code: made.status, out: made.stdout, error: made.stderr };
+    };
+    const { code, out, error } = run('--completions', given);
+    expect([code, error]).toEqual([0, '']);
+    expect(out).toMatch(/problem +sample +verdict +correct x 1 +chars x 0\.5 +sum/);
+    expect(out).toMatch(/game24\/1-2-3-4 +line 1 +correct +1 +8 +5\n/);
+    expect(out).toMatch(/line 2 +incorrect +0 +2 +1\n/);
+    const samples = JSON.parse(run('--problems', '1', '--json').out).samples as { reward: number }[];
+    expect(samples).toHaveLength(5);
+    expect(samples.at(-1)).toMatchObject({ sample: 'nothing', verdict: 'incorrect', reward: 0 });
+    expect(run('--stage', 'sft').error).toContain('expected the stage sft of the recipe to have rewards');
   });
 });
