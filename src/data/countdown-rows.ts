@@ -13,32 +13,35 @@ const COLUMNS = [
   { numbers: 'numbers', target: 'target', expression: 'expression' },
 ] as const;
 
+/** Puzzles by split, and how many rows were left out because their puzzle was there before. */
+export interface CountdownSet {
+  readonly splits: ReadonlyMap<string, readonly Problem[]>;
+  readonly repeated: number;
+}
+
 /**
- * The puzzles of a data set by split; the reference is the published expression, which may be wrong, or ''. Numbers are a
- * list, or text such as `3 5 7` or `[3, 5, 7]`. A puzzle that was there before is malformed.
+ * The puzzles of a data set; the reference is the published expression, which may be wrong, or ''. Numbers are a list, or
+ * text such as `3 5 7` or `[3, 5, 7]`. Of equal numbers and targets the first stays, whatever its split.
  */
-export function countdownOf(data: RowsBySplit, bad: BadRows): Map<string, Problem[]> {
+export function countdownOf(data: RowsBySplit, bad: BadRows): CountdownSet {
   const seen = new Set<string>();
-  return new Map(
-    [...data].map(([split, rows]) => [
-      split,
-      rows.flatMap((row) => {
-        const problem = puzzleOf(row, bad);
-        if (problem === null) return [];
-        if (seen.has(problem.id)) {
-          bad.add({
-            file: row.file,
-            line: row.line,
-            column: null,
-            message: `the puzzle ${problem.id} was there before`,
-          });
-          return [];
-        }
-        seen.add(problem.id);
-        return [{ ...problem, meta: { ...problem.meta, split } }];
-      }),
-    ]),
-  );
+  let repeated = 0;
+  const splits = new Map<string, Problem[]>();
+  for (const [split, rows] of data) {
+    const problems: Problem[] = [];
+    for (const row of rows) {
+      const problem = puzzleOf(row, bad);
+      if (problem === null) continue;
+      if (seen.has(problem.id)) {
+        repeated++;
+        continue;
+      }
+      seen.add(problem.id);
+      problems.push({ ...problem, meta: { ...problem.meta, split } });
+    }
+    splits.set(split, problems);
+  }
+  return { splits, repeated };
 }
 
 function puzzleOf(row: DataRow, bad: BadRows): Problem | null {

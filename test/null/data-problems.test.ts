@@ -285,13 +285,13 @@ describe('generated problems', () => {
       ]),
       bad,
     );
-    expect(found.get('train')!.map(({ id, reference }) => [id, reference])).toEqual([
+    expect(found.repeated).toBe(1);
+    expect(found.splits.get('train')!.map(({ id, reference }) => [id, reference])).toEqual([
       ['countdown/7-74=67', '74 - 7'],
       ['countdown/1-2-3=6', ''],
       ['countdown/4-5=20', ''],
     ]);
     expect(bad.found.map(describeBadRow)).toEqual([
-      'x.jsonl:4: the puzzle countdown/4-5=20 was there before',
       'x.jsonl:5, column "numbers": expected two or more whole numbers, found "5 x"',
       'x.jsonl:6, column "target": expected a whole number, found "y"',
       'x.jsonl:7: expected the numbers in metadata.numbers, nums or numbers, found none of these columns',

@@ -213,7 +213,9 @@ describe('other tasks', () => {
     ];
     writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     const task = await open({ name: 'countdown', path, validation: 0, test: 0 });
-    expect(task.notes).toEqual([`countdown: 1 published answers of ${path} are wrong and not used.`]);
+    expect(task.notes).toEqual([
+      `countdown: 1 published answers of ${path} do not pass the judge and are not demonstrated.`,
+    ]);
     const [right, wrong] = task.splits.train;
     expect(await task.judge(right!, task.demonstrate(right!, rng).completion)).toMatchObject({
       judgement: { verdict: 'correct' },

@@ -49,10 +49,10 @@ async function puzzles(
     return { data: new Map([['train', problems]]), notes: [] };
   }
   const bad = new BadRows(skipBad);
-  const read = countdownOf(await readData(path, bad), bad);
+  const { splits, repeated } = countdownOf(await readData(path, bad), bad);
   let wrong = 0;
-  // Published answers are not always right, and a wrong one must not be demonstrated.
-  const checked = [...read].map(([split, problems]) => [
+  // Published answers are not always right, some have signs that the judge refuses: neither may be demonstrated.
+  const checked = [...splits].map(([split, problems]) => [
     split,
     problems.map((problem) => {
       if (problem.reference === '' || judgeCountdown(problem.reference, problem).verdict === 'correct')
@@ -62,7 +62,10 @@ async function puzzles(
     }),
   ]) as [string, Problem[]][];
   const notes = [
-    ...(wrong === 0 ? [] : [`countdown: ${wrong} published answers of ${path} are wrong and not used.`]),
+    ...(wrong === 0
+      ? []
+      : [`countdown: ${wrong} published answers of ${path} do not pass the judge and are not demonstrated.`]),
+    ...(repeated === 0 ? [] : [`countdown: ${repeated} repeated puzzles of ${path} were left out.`]),
     ...(bad.found.length === 0 ? [] : [`countdown: ${bad.found.length} malformed rows were left out.`]),
   ];
   return { data: new Map(checked), notes };
