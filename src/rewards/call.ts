@@ -25,7 +25,7 @@ export async function callReward(reward: Reward, samples: readonly Sample[]): Pr
     return scores;
   } catch (error) {
     if (reward.onError === 'missing') return samples.map(() => null);
-    if (error instanceof ReckonError) throw error;
+    if (error instanceof ReckonError && /^(?:reward|module)-/.test(error.code)) throw error;
     if (error instanceof LateReward) throw failure(reward, samples, 'reward-late', messageOf(error));
     throw failure(reward, samples, 'reward-failed', messageOf(error), error);
   }

@@ -131,6 +131,15 @@ describe('a function that fails', () => {
     }
   });
 
+  test("is named for errors of reckon's own too", async () => {
+    const score = (): never => {
+      throw new ReckonError('data', 'not-countdown', 'no target');
+    };
+    await expect(combine([failing(score)], sample)).rejects.toThrow(
+      "reward 'mine' failed on sample 0 of game24/1-2-3-4: no target",
+    );
+  });
+
   test('is a null where the recipe says so', async () => {
     const groups = [[sampleOf(0), sampleOf(2)]];
     const [first, third] = (await combineGroups([failing(bad, { onError: 'missing' })], groups))[0]!;
