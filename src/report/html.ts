@@ -31,7 +31,7 @@ h1{font-size:26px;line-height:1.25;margin:0 0 8px}h2{font-size:19px;margin:44px 
 p{margin:8px 0 14px}.soft{color:var(--soft);font-size:13.5px}.headline{font-size:18px;font-weight:600}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;margin:8px 0}
 th,td{padding:6px 14px 6px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
-th:first-child,td:first-child{text-align:left}td.name{font-weight:600}.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}.facts td:first-child{white-space:nowrap;color:var(--soft)}
+th:first-child,td:first-child{text-align:left}td.name{font-weight:600}.facts th{text-align:left}.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}.facts td:first-child{white-space:nowrap;color:var(--soft)}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;margin:8px 0;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:22px 28px}.charts svg,.wide svg{width:100%;height:auto;display:block}.hero{max-width:720px;margin:20px 0}.wide svg{min-width:560px}
 .verdict{font-size:13px;font-weight:600}.correct{color:var(--good)}.incorrect{color:var(--bad)}.unverifiable{color:var(--unsure)}

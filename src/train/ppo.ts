@@ -113,7 +113,8 @@ export async function trainPpo(
       );
 
     const seconds = (performance.now() - started) / 1000;
-    rolloutFile.append(...groups.flatMap((group) => rolloutLine(step, group, null)));
+    const lines = groups.flatMap((group) => rolloutLine(step, group, null));
+    rolloutFile.append(...lines.map((line, i) => (dense ? { ...line, tokenRewards: dense[i] } : line)));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
       ...scoreMetrics(groups, experience),

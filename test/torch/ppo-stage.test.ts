@@ -118,5 +118,12 @@ describe('PPO', () => {
     expect(step).toBe(24);
     expect(Object.keys(weights)).toEqual(['correct', 'intrinsic']);
     expect(weights.correct + weights.intrinsic).toBeCloseTo(0.1, 9);
+    // Reports shade every token by what it earned.
+    const rollouts = readFileSync(join(harness.folder, 'teacher', 'rollouts', 'train.jsonl'), 'utf8');
+    for (const text of rollouts.trim().split('\n')) {
+      const line = JSON.parse(text) as { completionIds: number[]; tokenRewards: number[] };
+      expect(line.tokenRewards).toHaveLength(line.completionIds.length);
+      expect(line.tokenRewards.every(Number.isFinite)).toBe(true);
+    }
   });
 });
