@@ -5,9 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { addAnalyzeCommand } from '../../src/cli/analyze.ts';
+import { addCompareCommand } from '../../src/cli/compare.ts';
+import { addDiagnoseCommand } from '../../src/cli/diagnose.ts';
 import { addEvaluateCommand } from '../../src/cli/evaluate.ts';
 import { type EvaluationRequest, evaluateModel, evaluationFiles } from '../../src/cli/evaluate-model.ts';
 import { type EvaluationTarget, findTargets } from '../../src/cli/evaluate-targets.ts';
+import { addExportCommand } from '../../src/cli/export.ts';
 import { readEvaluation, readRows } from '../../src/evaluate/index.ts';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { executeRun } from '../../src/run/index.ts';
@@ -46,27 +50,29 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(runs, { recursive: true, force: true }));
 
-/** The command in this process; what it printed on stdout. */
-async function evaluate(...words: string[]): Promise<string> {
+/** A command in this process; what it printed on stdout. */
+async function reckon(...words: string[]): Promise<string> {
   const program = new Command('reckon').option('--json').option('--quiet').exitOverride();
-  addEvaluateCommand(program, () => undefined);
+  const commands = [
+    addEvaluateCommand,
+    addAnalyzeCommand,
+    addCompareCommand,
+    addDiagnoseCommand,
+    addExportCommand,
+  ];
+  for (const add of commands) add(program, () => undefined);
   const printed: string[] = [];
   const spy = vi.spyOn(process.stdout, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
   try {
-    await program.parseAsync([
-      'node',
-      'reckon',
-      'evaluate',
-      ...words,
-      '--runs-dir',
-      runs,
-      '--quiet',
-      '--json',
-    ]);
+    await program.parseAsync(['node', 'reckon', ...words, '--runs-dir', runs]);
   } finally {
     spy.mockRestore();
   }
   return printed.join('');
+}
+
+function evaluate(...words: string[]): Promise<string> {
+  return reckon('evaluate', ...words, '--quiet', '--json');
 }
 
 describe('reckon evaluate', () => {
@@ -186,6 +192,43 @@ describe('reckon evaluate', () => {
     const first = JSON.parse(lines[0]!);
     const rows = readRows(join(run, 'evaluations', 'far.rows.jsonl'));
     expect(first.klPq).toHaveLength(rows[0]!.completionIds!.length);
+  });
+});
+
+describe('what is made of evaluations', () => {
+  test('analysis of the rows that the run itself kept, with the table of the game', async () => {
+    const { cells, samples, errors, game24 } = JSON.parse(await reckon('analyze', 'tiny:sft', '--json'));
+    expect(samples).toBe(200);
+    expect(cells.both + cells.formatOnly + cells.answerOnly + cells.neither).toBe(200);
+    const wrong = errors.reduce((sum: number, { count }: { count: number }) => sum + count, 0);
+    expect(wrong).toBe(200 - cells.both - cells.answerOnly);
+    expect(game24[1].slice(0, 2)).toEqual(['all', '200']);
+    expect(await reckon('analyze', 'tiny:sft')).toMatch(/format not kept, answer wrong +\d+ +\d/);
+    await expect(reckon('analyze', 'tiny:none')).rejects.toMatchObject({ code: 'no-evaluation' });
+  });
+
+  test('an export that compares equal to what it came from', async () => {
+    const out = join(runs, 'answers.jsonl');
+    expect(await reckon('export', 'answers', 'tiny:sft', '--out', out)).toContain('200 answers of tiny:sft');
+    expect(readRows(out)).toHaveLength(200);
+    const { shared, pairs } = JSON.parse(await reckon('compare', 'tiny:sft', out, '--json'));
+    expect(shared).toBe(100);
+    expect(pairs[0]).toMatchObject({
+      difference: { difference: 0, low: 0, high: 0 },
+      won: [],
+      lost: [],
+      adjustedP: 1,
+    });
+    expect(await reckon('compare', 'tiny:sft', out)).toContain('100 shared problems.');
+    await expect(reckon('compare', out)).rejects.toMatchObject({ code: 'too-few-sets' });
+    await expect(reckon('compare', out, 'nothing')).rejects.toMatchObject({ code: 'no-answers' });
+  });
+
+  test('a diagnosis in sentences', async () => {
+    const { findings, facts } = JSON.parse(await reckon('diagnose', 'tiny', '--json'));
+    expect(findings).toEqual([]);
+    expect(facts).toMatchObject([{ stage: '02-sft', steps: 40, learningEfficiency: null }]);
+    expect(await reckon('diagnose', 'tiny')).toContain('No rule found anything wrong.');
   });
 });
 
