@@ -264,6 +264,9 @@ describe('the pool', () => {
 
   it.each([
     ['9^9^9^9'],
+    // Bases of two primes: the names of what stays unevaluated double at every level.
+    [`6^${'{12^{'.repeat(30)}x${'}'.repeat(60)}`],
+    [`\\boxed{${'99^9^'.repeat(300)}9}`],
     ['10^{10^{10}}!'],
     ['\\boxed{'.repeat(20_000)],
     ['{'.repeat(10_000)],

@@ -35,6 +35,8 @@ export interface Quotient {
 
 const MAX_TERMS = 600;
 const MAX_POWER = 40;
+/** Names of atoms hold what they are made of, so nested ones can double at every level. */
+const MAX_NAME = 5000;
 
 export const NONE: Polynomial = new Map();
 
@@ -50,6 +52,7 @@ export function whole(top: Polynomial): Quotient {
 
 /** The atom to a rational power, as a polynomial. */
 export function atom(name: string, exponent: Rational = ONE): Polynomial {
+  if (name.length > MAX_NAME) throw new TooLarge();
   return normal(ONE, [[name, exponent]]);
 }
 
@@ -161,6 +164,7 @@ function keyP(polynomial: Polynomial, scale: Rational): string {
   const parts = [...polynomial.keys()]
     .sort()
     .map((key) => `${formatR(mulR(polynomial.get(key)!.coefficient, scale))}${key === '' ? '' : `*${key}`}`);
+  if (parts.reduce((length, part) => length + part.length, 0) > 20 * MAX_NAME) throw new TooLarge();
   return parts.length === 0 ? '0' : parts.join('+');
 }
 

@@ -9,7 +9,7 @@ export interface PoolOptions {
   readonly workers?: number;
   /** Milliseconds that a row may take where its options say nothing; default 2,000. */
   readonly deadline?: number;
-  /** MiB of heap that a thread may use; default 256. */
+  /** MiB of heap that a thread may use; default 512. */
   readonly memory?: number;
 }
 
@@ -86,7 +86,7 @@ export class GraderPool {
   /** A new thread while there may be one more; null where all are busy. */
   private anotherThread(): Thread | null {
     if (this.threads.length >= (this.options.workers ?? 1)) return null;
-    const worker = startWorker(this.options.memory ?? 256);
+    const worker = startWorker(this.options.memory ?? 512);
     const thread: Thread = { worker, ready: false, jobs: [], timer: null };
     this.threads.push(thread);
     worker.on('message', (message: Graded | 'ready') => this.receive(thread, message));
