@@ -16,7 +16,8 @@ const { markdown, chartPaths } = writeSeedsReport(
   process.argv[2] ?? 'runs/compare-algorithms',
   process.argv[3] === 'processor' ? 'processor' : 'wall',
 );
+const images = chartPaths.map((path) => `![${basename(path, '.svg')}](${basename(path)})`).join('\n\n');
 for (const path of chartPaths) copyFileSync(path, join(here, basename(path)));
 const text = readFileSync(readme, 'utf8');
 const [before, rest] = [text.slice(0, text.indexOf(BEGIN)), text.slice(text.indexOf(END))];
-writeFileSync(readme, `${before}${BEGIN}\n\n${markdown}\n\n${rest}`);
+writeFileSync(readme, `${before}${BEGIN}\n\n${images}\n\n${markdown}\n\n${rest}`);
