@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { painterFor } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './run.ts';
+import { wholeNumber } from './values.ts';
 
 interface AnalyzeOptions extends GlobalOptions {
   readonly runsDir: string;

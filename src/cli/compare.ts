@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { ReckonError } from '../util/errors.ts';
 import { painterFor } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './run.ts';
+import { wholeNumber } from './values.ts';
 
 interface CompareOptions extends GlobalOptions {
   readonly runsDir: string;

@@ -2,7 +2,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ExitCode, GlobalOptions } from './output.ts';
-import { collect, wholeNumber } from './run.ts';
+import { collect, wholeNumber } from './values.ts';
 
 /** The options of `reckon data prepare`. */
 export interface PrepareOptions extends GlobalOptions {

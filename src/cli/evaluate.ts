@@ -10,7 +10,7 @@ import { ReckonError } from '../util/errors.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect, wholeNumber } from './run.ts';
+import { collect, wholeNumber } from './values.ts';
 
 /** The options of the command as they were given. */
 export interface EvaluateOptions extends GlobalOptions {

@@ -8,7 +8,7 @@ import { closeGraders, grade } from '../rewards/grade/grade.ts';
 import { type Graded, type GradeOptions, PROFILES } from '../rewards/grade/graded.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './run.ts';
+import { wholeNumber } from './values.ts';
 
 interface GradeCommandOptions extends GlobalOptions {
   readonly profile: GradeOptions['profile'];

@@ -3,33 +3,40 @@
 
 import { Command } from 'commander';
 import { reckonVersion } from '../run/machine.ts';
-import { addAnalyzeCommand } from './analyze.ts';
-import { addChatCommand } from './chat.ts';
-import { addCompareCommand } from './compare.ts';
-import { addCompletionCommand } from './completion.ts';
-import { addConvertCommand } from './convert.ts';
-import { addDataCommand } from './data.ts';
-import { addDiagnoseCommand } from './diagnose.ts';
-import { addDoctorCommand } from './doctor.ts';
-import { addEvaluateCommand } from './evaluate.ts';
-import { addExportCommand } from './export.ts';
-import { addGenerateCommand } from './generate.ts';
-import { addGradeCommand } from './grade.ts';
-import { addInitCommand } from './init.ts';
-import { addMergeCommand } from './merge.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
-import { addPruneCommand } from './prune.ts';
-import { addPushCommand } from './push.ts';
-import { addRecipeCommand } from './recipe.ts';
-import { addReportCommand } from './report.ts';
-import { addRewardsCommand } from './rewards.ts';
-import { addRunCommand } from './run.ts';
-import { addRunsCommand } from './runs.ts';
-import { addShowCommand } from './show.ts';
-import { addSweepCommand } from './sweep.ts';
-import { addTrackCommand } from './track.ts';
 
-function buildProgram(finish: (code: ExitCode) => void): Command {
+type AddCommand = (program: Command, finish: (code: ExitCode) => void) => void;
+
+/** Every command by name, in the order of the help; a module is loaded when its command is wanted. */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  run: async () => (await import('./run.ts')).addRunCommand,
+  sweep: async () => (await import('./sweep.ts')).addSweepCommand,
+  recipe: async () => (await import('./recipe.ts')).addRecipeCommand,
+  data: async () => (await import('./data.ts')).addDataCommand,
+  rewards: async () => (await import('./rewards.ts')).addRewardsCommand,
+  evaluate: async () => (await import('./evaluate.ts')).addEvaluateCommand,
+  export: async () => (await import('./export.ts')).addExportCommand,
+  diagnose: async () => (await import('./diagnose.ts')).addDiagnoseCommand,
+  compare: async () => (await import('./compare.ts')).addCompareCommand,
+  analyze: async () => (await import('./analyze.ts')).addAnalyzeCommand,
+  grade: async () => (await import('./grade.ts')).addGradeCommand,
+  report: async () => (await import('./report.ts')).addReportCommand,
+  runs: async () => (await import('./runs.ts')).addRunsCommand,
+  show: async () => (await import('./show.ts')).addShowCommand,
+  prune: async () => (await import('./prune.ts')).addPruneCommand,
+  track: async () => (await import('./track.ts')).addTrackCommand,
+  generate: async () => (await import('./generate.ts')).addGenerateCommand,
+  chat: async () => (await import('./chat.ts')).addChatCommand,
+  merge: async () => (await import('./merge.ts')).addMergeCommand,
+  convert: async () => (await import('./convert.ts')).addConvertCommand,
+  push: async () => (await import('./push.ts')).addPushCommand,
+  doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
+  init: async () => (await import('./init.ts')).addInitCommand,
+  completion: async () => (await import('./completion.ts')).addCompletionCommand,
+};
+
+/** The program with the one command that is asked for; with all of them for help, completion and words that name none. */
+async function buildProgram(argv: readonly string[], finish: (code: ExitCode) => void): Promise<Command> {
   const program = new Command('reckon')
     .description('Teach small language models to reason about mathematics.')
     .version(reckonVersion(), '--version', 'print the version')
@@ -41,36 +48,15 @@ function buildProgram(finish: (code: ExitCode) => void): Command {
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  addRunCommand(program, finish);
-  addSweepCommand(program, finish);
-  addRecipeCommand(program, finish);
-  addDataCommand(program, finish);
-  addRewardsCommand(program, finish);
-  addEvaluateCommand(program, finish);
-  addExportCommand(program, finish);
-  addDiagnoseCommand(program, finish);
-  addCompareCommand(program, finish);
-  addAnalyzeCommand(program, finish);
-  addGradeCommand(program, finish);
-  addReportCommand(program, finish);
-  addRunsCommand(program, finish);
-  addShowCommand(program, finish);
-  addPruneCommand(program, finish);
-  addTrackCommand(program, finish);
-  addGenerateCommand(program, finish);
-  addChatCommand(program, finish);
-  addMergeCommand(program, finish);
-  addConvertCommand(program, finish);
-  addPushCommand(program, finish);
-  addDoctorCommand(program, finish);
-  addInitCommand(program, finish);
-  addCompletionCommand(program, finish);
+  const asked = argv.slice(2).find((word) => !word.startsWith('-')) ?? '';
+  const alone = Object.hasOwn(COMMANDS, asked) && asked !== 'completion' ? COMMANDS[asked] : undefined;
+  for (const load of alone === undefined ? Object.values(COMMANDS) : [alone]) (await load())(program, finish);
   return program;
 }
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
   let code: ExitCode = 0;
-  const program = buildProgram((finished) => {
+  const program = await buildProgram(argv, (finished) => {
     code = finished;
   });
   if (argv.length <= 2) {

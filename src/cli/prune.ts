@@ -5,8 +5,8 @@ import { type PrunableCheckpoint, planPruning, pruneRun } from '../run/index.ts'
 import { formatBytes, formatTable } from '../util/format.ts';
 import { confirmed } from './confirm.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './run.ts';
 import { existingRun } from './run-folder.ts';
+import { wholeNumber } from './values.ts';
 
 interface PruneOptions extends GlobalOptions {
   readonly runsDir: string;

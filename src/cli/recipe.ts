@@ -15,8 +15,8 @@ import { diskFree, thisMachine } from '../run/index.ts';
 import { formatTable } from '../util/format.ts';
 import { isModuleFile } from '../util/typescript.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect, wholeNumber } from './run.ts';
 import { typeCheck } from './type-check.ts';
+import { collect, wholeNumber } from './values.ts';
 
 interface CheckOptions extends GlobalOptions {
   readonly seed?: number;

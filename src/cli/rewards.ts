@@ -4,8 +4,8 @@ import type { Command } from 'commander';
 import type { ScoredGroup } from '../rewards/index.ts';
 import { formatTable } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect, wholeNumber } from './run.ts';
 import type { LabelledGroup } from './sample-completions.ts';
+import { collect, wholeNumber } from './values.ts';
 
 interface TestOptions extends GlobalOptions {
   readonly set?: readonly string[];

@@ -2,11 +2,12 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { derivePlan, estimate, openRecipe, type Recipe } from '../recipe/index.ts';
 import { executeRun, type RunResult, requireDisk, type StageModule, thisMachine } from '../run/index.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { runSeeds, seedList } from './run-seeds.ts';
+import { collect, wholeNumber } from './values.ts';
 
 interface RunOptions extends GlobalOptions {
   readonly name?: string;
@@ -56,17 +57,6 @@ export function addRunCommand(program: Command, finish: (code: ExitCode) => void
     .action(async (recipe: string, _options, command: Command) => {
       finish(await run(recipe, command.optsWithGlobals<RunOptions>()));
     });
-}
-
-/** Reads `--set` flags in order. */
-export function collect(value: string, earlier: readonly string[] = []): readonly string[] {
-  return [...earlier, value];
-}
-
-/** Reads a whole number of 0 or more. */
-export function wholeNumber(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('it must be a whole number, 0 or more.');
-  return Number(text);
 }
 
 async function run(file: string, options: RunOptions): Promise<ExitCode> {

@@ -6,8 +6,8 @@ import { type Command, Option } from 'commander';
 import { ReckonError } from '../util/errors.ts';
 import { painterFor } from '../util/format.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './run.ts';
 import { existingRun } from './run-folder.ts';
+import { wholeNumber } from './values.ts';
 
 interface ShowOptions extends GlobalOptions {
   readonly runsDir: string;

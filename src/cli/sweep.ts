@@ -15,7 +15,7 @@ import {
   watchSignals,
 } from '../run/index.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect } from './run.ts';
+import { collect } from './values.ts';
 
 interface SweepCommandOptions extends GlobalOptions {
   readonly grid?: readonly string[];

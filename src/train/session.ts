@@ -28,12 +28,13 @@ import {
 import { trainableParameters } from '../nn/index.ts';
 import { AdamW, type AdamWOptions, type ScheduleOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
-import { liveTensors, noGrad, scope, setThreads } from '../torch/index.ts';
+import { liveTensors, noGrad, scope } from '../torch/index.ts';
 import { bestSteps, type MetricRecord, MetricsWriter, Progress, readMetrics } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { JsonlWriter, truncateJsonl } from '../util/jsonl.ts';
 import { BudgetClock, type TokenBudget } from './budget.ts';
+import { computeWith } from './compute.ts';
 import type { StageContext, StageOutcome } from './context.ts';
 import { type LimitOptions, Limits } from './limits.ts';
 
@@ -97,7 +98,7 @@ export class Session implements Disposable {
 
   constructor(context: TrainContext, options: SessionOptions) {
     const { directory, compute } = context;
-    setThreads(compute.threads);
+    computeWith(compute);
     const { newest, broken } = newestWholeCheckpoint(directory);
     for (const one of broken)
       context.log(`${context.name}: step ${one.step}'s checkpoint is skipped: ${one.reason}`);

@@ -8,6 +8,7 @@ import { expect } from 'vitest';
 import { parseRecipe, type Recipe, type StageType } from '../../src/recipe/index.ts';
 import { stageFunctions } from '../../src/run/stage-functions.ts';
 import type { RunStageContext } from '../../src/run/stages.ts';
+import { kernelLevel } from '../../src/torch/index.ts';
 import type { StageOutcome } from '../../src/train/context.ts';
 
 /** A recipe whose last stage is the one under test, as YAML: `- { type: ..., ... }`. */
@@ -110,7 +111,7 @@ export class Harness implements Disposable {
       recipe,
       stage,
       seed: recipe.seed,
-      compute: { device: 'cpu', dtype: recipe.compute.dtype as 'f32', threads: 1, kernels: 'none' },
+      compute: { device: 'cpu', dtype: recipe.compute.dtype as 'f32', threads: 1, kernels: kernelLevel() },
       parent: this.model || null,
       quiet: true,
       log: () => {},

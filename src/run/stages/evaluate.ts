@@ -5,7 +5,7 @@ import { join, relative, sep } from 'node:path';
 import { measure, rowsOf, summariseRows, writeEvaluation } from '../../evaluate/index.ts';
 import { loadModel } from '../../models/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
-import { setThreads } from '../../torch/index.ts';
+import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { formatPercent } from '../../util/format.ts';
@@ -19,8 +19,8 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const folder = parentOf(context);
   const task = taskOf(recipe);
   const { split, samplesPerProblem, temperature } = recipe.evaluation;
-  const { dtype, device, threads } = context.compute;
-  setThreads(threads);
+  const { dtype, device } = context.compute;
+  computeWith(context.compute);
   using model = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
   const tokenizer = loadTokenizer(folder);
   const groups = await measure(model, tokenizer, task, task.splits[split], {

@@ -3,7 +3,7 @@
 import { writeCheckpoint } from '../../checkpoints/index.ts';
 import { saveModel } from '../../models/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
-import { setThreads } from '../../torch/index.ts';
+import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import type { RunStageContext } from '../stages.ts';
 import { initialModel } from './initial-model.ts';
@@ -12,7 +12,7 @@ import { parentOf } from './task.ts';
 /** Writes a model that later stages name in `from` or as their teacher. */
 export async function model(context: RunStageContext<'model'>): Promise<StageOutcome> {
   const { stage, directory, seed, compute } = context;
-  setThreads(compute.threads);
+  computeWith(compute);
   const tokenizer = loadTokenizer(parentOf(context));
   using made = initialModel(stage, tokenizer, seed);
   const { path } = await writeCheckpoint(directory, 0, (folder) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { writeCheckpoint } from '../../checkpoints/index.ts';
 import { saveModel } from '../../models/index.ts';
 import { characterTokenizer, loadTokenizer } from '../../text/index.ts';
-import { setThreads } from '../../torch/index.ts';
+import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { appendJsonl } from '../../util/jsonl.ts';
@@ -17,7 +17,7 @@ import { taskOf } from './task.ts';
 export async function prepare(context: RunStageContext<'prepare'>): Promise<StageOutcome> {
   const { recipe, directory, seed } = context;
   const task = taskOf(recipe);
-  setThreads(context.compute.threads);
+  computeWith(context.compute);
   for (const [split, problems] of Object.entries(task.splits)) {
     mkdirSync(join(directory, 'problems'), { recursive: true });
     const path = join(directory, 'problems', `${split}.jsonl`);
