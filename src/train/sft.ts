@@ -126,11 +126,12 @@ function trainingData(
   const shaped = (sequences: readonly TrainingSequence[]) =>
     learn === 'all' ? sequences.map(wholeSequence) : sequences;
   const rows = (path: string) =>
-    readSupervised(path, tokenizer, {
-      completionOnly: learn !== 'all',
-      assistantOnly: learn === 'assistant',
-      maxLength: maxPositions,
-    });
+    readSupervised(
+      path,
+      tokenizer,
+      { completionOnly: learn !== 'all', assistantOnly: learn === 'assistant', maxLength: maxPositions },
+      (line) => context.log(line),
+    );
   const file = data.from === 'file' ? rows(data.path) : null;
   const size = file?.length ?? task.splits.train.length;
   const items = 'epochs' in length ? length.epochs * size : length.steps * count;

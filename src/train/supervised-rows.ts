@@ -29,6 +29,8 @@ export interface SupervisedOptions {
 export interface SupervisedRow {
   readonly ids: readonly number[];
   readonly learned: readonly boolean[];
+  /** The example was longer than allowed. */
+  readonly cut?: true;
 }
 
 /** Encodes examples by a tokenizer and, for conversations, its chat template. */
@@ -52,7 +54,12 @@ export class SupervisedRows {
     const { ids, marked, promptLength } = this.encoded(example);
     const start = completionOnly ? promptLength : 0;
     const learned = ids.slice(0, maxLength).map((_, t) => t >= start && (marked?.[t] ?? true));
-    return learned.includes(true) ? { ids: ids.slice(0, maxLength), learned } : null;
+    if (!learned.includes(true)) return null;
+    return {
+      ids: ids.slice(0, maxLength),
+      learned,
+      ...(ids.length > maxLength ? { cut: true as const } : {}),
+    };
   }
 
   private encoded(example: SupervisedExample): {
@@ -119,16 +126,22 @@ export function sequenceOf({ ids, learned }: SupervisedRow): TrainingSequence {
   return rest.every(Boolean) ? sequence : { ...sequence, learned: rest };
 }
 
-/** The rows of a JSONL file as sequences; lines in which nothing is left to learn are left out. */
+/** The rows of a JSONL file as sequences. Rows that are cut or hold nothing to learn are counted, and `log` is told. */
 export function readSupervised(
   path: string,
   tokenizer: Tokenizer,
   options: SupervisedOptions,
+  log: (line: string) => void = () => undefined,
 ): TrainingSequence[] {
   const encoder = new SupervisedRows(tokenizer, options);
   const rows = readJsonl(path, (value) => encoder.row(asExample(value)));
   const sequences = rows.flatMap((row) => (row ? [sequenceOf(row)] : []));
   const learning = sequences.filter(({ completionIds }) => completionIds.length > 0);
+  const cut = rows.filter((row) => row?.cut).length;
+  const left = rows.length - learning.length;
+  if (cut > 0)
+    log(`${path}: ${cut} of ${rows.length} rows pass ${options.maxLength} tokens and are cut there`);
+  if (left > 0) log(`${path}: ${left} of ${rows.length} rows hold nothing to learn and are left out`);
   if (learning.length > 0) return learning;
   throw new ReckonError('data', 'no-examples', `${path} holds no example of which a token is learned`);
 }

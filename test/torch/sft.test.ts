@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/models/index.ts';
@@ -7,7 +8,12 @@ import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import { sequenceLogps } from '../../src/train/sequence-logps.ts';
-import { SupervisedRows, sequenceOf, wholeSequence } from '../../src/train/supervised-rows.ts';
+import {
+  readSupervised,
+  SupervisedRows,
+  sequenceOf,
+  wholeSequence,
+} from '../../src/train/supervised-rows.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { mean } from '../../src/util/statistics.ts';
 import { Harness, recipeWith } from './stage-harness.ts';
@@ -131,6 +137,24 @@ describe('supervised rows', () => {
     const row = new SupervisedRows(tokenizer, { ...options, maxLength: 10 }).row(example)!;
     expect([row.ids.length, row.learned.filter(Boolean).length]).toEqual([10, 2]);
     expect(new SupervisedRows(tokenizer, { ...options, maxLength: 8 }).row(example)).toBeNull();
+  });
+
+  it('of a file that are cut or left out are counted and told of', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'reckon-rows-')), 'rows.jsonl');
+    const example = { prompt: '1 2 3 4\n', completion: '1+2' };
+    writeFileSync(
+      path,
+      [example, { text: '1+2' }, { prompt: '1 2 3 4 5 6\n', completion: '1+2' }]
+        .map((row) => JSON.stringify(row))
+        .join('\n'),
+    );
+    const told: string[] = [];
+    const rows = readSupervised(path, tokenizer, { ...options, maxLength: 10 }, (line) => told.push(line));
+    expect(rows.length).toBe(2);
+    expect(told).toEqual([
+      `${path}: 1 of 3 rows pass 10 tokens and are cut there`,
+      `${path}: 1 of 3 rows hold nothing to learn and are left out`,
+    ]);
   });
 
   it('of a conversation learn all of it, or what the assistant said', () => {
