@@ -1,6 +1,7 @@
 /** Owns `reckon grade`: rows of predictions and references in, the same rows with verdicts out, totals at the end. */
 
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { type Command, Option } from 'commander';
@@ -88,33 +89,41 @@ function percent(part: number, whole: number): string {
   return whole === 0 ? 'none' : `${((100 * part) / whole).toFixed(1)} %`;
 }
 
-/** The rows with their verdicts, in the order of the file. */
+/** The rows with their verdicts, in the order of the file; those before a bad row come out before its error. */
 async function* gradedLines(
   file: string,
   options: GradeCommandOptions,
   totals: Totals,
 ): AsyncGenerator<string> {
   const waiting: Promise<string>[] = [];
-  let number = 0;
-  const input = file === '-' ? process.stdin : createReadStream(file);
-  const opened = new Promise<never>((_, reject) => input.once('error', reject));
-  opened.catch(() => undefined);
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    number++;
-    if (line.trim() === '') continue;
-    waiting.push(gradeLine(line, `${file}:${number}`, options, totals));
-    if (waiting.length >= WINDOW) yield await waiting.shift()!;
+  let failure: unknown = null;
+  try {
+    for await (const { line, number } of linesOf(file)) {
+      waiting.push(gradeRow(readRow(line, `${file}:${number}`), options, totals));
+      if (waiting.length >= WINDOW) yield await waiting.shift()!;
+    }
+  } catch (error) {
+    failure = error;
   }
   for (const one of waiting) yield await one;
+  if (failure !== null) throw failure;
 }
 
-async function gradeLine(
-  line: string,
-  place: string,
+/** The lines that are not empty, with their numbers. Throws what the system says of a file that cannot be read. */
+async function* linesOf(file: string): AsyncGenerator<{ line: string; number: number }> {
+  const input = file === '-' ? process.stdin : (await open(file)).createReadStream();
+  let number = 0;
+  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    number++;
+    if (line.trim() !== '') yield { line, number };
+  }
+}
+
+async function gradeRow(
+  { row, prediction, references }: Row,
   options: GradeCommandOptions,
   totals: Totals,
 ): Promise<string> {
-  const { row, prediction, references } = readRow(line, place);
   const { verdict, score, extracted, reason } = await grade(prediction, references, {
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...(options.extract === undefined ? {} : { extract: options.extract }),

@@ -1,0 +1,79 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'reckon-grade-'));
+
+function reckonGrade(input: string, ...words: string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'grade', ...words],
+    { input, encoding: 'utf8', cwd: ROOT },
+  );
+  return {
+    status,
+    stderr,
+    rows: stdout
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line)),
+  };
+}
+
+const ROWS = [
+  { id: 1, prediction: 'so \\boxed{\\frac{\\sqrt{12}}{4}}', reference: '\\sqrt{3}/2' },
+  { id: 2, prediction: '#### 1,234', reference: 1234 },
+  { id: 3, prediction: '\\boxed{(1,2)}', reference: ['(2,1)', '(1,3)'] },
+  { id: 4, prediction: '5', reference: '\\frac{' },
+];
+const lines = (rows: readonly object[]) => rows.map((row) => JSON.stringify(row)).join('\n');
+
+describe('reckon grade', () => {
+  it('writes each row in order with verdict, score, extracted and reason, and totals at the end', () => {
+    const { status, rows, stderr } = reckonGrade(lines(ROWS), '-');
+    expect(status).toBe(0);
+    expect(rows.map(({ id, verdict, score }) => [id, verdict, score])).toEqual([
+      [1, 'correct', 1],
+      [2, 'correct', 1],
+      [3, 'incorrect', 0],
+      [4, 'unverifiable', null],
+    ]);
+    expect(rows[0]).toMatchObject({ extracted: '\\frac{\\sqrt{12}}{4}', reason: 'symbolic' });
+    expect(stderr).toMatch(
+      /4 rows: 2 correct, 1 incorrect, 1 unverifiable \(50.0 % correct\), \d+ rows a second/,
+    );
+  });
+
+  it('writes to a file and takes a profile', () => {
+    const [input, out] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')];
+    writeFileSync(input, lines(ROWS));
+    const { status, rows } = reckonGrade('', input, '--profile', 'gsm8k-strict', '--out', out);
+    expect([status, rows]).toEqual([0, []]);
+    const verdicts = readFileSync(out, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).verdict);
+    expect(verdicts).toEqual(['incorrect', 'correct', 'incorrect', 'incorrect']);
+  });
+
+  it('names file, line and field of a bad row, after the rows before it', () => {
+    const bad = reckonGrade(`${lines(ROWS.slice(0, 1))}\n{"prediction": 1}`, '-');
+    expect(bad.status).toBe(2);
+    expect(bad.rows.length).toBe(1);
+    expect(bad.stderr).toMatch(
+      /^error: -:2: expected a text, a number or a list of them in `reference`, found undefined/,
+    );
+    expect(reckonGrade('not json', '-').stderr).toMatch(/^error: -:1: expected a JSON object on every line/);
+  });
+
+  it('says in a sentence that a file or profile is not there', () => {
+    expect(reckonGrade('', join(folder, 'none.jsonl')).stderr).toMatch(/^error: .*none\.jsonl/);
+    expect(reckonGrade('', '-', '--profile', 'best').stderr).toMatch(
+      /^error: .*Allowed choices are default, r1-zero/,
+    );
+  });
+});
