@@ -10,13 +10,14 @@ const rounds = Math.ceil(100 * Number(process.env['RECKON_SLOW_SCALE'] ?? 1));
 it(`${rounds * 100} short generations leave tensors and memory flat`, async () => {
   using policy = tinyModel();
   using model = policy.snapshot();
-  const before = liveTensors();
   const requests = Array.from({ length: 100 }, (_, i) => ({
     problemId: `p${i}`,
     promptIds: [1, 3 + (i % 20), 4],
     samples: 1,
   }));
   const memory: number[] = [];
+  // The model's table of rotations for decoding is made at its first generation, and stays.
+  let before: number | null = null;
   for (let step = 0; step < rounds; step++) {
     await generate(model, tokenizer, requests, {
       temperature: 1,
@@ -27,6 +28,7 @@ it(`${rounds * 100} short generations leave tensors and memory flat`, async () =
       step,
       maxRows: 32,
     });
+    before ??= liveTensors();
     expect(liveTensors()).toBe(before);
     memory.push(process.memoryUsage.rss());
   }
