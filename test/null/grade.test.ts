@@ -251,14 +251,16 @@ describe('the pool', () => {
   }, 90_000);
 
   it('replaces a thread that dies', async () => {
-    const pool = new GraderPool({ memory: 24 });
-    const heavy = `(${Array.from({ length: 24 }, (_, i) => `x_{${i}}`).join('+')})`;
-    const rows = [...Array.from({ length: 3 }, () => `${heavy}^{3}${heavy}^{3}`.repeat(1)), '1+x'];
-    const graded = await Promise.all(
-      rows.map((prediction) => pool.grade({ prediction, references: ['x+1'], options: { extract: 'none' } })),
-    );
-    expect(graded.at(-1)).toMatchObject({ verdict: 'correct' });
-    for (const one of graded.slice(0, -1)) expect(one.verdict).not.toBe('correct');
+    const pool = new GraderPool({ deadline: 30_000 });
+    const row = (prediction: string): Promise<Graded> =>
+      pool.grade({ prediction, references: ['x+1'], options: { extract: 'none' } });
+    expect(await row('1+x')).toMatchObject({ verdict: 'correct' });
+    const running = row('\\sum_{a=1}^{4999}\\sum_{b=1}^{4999}\\sum_{c=1}^{4999} abc + x');
+    const waiting = row('x+1+0');
+    const { threads } = pool as unknown as { threads: { worker: { terminate(): Promise<number> } }[] };
+    setTimeout(() => void threads[0]!.worker.terminate(), 200);
+    expect(await running).toMatchObject({ verdict: 'unverifiable', reason: 'worker-died' });
+    expect(await waiting).toMatchObject({ verdict: 'correct' });
     await pool.close();
   }, 60_000);
 
@@ -284,7 +286,7 @@ describe('the pool', () => {
       const started = performance.now();
       const graded = await grade(text, '5');
       expect(graded.verdict).not.toBe('correct');
-      expect(performance.now() - started).toBeLessThan(10_000);
+      expect(performance.now() - started).toBeLessThan(4500);
     },
     20_000,
   );

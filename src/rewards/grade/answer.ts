@@ -28,12 +28,12 @@ export function compareAnswerTexts(prediction: string, reference: string): Answe
   if (b.length === 0) return { equal: null, reason: 'unreadable-reference', ...forms };
   if (a.length === 0) return { equal: false, reason: 'unreadable-prediction', ...forms };
   let verdict = compareAnswers(a[0]!, b[0]!);
-  for (const x of a) {
-    for (const y of b) {
-      if (verdict.equal === true) break;
-      const other = compareAnswers(x, y);
-      if (other.equal === true) verdict = other;
-    }
+  // Further readings can only find what the first ones missed.
+  const others = a.flatMap((x, i) => b.flatMap((y, j): [Expr, Expr][] => (i + j === 0 ? [] : [[x, y]])));
+  for (const [x, y] of others) {
+    if (verdict.equal === true) break;
+    const other = compareAnswers(x, y);
+    if (other.equal === true) verdict = other;
   }
   if (verdict.equal !== true && decimalComma(left, right)) verdict = { equal: true, reason: 'exact' };
   return { ...verdict, ...forms };

@@ -143,10 +143,7 @@ function announced(rest: string): string {
   const start = rest.search(/\S/);
   if (start < 0) return '';
   const formula = formulasIn(rest)[0];
-  if (formula !== undefined && /^[\s:*]*$/.test(rest.slice(0, formula.start))) {
-    // "$3$ and $5$": the sentence, where more than one formula answers.
-    return formula.answer;
-  }
+  if (formula !== undefined && /^[\s:*]*$/.test(rest.slice(0, formula.start))) return formula.answer;
   return sentence(rest.slice(start));
 }
 
