@@ -80,10 +80,6 @@ export function addP(a: Polynomial, b: Polynomial): Polynomial {
   return sum;
 }
 
-export function negP(a: Polynomial): Polynomial {
-  return new Map([...a].map(([key, term]) => [key, { ...term, coefficient: negR(term.coefficient) }]));
-}
-
 export function mulP(a: Polynomial, b: Polynomial): Polynomial {
   if (a.size * b.size > MAX_TERMS * 20) throw new TooLarge();
   let product = NONE;
