@@ -3,9 +3,9 @@
  * to them by commit, refs from branches and tags to commits. Asks nothing over the network.
  */
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { errorCode, writeFileAtomic } from '../util/files.ts';
+import { writeFileAtomic } from '../util/files.ts';
 import { isCommit, type RepoId } from './repo-id.ts';
 
 /** The folder of one repository in the cache. */
@@ -43,15 +43,17 @@ export function writeRef(cache: string, id: RepoId, commit: string): void {
   writeFileAtomic(join(repoFolder(cache, id), 'refs', ...id.revision.split('/')), commit);
 }
 
+let linkCount = 0;
+
 /** Makes a blob seen in a snapshot under its name; a copy where the file system has no links. */
 export function linkBlob(blob: string, path: string): void {
   mkdirSync(dirname(path), { recursive: true });
-  rmSync(path, { force: true });
+  // Made aside and renamed: another process that reads the same snapshot never finds it missing.
+  const aside = `${path}.tmp-${process.pid}-${linkCount++}`;
   try {
-    symlinkSync(relative(dirname(path), blob), path);
-  } catch (error) {
-    // Another process may have been faster.
-    if (errorCode(error) === 'EEXIST') return;
-    copyFileSync(blob, path);
+    symlinkSync(relative(dirname(path), blob), aside);
+  } catch {
+    copyFileSync(blob, aside);
   }
+  renameSync(aside, path);
 }

@@ -1,16 +1,26 @@
 /**
- * Owns bringing one file of a repository into the cache: goes on where an earlier try was cut off, tries again when the
- * network fails, and keeps nothing whose checksum is not the announced one.
+ * Owns bringing one file of a repository into the cache, once for all processes that want it at the same time: goes on
+ * where an earlier try was cut off, tries again when the network fails, and keeps nothing whose checksum is not the
+ * announced one.
  */
 
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { renameDurably } from '../util/files.ts';
+import { withBlobLock } from './blob-lock.ts';
 import { blobPath } from './cache.ts';
 import { isPassing } from './refusal.ts';
 import { type RepoId, repoText } from './repo-id.ts';
@@ -38,24 +48,52 @@ export interface Requests {
 
 const tries = 5;
 
-/** The path of a file's content in the cache, downloaded where it is not there yet. */
+/** The path of a file's content in the cache, downloaded where it is not there yet; waits for a process that does so. */
 export async function downloadBlob(
   id: RepoId,
   commit: string,
   file: RepoFile,
   requests: Requests,
 ): Promise<string> {
-  const target = blobPath(requests.settings.cache, id, file.checksum);
+  const { cache } = requests.settings;
+  const target = blobPath(cache, id, file.checksum);
   if (existsSync(target)) return target;
-  const partial = `${target}.incomplete`;
+  const bring = async () => {
+    if (existsSync(target)) return;
+    const partial = partialOf(target);
+    await fetchWhole(id, commit, file, partial, requests);
+    renameDurably(partial, target);
+  };
+  await withBlobLock(cache, id, file.checksum, bring, (who) =>
+    requests.log(`${file.path}: waiting for ${who}, which downloads it`),
+  );
+  return target;
+}
+
+/** The file that what comes is written to; takes over what the Python library, which has another name for it, left. */
+function partialOf(target: string): string {
+  const partial = `${target}.reckon.incomplete`;
+  const theirs = `${target}.incomplete`;
   mkdirSync(dirname(target), { recursive: true });
+  if (sizeOf(theirs) > sizeOf(partial)) renameSync(theirs, partial);
+  return partial;
+}
+
+/** Fills the partial file until it is what was announced. */
+async function fetchWhole(
+  id: RepoId,
+  commit: string,
+  file: RepoFile,
+  partial: string,
+  requests: Requests,
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     const before = sizeOf(partial);
     try {
       await fetchRest(id, commit, file, partial, requests);
       if (sizeOf(partial) < file.size) throw new Error('the connection ended too early');
       const damage = await damageOf(partial, file);
-      if (damage === null) break;
+      if (damage === null) return;
       rmSync(partial, { force: true });
       throw before > 0 ? new Error(damage) : damaged(id, file, damage);
     } catch (error) {
@@ -65,8 +103,6 @@ export async function downloadBlob(
       await new Promise((resolve) => setTimeout(resolve, requests.retryDelayMs * 2 ** (attempt - 1)));
     }
   }
-  renameDurably(partial, target);
-  return target;
 }
 
 /** Appends to the partial file what it lacks. */

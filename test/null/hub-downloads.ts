@@ -25,6 +25,8 @@ export class DownloadServer {
   readonly requests: string[] = [];
   readonly tokens: Set<string> = new Set(['hf_owner', 'hf_stranger']);
   readonly faults: Map<string, Fault[]> = new Map();
+  /** The second half of a file's bytes is sent when its promise is kept. */
+  readonly gates: Map<string, Promise<void>> = new Map();
   /** Entries on a page of a listing. */
   pageSize = 3;
   private readonly server: Server;
@@ -143,6 +145,12 @@ export class DownloadServer {
       'Content-Range': `bytes ${first}-${last}/${content.length}`,
       ETag: '"x"',
     });
+    const gate = range === 'bytes=0-0' ? undefined : this.gates.get(path);
+    if (gate) {
+      response.write(body.subarray(0, body.length / 2));
+      gate.then(() => response.end(body.subarray(body.length / 2)));
+      return response;
+    }
     if (!fault || !('cutAfter' in fault)) return response.end(fault ? Buffer.alloc(body.length, 7) : body);
     response.write(body.subarray(0, fault.cutAfter), () => response.destroy());
     return response;
