@@ -114,14 +114,19 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   Call call;
   call.env = env;
   std::string message;
+  bool memory = false;
   try {
     napi_get_cb_info(env, info, &call.count, call.values, nullptr, nullptr);
     if (call.count > kMostArguments) throw Failure("too many arguments");
     return body(call);
   } catch (const c10::Error& error) {
     message = error.what_without_backtrace();
+    // The allocator of the CPU throws the general error; those of devices have a type for it.
+    memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+             message.find("DefaultCPUAllocator: ") != std::string::npos;
   } catch (const std::bad_alloc&) {
     message = "out of memory";
+    memory = true;
   } catch (const std::exception& error) {
     message = error.what();
   } catch (...) {
@@ -129,7 +134,7 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   }
   bool pending = false;
   napi_is_exception_pending(env, &pending);
-  if (!pending) napi_throw_error(env, nullptr, message.c_str());
+  if (!pending) napi_throw_error(env, memory ? "OUT_OF_MEMORY" : nullptr, message.c_str());
   return nullptr;
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <torch/headeronly/version.h>
 
 #ifdef __GLIBC__
@@ -85,6 +86,19 @@ napi_value useKernelsOf(Call& call) {
   return makeNothing(call.env);
 }
 
+/// freeCachedMemory(device): hands back what its allocator keeps for later and no tensor uses.
+napi_value freeCachedMemory(Call& call) {
+  const c10::Device device(readString(call.env, call.values[0]));
+  if (device.is_cpu()) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+  } else if (auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()))) {
+    allocator->emptyCache();
+  }
+  return makeNothing(call.env);
+}
+
 napi_value describe(Call& call) {
   napi_value object;
   napi_create_object(call.env, &object);
@@ -120,6 +134,7 @@ void exportRuntime(napi_env env, napi_value exports) {
   add(env, exports, "setThreads", guarded<setThreads>);
   add(env, exports, "kernelNames", guarded<kernelNames>);
   add(env, exports, "useKernels", guarded<useKernelsOf>);
+  add(env, exports, "freeCachedMemory", guarded<freeCachedMemory>);
   add(env, exports, "describe", guarded<describe>);
 }
 

@@ -5,6 +5,7 @@
 
 import { totalmem } from 'node:os';
 import { type CacheShape, cacheBytes, type Decoder, KvCache } from '../models/index.ts';
+import { lacksMemory } from '../torch/index.ts';
 
 /** What the cache must hold. */
 export interface CacheDemand {
@@ -51,7 +52,7 @@ export function allocateCache(model: Decoder, demand: CacheDemand): KvCache {
     try {
       return new KvCache(shape, model.computeDtype, model.device);
     } catch (error) {
-      if (slots === 1) throw error;
+      if (slots === 1 || !lacksMemory(error)) throw error;
       maxRows = Math.ceil(slots / 2);
     }
   }

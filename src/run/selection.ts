@@ -6,7 +6,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkpointDamage, checkpointPath, listCheckpoints } from '../checkpoints/folder.ts';
-import { kindOf, labelOf, nearest } from '../recipe/index.ts';
+import { ancestors, kindOf, labelOf, leavesModel, nearest, type Recipe } from '../recipe/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { renameDurably } from '../util/files.ts';
 import { orphans, type PlacedStage, type StageChange } from './changes.ts';
@@ -88,11 +88,18 @@ export function applyPlan(runDirectory: string, placed: readonly PlacedStage[], 
   reopen(join(runDirectory, name), step, placed.find((one) => one.name === name)!.inputHash);
 }
 
-/** Refuses to run one stage alone whose model is not there yet. */
-export function requireEarlier(runDirectory: string, placed: readonly PlacedStage[], index: number): void {
+/** Refuses to run one stage alone where a model that it reads is not there yet; one that sums up reads all before it. */
+export function requireEarlier(
+  runDirectory: string,
+  recipe: Recipe,
+  placed: readonly PlacedStage[],
+  index: number,
+): void {
+  const needed = ancestors(recipe, index);
+  const summarises = kindOf(placed[index]!.stage.type).summarises === true;
   const missing = placed
     .slice(0, index)
-    .filter(({ stage }) => stage.type === 'prepare' || kindOf(stage.type).trains)
+    .filter((one) => (summarises ? leavesModel(one.stage) : needed.has(one.index)))
     .find(({ name }) => readStageRecord(join(runDirectory, name))?.status !== 'done');
   if (missing === undefined) return;
   const message = `--only ${placed[index]!.name} needs the result of ${missing.name}, which is not done; run it first, or leave out --only`;

@@ -1,6 +1,8 @@
 /** Owns the list of stage functions, one a stage type: what a run loads once it is good to go. Computes nothing itself. */
 
 import { kindOf, type StageType } from '../recipe/index.ts';
+import type { StageOutcome } from '../train/context.ts';
+import { withinMemory } from './stage-memory.ts';
 import { compare } from './stages/compare.ts';
 import { distill } from './stages/distill.ts';
 import { dpo } from './stages/dpo.ts';
@@ -35,10 +37,10 @@ export const stageFunctions: StageFunctions = withTask({
 function withTask(functions: StageFunctions): StageFunctions {
   const opening = Object.entries(functions).map(([type, work]) => [
     type,
-    async (context: RunStageContext<never>) => {
+    async (context: RunStageContext<StageType>) => {
       if (kindOf(type as StageType).summarises !== true)
         await openTaskOf(context.recipe, (line) => context.log(line));
-      return work(context);
+      return withinMemory(context, work as (context: RunStageContext<StageType>) => Promise<StageOutcome>);
     },
   ]);
   return Object.fromEntries(opening) as StageFunctions;

@@ -50,7 +50,7 @@ export async function runStages(
   const placed = placeStages(recipe);
   const changes = findChanges(run.path, run.previousRecipe, recipe, placed);
   const plan = planSelection(run.path, placed, changes, run.selection ?? {});
-  if (plan.only !== null) requireEarlier(run.path, placed, plan.only);
+  if (plan.only !== null) requireEarlier(run.path, recipe, placed, plan.only);
   for (const note of plan.notes) run.log.log(note);
   applyPlan(run.path, placed, plan);
   removeOldReports(run, placed);

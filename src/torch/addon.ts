@@ -27,7 +27,10 @@ export interface RuntimeDescription {
   readonly threads: number;
 }
 
-/** Every function of the addon. Each throws a plain Error with libtorch's own text, without a C++ backtrace. */
+/**
+ * Every function of the addon. Each throws a plain Error with libtorch's own text, without a C++ backtrace; its `code` is
+ * `OUT_OF_MEMORY` where an allocator had no more.
+ */
 export interface Addon {
   /** The operator's index and schema as JSON, or undefined where the dispatcher has no such operator. */
   find(name: string, overload: string): string | undefined;
@@ -59,6 +62,8 @@ export interface Addon {
   /** The instruction sets that this processor has kernels for, the best one last. */
   kernelNames(): string[];
   useKernels(name: string): void;
+  /** Hands back the memory that a device's allocator keeps and no tensor uses. */
+  freeCachedMemory(device: string): void;
   describe(): RuntimeDescription;
 }
 

@@ -16,6 +16,7 @@ export {
   swigluRows,
   useKernels,
 } from './kernels.ts';
+export { freeCachedMemory, lacksMemory } from './memory.ts';
 export { Op } from './op.ts';
 export {
   defaultThreads,

@@ -6,6 +6,7 @@
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { type NativeValue, native } from './addon.ts';
 import { dtypeOf } from './dtype.ts';
+import { lacksMemory, outOfMemory } from './memory.ts';
 
 /** An operator's signature as the dispatcher states it. */
 export interface Schema {
@@ -65,6 +66,7 @@ export class Op {
     const shown = this.schema.arguments
       .map((argument, i) => `${argument.name}=${describeArgument(argument.type, values[i])}`)
       .filter((text) => !text.endsWith('=default'));
+    if (lacksMemory(error)) return outOfMemory(`${qualified(this)} (called with ${shown.join(', ')})`, error);
     return new ReckonError(
       'tensor',
       'op-failed',

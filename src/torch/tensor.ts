@@ -7,6 +7,7 @@
 import { ReckonError } from '../util/errors.ts';
 import { type Handle, type NativeValue, native } from './addon.ts';
 import { type DType, dtypeBytes, dtypeCode, dtypeOf } from './dtype.ts';
+import { lacksMemory, outOfMemory } from './memory.ts';
 import { Op } from './op.ts';
 
 const ops = {
@@ -449,6 +450,7 @@ export function fromBytes(bytes: NodeJS.TypedArray, dtype: DType, shape: readonl
   try {
     return new Tensor(native.fromBytes(bytes, dtypeCode(dtype), shape));
   } catch (error) {
+    if (lacksMemory(error)) throw outOfMemory(`${dtype}[${shape.join(', ')}]`, error);
     throw new ReckonError(
       'tensor',
       'bad-bytes',

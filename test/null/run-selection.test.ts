@@ -144,6 +144,17 @@ describe('--only', () => {
     expect(lines).toContain(`evaluating ${join(run(), '02-sft', 'checkpoints', 'step-000004')}`);
   });
 
+  it('asks for the stages whose models it reads, and for no others', async () => {
+    const branched = RECIPE.replace(
+      '  - type: report\n',
+      '  - {type: grpo, label: other, from: sft, steps: 1}\n  - type: report\n',
+    );
+    for (const only of ['prepare', 'sft', 'other']) await execute({ only }, branched);
+    expect(trail('06-grpo-other')).toBe('1@0.0001');
+    expect(existsSync(join(run(), '04-grpo'))).toBe(false);
+    await expect(execute({ only: 'report' }, branched)).rejects.toThrow('needs the result of 04-grpo');
+  });
+
   it('with --from runs one stage again', async () => {
     await execute();
     await execute({ from: 'sft', only: 'sft' });

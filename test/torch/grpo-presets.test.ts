@@ -55,7 +55,15 @@ const groups = Array.from({ length: 4 }, (_, g): ScoredGroup => {
 function optionsOf(keys: string) {
   const line = `- { type: grpo, ${keys}, steps: 1, promptsPerStep: 4, groupSize: 3, rewards: [{ name: process, weight: 1 }] }`;
   const recipe = recipeWith(line);
-  const context = { recipe, stage: recipe.stages.at(-1), seed: 1, modelFolder: (name: string) => name };
+  const compute = { device: 'cpu' };
+  const context = {
+    name: 'grpo',
+    recipe,
+    stage: recipe.stages.at(-1),
+    compute,
+    log: () => {},
+    modelFolder: (name: string) => name,
+  };
   return grpoOptions(context as unknown as RunStageContext<'grpo'>);
 }
 

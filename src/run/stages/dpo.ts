@@ -4,16 +4,18 @@ import type { StageOutcome } from '../../train/context.ts';
 import { trainDpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
 import { budgetOf } from './budget.ts';
-import { modelOf } from './models.ts';
+import { companionsOf } from './models.ts';
 import { taskOf } from './task.ts';
 
 /** Learning from preference pairs. */
 export function dpo(context: RunStageContext<'dpo'>): Promise<StageOutcome> {
   const { recipe, stage } = context;
+  const { reference, referenceDevice } = companionsOf(context);
   return trainDpo(context, taskOf(recipe), {
     ...stage,
     ...budgetOf(context),
-    reference: modelOf(context, stage.reference),
+    reference,
+    referenceDevice,
     pairs:
       stage.pairsFile === undefined
         ? { ...stage, from: 'rollouts' }

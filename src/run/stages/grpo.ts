@@ -6,7 +6,7 @@ import type { StageOutcome } from '../../train/context.ts';
 import { type GrpoOptions, trainGrpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
 import { budgetOf } from './budget.ts';
-import { intrinsicOf, modelOf } from './models.ts';
+import { companionsOf } from './models.ts';
 import { rewardsOf, taskOf } from './task.ts';
 
 /** Group-relative policy optimisation. */
@@ -26,8 +26,7 @@ export function grpoOptions(context: RunStageContext<'grpo'>): GrpoOptions {
     rewards: rewardsOf(recipe, stage.rewards),
     objective: objectiveOf(stage.objective),
     klPlace: stage.kl.place,
-    reference: modelOf(context, stage.reference),
-    intrinsic: intrinsicOf(context),
+    ...companionsOf(context),
     offPolicyThreshold: stage.offPolicyThreshold ?? null,
   };
 }

@@ -4,7 +4,7 @@ import type { StageOutcome } from '../../train/context.ts';
 import { type PpoOptions, trainPpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
 import { budgetOf } from './budget.ts';
-import { intrinsicOf, modelOf } from './models.ts';
+import { companionsOf, modelOf } from './models.ts';
 import { rewardsOf, taskOf } from './task.ts';
 
 /** Proximal policy optimisation. */
@@ -18,9 +18,8 @@ export function ppoOptions(context: RunStageContext<'ppo'>): PpoOptions {
   return {
     ...stage,
     ...budgetOf(context),
-    reference: modelOf(context, stage.reference),
+    ...companionsOf(context),
     valueModel: modelOf(context, stage.value.model),
-    intrinsic: intrinsicOf(context),
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
     sampling: recipe.sampling,
