@@ -1,25 +1,30 @@
-/** Owns repeated timing and its median. */
+/** Owns repeated measuring and its median. */
 
-/** One row of the result. */
-export interface Measurement {
-  readonly name: string;
+/** Values in the order of measuring, and what they come to. */
+export interface Summary {
   readonly median: number;
-  readonly fastest: number;
-  readonly slowest: number;
-  readonly unit: string;
-  /** What was aimed at, where something was. */
-  readonly aim?: string;
+  readonly lowest: number;
+  readonly highest: number;
+  readonly values: readonly number[];
 }
 
-/** Median, fastest and slowest of values. */
-export function summarised(name: string, values: readonly number[], unit: string, aim?: string): Measurement {
+/** One line of a part that has no other side. */
+export interface Measurement extends Summary {
+  readonly name: string;
+  readonly unit: string;
+  /** What was aimed at, where something was. */
+  readonly aim?: string | undefined;
+}
+
+/** Median, lowest and highest; between the two in the middle where their number is even. */
+export function summary(values: readonly number[]): Summary {
   const sorted = [...values].sort((a, b) => a - b);
-  return {
-    name,
-    median: sorted[Math.floor(sorted.length / 2)]!,
-    fastest: sorted[0]!,
-    slowest: sorted.at(-1)!,
-    unit,
-    ...(aim === undefined ? {} : { aim }),
-  };
+  const middle = (sorted.length - 1) / 2;
+  const median = (sorted[Math.floor(middle)]! + sorted[Math.ceil(middle)]!) / 2;
+  return { median, lowest: sorted[0]!, highest: sorted.at(-1)!, values };
+}
+
+/** The same with a name and a unit. */
+export function summarised(name: string, values: readonly number[], unit: string, aim?: string): Measurement {
+  return { name, ...summary(values), unit, aim };
 }

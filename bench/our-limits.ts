@@ -1,0 +1,35 @@
+/** Owns the measuring of what the machine can do: dense products and reading memory, by the library's own operators. */
+
+import { full, scope, type Tensor } from '../src/torch/index.ts';
+import type { Step } from './protocol.ts';
+import type { LimitsWork } from './works.ts';
+
+const tries = 5;
+
+/** The fastest of a few tries each: GFLOP/s of square products, GB/s of summing an array far larger than any cache. */
+export function limitSteps({ size, bytes }: LimitsWork): Step {
+  const square = (dtype: 'bf16' | 'f32') => full([size, size], 0.01, dtype).keep();
+  const matrices = { bf16: square('bf16'), f32: square('f32') };
+  const long = full([bytes / 4], 1, 'f32').keep();
+  const product = (matrix: Tensor) => fastest((2 * size ** 3) / 1e9, () => matrix.matmul(matrix));
+  return async () => {
+    const started = performance.now();
+    const parts = {
+      gemmBf16: product(matrices.bf16),
+      gemmF32: product(matrices.f32),
+      read: fastest(bytes / 1e9, () => long.sum()),
+    };
+    return { seconds: (performance.now() - started) / 1000, parts };
+  };
+}
+
+function fastest(amount: number, call: () => Tensor): number {
+  const seconds = Array.from({ length: tries }, () =>
+    scope(() => {
+      const started = performance.now();
+      call();
+      return (performance.now() - started) / 1000;
+    }),
+  );
+  return amount / Math.min(...seconds);
+}
