@@ -13,6 +13,7 @@ struct Operand<float> {
   using V = F;
   static constexpr int step = Lanes::width;
   static inline V load(const float* p) { return Lanes::load(p); }
+  static inline V load(const int8_t* p) { return Lanes::load(p); }
   static inline F dot(F sum, V a, V b) { return Lanes::fma(a, b, sum); }
   static inline float rounded(float x) { return x; }
   static inline F rounded(F x) { return x; }
@@ -24,6 +25,7 @@ struct Operand<Bf16> {
   using V = Lanes::Pairs;
   static constexpr int step = 2 * Lanes::width;
   static inline V load(const Bf16* p) { return Lanes::pairs(p); }
+  static inline V load(const int8_t* p) { return Lanes::pairs(p); }
   static inline F dot(F sum, V a, V b) { return Lanes::dot(sum, a, b); }
   static inline float rounded(float x) { return widen(narrow(x)); }
   static inline F rounded(F x) {
@@ -35,9 +37,9 @@ struct Operand<Bf16> {
 };
 
 /// The last elements of a row, filled up with zeros.
-template <class E>
-static inline typename Operand<E>::V loadTail(const E* p, int64_t count) {
-  E room[Operand<E>::step] = {};
+template <class E, class W>
+static inline typename Operand<E>::V loadTail(const W* p, int64_t count) {
+  W room[Operand<E>::step] = {};
   for (int64_t i = 0; i < count && i < Operand<E>::step; i++) room[i] = p[i];
   return Operand<E>::load(room);
 }
@@ -76,9 +78,10 @@ struct Ahead {
   int64_t rows;
 };
 
-/// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x.
-template <class E, int OUTS, int ROWS>
-static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t outStride, Ahead ahead) {
+/// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x. Weights are of x's element
+/// type or whole numbers that are exact in it, and a sum is the same for both.
+template <class E, int OUTS, int ROWS, class W>
+static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t outStride, Ahead ahead) {
   using O = Operand<E>;
   F sums[ROWS][OUTS];
 #pragma GCC unroll 8
@@ -90,7 +93,7 @@ static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t o
     typename O::V w[OUTS];
 #pragma GCC unroll 8
     for (int i = 0; i < OUTS; i++) w[i] = O::load(weight + i * ins + k);
-    for (int64_t r = 0; r < ahead.rows; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(E)));
+    for (int64_t r = 0; r < ahead.rows; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(W)));
 #pragma GCC unroll 8
     for (int j = 0; j < ROWS; j++) {
       const typename O::V v = O::load(x + j * ins + k);
@@ -100,9 +103,9 @@ static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t o
   }
   if (whole < ins) {
     for (int i = 0; i < OUTS; i++) {
-      const typename O::V w = loadTail(weight + i * ins + whole, ins - whole);
+      const typename O::V w = loadTail<E>(weight + i * ins + whole, ins - whole);
 #pragma GCC unroll 8
-      for (int j = 0; j < ROWS; j++) sums[j][i] = O::dot(sums[j][i], w, loadTail(x + j * ins + whole, ins - whole));
+      for (int j = 0; j < ROWS; j++) sums[j][i] = O::dot(sums[j][i], w, loadTail<E>(x + j * ins + whole, ins - whole));
     }
   }
 #pragma GCC unroll 8
@@ -114,10 +117,10 @@ static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t o
 }
 
 /// All rows of x against OUTS weight rows, in tiles of nearly equal height.
-template <class E, int OUTS>
-static void panel(const E* weight, const E* x, int64_t rows, int64_t ins, float* out, int64_t outStride, bool more) {
+template <class E, int OUTS, class W>
+static void panel(const W* weight, const E* x, int64_t rows, int64_t ins, float* out, int64_t outStride, bool more) {
   const int64_t tiles = (rows + Lanes::tileRows - 1) / Lanes::tileRows;
-  const E* next = weight + OUTS * ins;
+  const W* next = weight + OUTS * ins;
   int64_t row = 0;
   for (int64_t t = 0; t < tiles; t++) {
     const int64_t height = (rows - row + tiles - t - 1) / (tiles - t);

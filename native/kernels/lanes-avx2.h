@@ -40,6 +40,9 @@ struct Lanes {
     store(room, v);
     for (int64_t i = 0; i < 8 && i < n; i++) p[i] = room[i];
   }
+  static inline F load(const int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
   static inline F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static inline F max(F a, F b) { return _mm256_max_ps(a, b); }
   static inline F div(F a, F b) { return _mm256_div_ps(a, b); }
@@ -67,6 +70,11 @@ struct Lanes {
     const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(raw, 16)),
             _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+  }
+  static inline Pairs pairs(const int8_t* p) {
+    const __m256i both = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(both, 24), 24)),
+            _mm256_cvtepi32_ps(_mm256_srai_epi32(both, 8))};
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 };

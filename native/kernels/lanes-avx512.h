@@ -27,6 +27,9 @@ struct Lanes {
   }
   static inline void store(Bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrowed(v)); }
   static inline void storeSome(Bf16* p, F v, int64_t n) { _mm256_mask_storeu_epi16(p, mask(n), narrowed(v)); }
+  static inline F load(const int8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
   static inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static inline F max(F a, F b) { return _mm512_max_ps(a, b); }
   static inline F div(F a, F b) { return _mm512_div_ps(a, b); }
@@ -53,6 +56,7 @@ struct Lanes {
 #ifdef RECKON_BF16
   using Pairs = __m512i;
   static inline Pairs pairs(const Bf16* p) { return _mm512_loadu_si512(p); }
+  static inline Pairs pairs(const int8_t* p) { return (__m512i)_mm512_cvtne2ps_pbh(load(p + width), load(p)); }
   static inline F dot(F sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 #else
   struct Pairs {
@@ -62,6 +66,11 @@ struct Lanes {
     const __m512i raw = _mm512_loadu_si512(p);
     return {_mm512_castsi512_ps(_mm512_slli_epi32(raw, 16)),
             _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
+  }
+  static inline Pairs pairs(const int8_t* p) {
+    const __m512i both = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(both, 24), 24)),
+            _mm512_cvtepi32_ps(_mm512_srai_epi32(both, 8))};
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 #endif

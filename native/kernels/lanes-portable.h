@@ -33,6 +33,9 @@ struct Lanes {
   static inline void storeSome(Bf16* p, F v, int64_t n) {
     for (int i = 0; i < width && i < n; i++) p[i] = narrow(v[i]);
   }
+  static inline F load(const int8_t* p) {
+    return F{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
+  }
   static inline F fma(F a, F b, F c) { return a * b + c; }
   static inline F max(F a, F b) { return a > b ? a : b; }
   static inline F div(F a, F b) { return a / b; }
@@ -63,6 +66,10 @@ struct Lanes {
     const U raw = *reinterpret_cast<const U*>(p);
     const U even = raw << 16, odd = raw & 0xffff0000u;
     return {reinterpret_cast<const F&>(even), reinterpret_cast<const F&>(odd)};
+  }
+  static inline Pairs pairs(const int8_t* p) {
+    return {F{static_cast<float>(p[0]), static_cast<float>(p[2]), static_cast<float>(p[4]), static_cast<float>(p[6])},
+            F{static_cast<float>(p[1]), static_cast<float>(p[3]), static_cast<float>(p[5]), static_cast<float>(p[7])}};
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 };

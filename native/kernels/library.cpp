@@ -1,41 +1,16 @@
 // Owns the kernels as operators of the dispatcher, under `reckon::`: checks what they are given, shares the work between
 // threads, and refuses inputs whose gradient somebody wants.
-#include <ATen/Parallel.h>
-#include <ATen/core/TensorBody.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "arguments.h"
 #include "choice.h"
-#include "pool.h"
 
 namespace reckon {
 namespace {
-
-/// Work that takes less than some microseconds is not worth a second thread.
-constexpr int64_t kSmallWork = 1 << 15;
-
-Element elementOf(const at::Tensor& x, const char* what) {
-  if (x.scalar_type() == at::kFloat) return Element::f32;
-  TORCH_CHECK(x.scalar_type() == at::kBFloat16, what, " must be f32 or bf16, found ", x.scalar_type());
-  return Element::bf16;
-}
-
-void require(const at::Tensor& x, const char* what, at::ScalarType dtype, int64_t dimensions) {
-  TORCH_CHECK(x.device().is_cpu(), what, " must be on the CPU, found ", x.device());
-  TORCH_CHECK(x.scalar_type() == dtype, what, " must be ", dtype, ", found ", x.scalar_type());
-  TORCH_CHECK(x.dim() == dimensions, what, " must have ", dimensions, " dimensions, found ", x.dim());
-  TORCH_CHECK(x.is_contiguous(), what, " must be contiguous");
-  TORCH_CHECK(!(x.requires_grad() && c10::GradMode::is_enabled()), what,
-              " requires a gradient, and kernels for decoding give none: call them under noGrad");
-}
-
-const void* readable(const at::Tensor& x) { return x.const_data_ptr(); }
-
-int threadsFor(int64_t work) { return work < kSmallWork ? 1 : at::get_num_threads(); }
 
 /// x [rows, ins] * weight [outs, ins]^T + bias [outs], then + residual [rows, outs].
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
@@ -58,17 +33,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::opti
   const LinearJob job{element, readable(x), readable(weight), bias ? readable(*bias) : nullptr,
                       residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs};
   const KernelTable& table = kernels();
-  // Pieces small enough that no thread waits long for the last one, and in whole blocks where there are many outputs.
-  const int threads = threadsFor(rows * ins * outs / 16);
-  const int64_t wanted = std::max<int64_t>(outs / (threads * 8), 16);
-  const int64_t piece = threads == 1 ? outs : wanted >= 64 ? wanted / 64 * 64 : (wanted + kPanel - 1) / kPanel * kPanel;
-  const int64_t pieces = outs == 0 ? 0 : (outs + piece - 1) / piece;
-  const int64_t lots = (rows + 63) / 64;
-  auto work = [&](int64_t item) {
-    const int64_t lot = item / pieces, at = item % pieces;
-    table.linear(job, at * piece, std::min(outs, (at + 1) * piece), lot * 64, std::min(rows, (lot + 1) * 64));
-  };
-  shareWork(pieces * lots, threads, work);
+  auto work = [&](int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) { table.linear(job, begin, end, firstRow, lastRow); };
+  shareProduct(rows, ins, outs, work);
   return y;
 }
 

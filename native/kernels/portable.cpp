@@ -6,7 +6,8 @@ namespace reckon {
 namespace portable_ {
 #include "lanes-portable.h"
 #include "body.h"
-constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample};
+#include "body-int8.h"
+constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, linearInt8, quantise};
 }  // namespace portable_
 const KernelTable* portableTable() { return &portable_::table; }
 }  // namespace reckon

@@ -19,6 +19,13 @@ struct LinearJob {
   int64_t rows, ins, outs;
 };
 
+/// As `linear`, of a weight in whole numbers from -127 to 127 with a scale a row: a sum is multiplied with its scale
+/// before the bias is added.
+struct Int8Job {
+  LinearJob linear;
+  const float* scales;  // [outs]
+};
+
 /// One new token of each of `count` sequences: rotates its queries and keys, appends keys and values to the sequence's
 /// row of the cache, and attends over the sequence's prefix, which others may share, and its own row.
 struct AttentionJob {
@@ -59,6 +66,11 @@ struct KernelTable {
   /// One head group of one sequence; `scratch` has room for `attentionScratch` floats.
   void (*attend)(const AttentionJob& job, int64_t sequence, int64_t group, float* scratch);
   Sampled (*sample)(const SampleJob& job);
+  /// As `linear`; `scratch` has room for `int8Scratch` floats.
+  void (*linearInt8)(const Int8Job& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow, float* scratch);
+  /// Rounds a weight's row to whole numbers and returns their scale, largest magnitude / 127; NaN for a row that is not
+  /// finite.
+  float (*quantise)(Element element, const void* row, int8_t* values, int64_t count);
 };
 
 /// Outputs that one tile of `linear` computes together.
@@ -68,6 +80,9 @@ constexpr int64_t kPanel = 4;
 constexpr int64_t attentionScratch(int64_t shared, int64_t dim, int64_t length) {
   return shared * (length + 16) + (shared + 1) * dim;
 }
+
+/// Floats of scratch for rows of `ins` weights.
+constexpr int64_t int8Scratch(int64_t ins) { return kPanel * ins; }
 
 const KernelTable* portableTable();
 /// Null where the compiler made none for this processor family.

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { GenerationOptions } from '../generate/index.ts';
 import { localModel } from '../hub/index.ts';
-import type { Decoder } from '../models/index.ts';
+import type { Decoder, WeightFormat } from '../models/index.ts';
 import { ChatTemplate, loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { downloadOptions } from './model-files.ts';
@@ -24,6 +24,7 @@ export interface SamplingOptions extends GlobalOptions {
   readonly seed: number;
   readonly dtype: 'auto' | 'f32' | 'bf16';
   readonly device: 'auto' | 'cpu' | 'cuda';
+  readonly weights: WeightFormat;
 }
 
 /** Adds the options of sampling and of where to compute. */
@@ -44,6 +45,14 @@ export function sampledBy(command: Command): Command {
     )
     .addOption(
       new Option('--device <device>', 'where to compute').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    )
+    .addOption(
+      new Option(
+        '--weights <format>',
+        'int8 rounds matrices to 8 bit: half the memory, faster where few at once',
+      )
+        .choices(['full', 'int8'])
+        .default('full'),
     );
 }
 
@@ -74,7 +83,8 @@ export async function openTextModel(name: string, options: SamplingOptions): Pro
   setThreads(threads);
   const base = isAdapterFolder(folder) ? adapterBase(folder) : folder;
   const tokenizer = loadTokenizer(existsSync(join(folder, 'tokenizer.json')) ? folder : base);
-  const model = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
+  const load = { dtype, computeDtype: dtype, device, map: true } as const;
+  const model = options.weights === 'int8' ? rounded(loadModel(folder, load)) : loadModel(folder, load);
   return {
     model,
     tokenizer,
@@ -92,6 +102,12 @@ export async function openTextModel(name: string, options: SamplingOptions): Pro
     },
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };
+}
+
+/** A model with its matrices in 8 bit in place of one that is freed. */
+function rounded(full: Decoder): Decoder {
+  using _full = full;
+  return full.snapshot('int8');
 }
 
 /** The ids that end a completion by the config, the generation config and the tokenizer together. */

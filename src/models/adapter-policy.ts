@@ -5,12 +5,14 @@
 
 import { resolve } from 'node:path';
 import { layersOf, trainableParameters, useAdapter, withAdapter } from '../nn/index.ts';
+import { scope } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { createAdapter, isAdapterFolder, loadAdapter, saveAdapter } from './adapter.ts';
 import { type AdapterConfig, adapterDefaults } from './adapter-config.ts';
 import { adapterBase, mergedModel } from './adapter-merge.ts';
 import { adapterTargets } from './adapter-targets.ts';
-import type { Decoder } from './decoder.ts';
+import { copiedState, type WeightFormat } from './copied-state.ts';
+import { Decoder } from './decoder.ts';
 import { type LoadOptions, loadModel, saveModel } from './folder.ts';
 
 /** What is said of an adapter to train; the rest is PEFT's defaults. */
@@ -24,6 +26,8 @@ export interface AdapterOptions {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly init: 'default' | 'gaussian';
+  /** Keeps the base's matrices in 8 bit while the adapter is trained; by default in the compute dtype. */
+  readonly baseWeights?: WeightFormat | undefined;
 }
 
 /** How a policy is opened. `dtype` of the load options is that of weights which are trained. */
@@ -79,9 +83,12 @@ function openAdapted(folder: string, adapter: AdapterOptions, options: PolicyOpt
   const { computeDtype, device, seed } = options;
   const goesOn = isAdapterFolder(folder);
   const base = resolve(goesOn ? adapterBase(folder) : folder);
-  const model = loadModel(base, { dtype: computeDtype, computeDtype, device, map: true });
+  const wanted = { ...configOf(adapter), base };
+  const model =
+    adapter.baseWeights === 'int8'
+      ? roundedBase(base, wanted, options)
+      : loadModel(base, { dtype: computeDtype, computeDtype, device, map: true });
   try {
-    const wanted = { ...configOf(adapter), base };
     if (goesOn) {
       const found = loadAdapter(model, policyName, folder);
       requireSameShape(model, folder, found, wanted);
@@ -99,7 +106,28 @@ function openAdapted(folder: string, adapter: AdapterOptions, options: PolicyOpt
   }
 }
 
-function configOf({ type, ...rest }: AdapterOptions): AdapterConfig {
+/**
+ * A base with its matrices in 8 bit, rounded from the numbers of its file; those that the adapter has whole copies of stay
+ * as they are, so that these begin with the numbers of the file.
+ */
+function roundedBase(
+  folder: string,
+  config: AdapterConfig,
+  { computeDtype, device }: PolicyOptions,
+): Decoder {
+  using full = loadModel(folder, { computeDtype, device, map: true });
+  const whole = new Set(adapterTargets(full, config).whole.map(({ path }) => path));
+  return scope(
+    () =>
+      new Decoder(
+        full.config,
+        copiedState(full, computeDtype, (path) => !whole.has(path)),
+        computeDtype,
+      ),
+  );
+}
+
+function configOf({ type, baseWeights: _, ...rest }: AdapterOptions): AdapterConfig {
   return { ...adapterDefaults, ...rest, rslora: type === 'rslora', dora: type === 'dora' };
 }
 

@@ -135,7 +135,8 @@ function attachAll(
   const made: [Layer, LayerAdapter][] = [];
   try {
     for (const target of targets.lowRank) {
-      made.push([target.layer, { lowRank: makeLowRank(target, config, source), replaced: new Map() }]);
+      const lowRank = scope(() => makeLowRank(target, config, source));
+      made.push([target.layer, { lowRank, replaced: new Map() }]);
     }
     for (const { path, layer } of targets.whole) {
       const replaced = [...layer.baseParameters()].map(
@@ -159,10 +160,10 @@ function makeLowRank(
 ): LowRank {
   const isEmbedding = layer instanceof Embedding;
   const names = lowRankNames(isEmbedding);
-  const [rows, columns] = layer.ownWeight.shape as [number, number];
+  const base = layer.ownWeight;
+  const [rows, columns] = base.shape as [number, number];
   const [inputs, outputs] = isEmbedding ? [rows, columns] : [columns, rows];
-  const part = (own: string, shape: readonly number[]) =>
-    source.lowRank(`${path}.${own}`, shape, layer.ownWeight);
+  const part = (own: string, shape: readonly number[]) => source.lowRank(`${path}.${own}`, shape, base);
   const a = part(names.a, [rank, inputs]);
   const b = part(names.b, [outputs, rank]);
   const magnitude = config.dora ? part(names.magnitude, [outputs]) : null;
@@ -197,6 +198,7 @@ function requireNoRest(
   state: ReadonlyMap<string, Tensor>,
   taken: ReadonlySet<string>,
 ): void {
+  if ([...state.keys()].every((key) => taken.has(key))) return;
   const base = new Map<string, Tensor>(
     [...layersOf(model)].flatMap(([layerPath, layer]) =>
       [...layer.baseParameters()].map(([own, value]) => [`${layerPath}.${own}`, value] as const),

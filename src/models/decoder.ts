@@ -4,22 +4,13 @@
  * losses and the engine.
  */
 
-import {
-  Embedding,
-  Head,
-  Linear,
-  like,
-  Module,
-  mergedParameters,
-  NormedProjection,
-  normal,
-  RMSNorm,
-} from '../nn/index.ts';
+import { Embedding, Head, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
 import { cat, type DType, full, linearRows, scope, swigluRows, type Tensor, zeros } from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
 import { causalAttention, segmentMask } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
+import { copiedState, type WeightFormat } from './copied-state.ts';
 import { decodeAttention, type HeadNorms, type StepContext } from './decode-attention.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
 
@@ -161,8 +152,12 @@ class Layer extends Module {
   }
 
   freezeFrom(source: Layer, dtype: DType): void {
-    this.attention.projection.freezeFrom(source.attention.projection, dtype);
-    this.mlp.projection.freezeFrom(source.mlp.projection, dtype);
+    for (const [own, other] of [
+      [this.attention.projection, source.attention.projection],
+      [this.mlp.projection, source.mlp.projection],
+    ] as const) {
+      if (!own.joinInt8()) own.freezeFrom(other, dtype);
+    }
   }
 }
 
@@ -277,13 +272,13 @@ export class Decoder extends Module {
   }
 
   /**
-   * A copy for reading only, with weights in the compute dtype, the adapter in use merged, and fused products. It
-   * shares nothing: make it anew after every update of the policy, and dispose it.
+   * A copy for reading only, with weights in the compute dtype or the blocks' matrices in 8 bit, the adapter in use
+   * merged, and fused products. It shares nothing that training changes: make it anew after every update of the policy,
+   * and dispose it.
    */
-  snapshot(): Decoder {
+  snapshot(weights: WeightFormat = 'full'): Decoder {
     const copy = scope(() => {
-      const state = new Map<string, Tensor>();
-      for (const [name, value] of mergedParameters(this)) state.set(name, copyAs(value, this.computeDtype));
+      const state = copiedState(this, this.computeDtype, () => weights === 'int8');
       const tieEmbeddings = !state.has('lm_head.weight');
       return new Decoder({ ...this.config, tieEmbeddings }, state, this.computeDtype);
     });
@@ -301,11 +296,6 @@ export class Decoder extends Module {
     super[Symbol.dispose]();
     this.rope[Symbol.dispose]();
   }
-}
-
-function copyAs(value: Tensor, dtype: DType): Tensor {
-  const detached = value.detach();
-  return detached.dtype === dtype ? detached.clone() : detached.to(dtype);
 }
 
 /**

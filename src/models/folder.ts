@@ -32,6 +32,14 @@ export function saveModel(
 ): void {
   const { config } = model;
   const state = new Map(model.namedParameters());
+  const rounded = [...state].find(([, value]) => !isFloating(value.dtype));
+  if (rounded) {
+    throw new ReckonError(
+      'usage',
+      'rounded-weights',
+      `expected a model with its full weights to write to ${folder}, found '${rounded[0]}' rounded to 8 bit; write its adapter, or the model that it was rounded from`,
+    );
+  }
   const dtype = longNames[model.headWeight.dtype] ?? 'float32';
   const generation = {
     bos_token_id: config.bosTokenId,
@@ -45,8 +53,8 @@ export function saveModel(
 }
 
 export interface LoadOptions {
-  /** Of the weights kept: f32 masters for training. */
-  readonly dtype: DType;
+  /** Of the weights kept: f32 masters for training. By default what the file has. */
+  readonly dtype?: DType;
   /** Of the activations. */
   readonly computeDtype: DType;
   readonly device: string;

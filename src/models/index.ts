@@ -20,6 +20,7 @@ export {
   qwen2Traits,
   type RopeScaling,
 } from './config.ts';
+export type { WeightFormat } from './copied-state.ts';
 export { type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
 export { type Captured, Decoder, initialWeights, type RowLayout } from './decoder.ts';
 export { type LoadOptions, loadModel, readConfig, saveModel } from './folder.ts';

@@ -16,7 +16,7 @@ export {
 } from './adapters.ts';
 export { normal, uniform } from './init.ts';
 export { Layer, type LayerAdapter } from './layer.ts';
-export { Embedding, Head, Linear, like, RMSNorm } from './layers.ts';
+export { Embedding, Head, Linear, like, RMSNorm, scaleName } from './layers.ts';
 export { LowRank, type LowRankParts, lowRankNames, rowLengths } from './low-rank.ts';
 export { Module, takeParameter } from './module.ts';
 export { NormedProjection } from './normed-projection.ts';

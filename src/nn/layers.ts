@@ -3,14 +3,30 @@
  * inputs, and what an adapter in use changes shows in them.
  */
 
-import { linearRows, normalised, normalisedRows, scope, type Tensor } from '../torch/index.ts';
+import {
+  dequantised,
+  type Int8Matrix,
+  int8Linear,
+  int8Rows,
+  linearRows,
+  normalised,
+  normalisedRows,
+  scope,
+  type Tensor,
+} from '../torch/index.ts';
 import { Layer } from './layer.ts';
 import { takeParameter } from './module.ts';
 
-/** y = x W^T + b, computed in the dtype of x: f32 master weights are cast to bf16 inputs in the graph. */
+/** The name under which the scales of a weight in 8 bit stand beside it in a state dict. */
+export const scaleName = 'weight_scale';
+
+/**
+ * y = x W^T + b, computed in the dtype of x: f32 master weights are cast to bf16 inputs in the graph. A weight whose state
+ * is i8, with scales beside it, stays in 8 bit and takes no gradient.
+ */
 export class Linear extends Layer {
-  /** The matrix [out, in] without any adapter. */
-  readonly ownWeight: Tensor;
+  private stored: Tensor;
+  private ownInt8: Int8Matrix | null = null;
   private readonly ownBias: Tensor | null;
 
   constructor(
@@ -19,10 +35,20 @@ export class Linear extends Layer {
     sizes: { in: number; out: number; bias: boolean },
   ) {
     super();
-    this.ownWeight = this.parameter('weight', takeParameter(state, `${path}.weight`, [sizes.out, sizes.in]));
+    const values = takeParameter(state, `${path}.weight`, [sizes.out, sizes.in]);
+    this.stored = this.parameter('weight', values);
+    if (values.dtype === 'i8') {
+      const scales = takeParameter(state, `${path}.${scaleName}`, [sizes.out]);
+      this.ownInt8 = { values, scales: this.parameter(scaleName, scales) };
+    }
     this.ownBias = sizes.bias
       ? this.parameter('bias', takeParameter(state, `${path}.bias`, [sizes.out]))
       : null;
+  }
+
+  /** The matrix [out, in] without any adapter; of one in 8 bit a fresh f32 tensor with the numbers it stands for. */
+  get ownWeight(): Tensor {
+    return this.ownInt8 ? dequantised(this.ownInt8) : this.stored;
   }
 
   /** Without a low-rank update, which stands beside it. */
@@ -30,8 +56,25 @@ export class Linear extends Layer {
     return this.replaced?.get('weight') ?? this.ownWeight;
   }
 
+  /** The matrix in 8 bit, where it is, and no adapter has another in its place. */
+  get int8(): Int8Matrix | null {
+    return this.replaced?.has('weight') ? null : this.ownInt8;
+  }
+
+  /** Has the matrix in 8 bit lie in another place, as part of a larger one say, with the same numbers. */
+  moveInt8({ values, scales }: Int8Matrix): void {
+    for (const [name, value] of this.ownParameters()) if (name !== 'bias') value.dispose();
+    this.stored = this.parameter('weight', values);
+    this.ownInt8 = { values, scales: this.parameter(scaleName, scales) };
+  }
+
   get bias(): Tensor | null {
     return this.replaced?.get('bias') ?? this.ownBias;
+  }
+
+  /** Whether the matrix itself is learned. */
+  get learnsWeight(): boolean {
+    return !this.lowRank && !this.int8 && this.weight.requiresGrad;
   }
 
   /** `wide` is x as the low-rank update reads it, where the caller has it already. */
@@ -45,11 +88,26 @@ export class Linear extends Layer {
   /** y [N, out] + `residual` for the rows of a decoding step. */
   step(x: Tensor, residual: Tensor): Tensor {
     if (this.lowRank) return residual.add(this.forward(x));
-    return linearRows(x, like(this.weight, x), this.bias && like(this.bias, x), residual);
+    const { int8 } = this;
+    const bias = this.bias && like(this.bias, x);
+    return int8 ? int8Rows(x, int8, bias, residual) : linearRows(x, like(this.weight, x), bias, residual);
+  }
+
+  /** Of a weight in 8 bit that no low-rank update changes, values and scales. */
+  override *mergedParameters(): IterableIterator<[string, Tensor]> {
+    if (!this.ownInt8 || (this.int8 && !this.lowRank)) yield* super.mergedParameters();
+    else for (const [name, own] of this.baseParameters()) yield [name, this.merged(name, own)];
+  }
+
+  override baseParameters(): Map<string, Tensor> {
+    if (!this.ownInt8) return super.baseParameters();
+    return new Map([['weight', this.ownWeight], ...(this.ownBias ? [['bias', this.ownBias] as const] : [])]);
   }
 
   private plain(x: Tensor): Tensor {
-    return x.linear(like(this.weight, x), this.bias && like(this.bias, x));
+    const { int8 } = this;
+    const bias = this.bias && like(this.bias, x);
+    return int8 ? int8Linear(x, int8, bias) : x.linear(like(this.weight, x), bias);
   }
 }
 

@@ -3,7 +3,16 @@
  * the matrices are joined. On small models that saves most of the time that is not in the products themselves.
  */
 
-import { cat, type DType, linearRows, scope, type Tensor } from '../torch/index.ts';
+import {
+  cat,
+  type DType,
+  type Int8Matrix,
+  int8Linear,
+  int8Rows,
+  linearRows,
+  scope,
+  type Tensor,
+} from '../torch/index.ts';
 import type { Linear, RMSNorm } from './layers.ts';
 
 /** y = [W1; W2; ...] (x / rms(x) * w) + [b1; b2; ...]; owns no parameters, only the joined copy that `freeze` makes. */
@@ -11,6 +20,7 @@ export class NormedProjection implements Disposable {
   private readonly norm: RMSNorm;
   private readonly linears: readonly Linear[];
   private frozen: { readonly weight: Tensor; readonly bias: Tensor | null } | undefined;
+  private joinedInt8: { readonly weight: Int8Matrix; readonly bias: Tensor | null } | undefined;
 
   constructor(norm: RMSNorm, linears: readonly Linear[]) {
     this.norm = norm;
@@ -19,10 +29,12 @@ export class NormedProjection implements Disposable {
 
   /** The outputs of all layers side by side in the last dimension. */
   forward(x: Tensor): Tensor {
-    if (this.frozen || this.linears.every(({ weight, lowRank }) => weight.requiresGrad && !lowRank)) {
+    if (this.frozen || this.linears.every(({ learnsWeight }) => learnsWeight)) {
       const { weight, bias } = this.frozen ?? this.join(x.dtype);
       return this.norm.normalise(x).linear(weight, bias);
     }
+    if (this.joinedInt8)
+      return int8Linear(this.norm.forward(x), this.joinedInt8.weight, this.joinedInt8.bias);
     // Weights that are only read once are not worth a joined copy.
     const normed = this.norm.forward(x);
     const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed);
@@ -34,8 +46,29 @@ export class NormedProjection implements Disposable {
 
   /** `forward` for the rows [N, in] of a decoding step. */
   step(x: Tensor): Tensor {
+    if (this.joinedInt8) return int8Rows(this.norm.step(x), this.joinedInt8.weight, this.joinedInt8.bias);
     if (!this.frozen) return this.forward(x);
     return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
+  }
+
+  /**
+   * Joins own weights in 8 bit, once for all, for a model that is only read; the layers then have views of the joined
+   * matrix. False where not all weights are in 8 bit.
+   */
+  joinInt8(): boolean {
+    const parts = this.linears.flatMap(({ int8, lowRank }) => (int8 && !lowRank ? [int8] : []));
+    if (parts.length < this.linears.length) return false;
+    const values = cat(parts.map((part) => part.values)).keep();
+    const scales = cat(parts.map((part) => part.scales)).keep();
+    const biases = this.linears.flatMap(({ bias }) => (bias ? [bias] : []));
+    this.joinedInt8 = { weight: { values, scales }, bias: biases.length > 0 ? cat(biases).keep() : null };
+    let first = 0;
+    for (const [i, linear] of this.linears.entries()) {
+      const count = parts[i]!.scales.size(0);
+      linear.moveInt8({ values: values.narrow(0, first, count), scales: scales.narrow(0, first, count) });
+      first += count;
+    }
+    return true;
   }
 
   /** Joins the weights of `source`, of the same shape, its adapter merged, once for all: for a model that is only read. */
@@ -57,6 +90,9 @@ export class NormedProjection implements Disposable {
   [Symbol.dispose](): void {
     this.frozen?.weight.dispose();
     this.frozen?.bias?.dispose();
+    this.joinedInt8?.weight.values.dispose();
+    this.joinedInt8?.weight.scales.dispose();
+    this.joinedInt8?.bias?.dispose();
   }
 }
 

@@ -13,6 +13,7 @@ export interface AdapterRecipe {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly init: 'default' | 'gaussian';
+  readonly baseWeights?: 'full' | 'int8' | undefined;
 }
 
 const patternKey = (value: z.ZodType<number>) => z.record(z.string().min(1), value).default({});
@@ -49,6 +50,10 @@ export function adapterKey(): z.ZodType<AdapterRecipe | undefined> {
         .enum(['default', 'gaussian'])
         .default('default')
         .describe('first values of the inner matrix: uniform as in PEFT, or normal with 1 / rank'),
+      baseWeights: z
+        .enum(['full', 'int8'])
+        .optional()
+        .describe("int8 keeps the frozen base's matrices in 8 bit, which halves its memory"),
     })
     .optional()
     .describe('trains a low-rank adapter in place of all weights');

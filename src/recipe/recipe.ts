@@ -52,6 +52,8 @@ export interface SamplingRecipe {
   readonly temperature: number;
   readonly topP: number;
   readonly maxCompletionTokens: number;
+  /** Of the policy's copy that samples; absent, its full weights. */
+  readonly weights?: 'full' | 'int8' | undefined;
 }
 
 /** How `evaluate` stages measure. */

@@ -35,6 +35,10 @@ const samplingSchema = z
     temperature: z.number().positive().default(1).describe('of training rollouts'),
     topP: z.number().positive().max(1).default(1).describe('share of probability kept; 1 keeps all'),
     maxCompletionTokens: count().default(256).describe('a completion is cut at this length'),
+    weights: z
+      .enum(['full', 'int8'])
+      .optional()
+      .describe('int8 samples with the matrices rounded to 8 bit, corrected by importance weights'),
   })
   .describe('how training rollouts are sampled');
 

@@ -4,6 +4,7 @@ export type { RuntimeDescription } from './addon.ts';
 export { type OpArgument, type OpResult, op } from './any-op.ts';
 export { backward, enableGrad, noGrad } from './autograd.ts';
 export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
+export { dequantised, type Int8Matrix, int8Linear, int8Rows, quantised } from './int8.ts';
 export {
   decodeAttentionKernel,
   kernelLevel,

@@ -31,6 +31,11 @@ export const METRICS = {
     description: 'Largest |log-probability in the engine - in the trainer|',
     better: 'lower',
   },
+  'policy/importance_mean': {
+    unit: '',
+    description: 'Mean weight of a token for policy over sampler (top-p, rounded weights), as bounded',
+  },
+  'policy/importance_max': { unit: '', description: 'Largest of these weights' },
   'policy/entropy_coefficient': { unit: '', description: 'Weight of the entropy bonus as it is steered' },
   'policy/kl_coefficient': { unit: '', description: 'Weight of the KL penalty of a token in its reward' },
   'value/loss': {

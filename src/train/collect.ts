@@ -1,6 +1,6 @@
 /** Owns the rollouts of a training step: which problems, which prompts, sampled from a snapshot. Knows no reward. */
 
-import type { Decoder } from '../models/index.ts';
+import type { Decoder, WeightFormat } from '../models/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { collectGroups, type Group } from '../rollouts/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -12,6 +12,13 @@ export interface RolloutSampling {
   readonly temperature: number;
   readonly topP: number;
   readonly maxCompletionTokens: number;
+  /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
+  readonly weights?: WeightFormat | undefined;
+}
+
+/** Whether completions come from another distribution than the policy's own: cut off by top-p, or of rounded weights. */
+export function samplerDiffers({ topP, weights }: Pick<RolloutSampling, 'topP' | 'weights'>): boolean {
+  return topP < 1 || weights === 'int8';
 }
 
 export interface CollectOptions {
@@ -22,7 +29,7 @@ export interface CollectOptions {
 
 /**
  * Samples the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used; or from a snapshot of
- * another model of the same vocabulary.
+ * another model of the same vocabulary, in its full weights.
  */
 export async function collectStep(
   session: Session,
@@ -32,7 +39,7 @@ export async function collectStep(
   step: number,
   model: Decoder = session.policy,
 ): Promise<Group[]> {
-  using snapshot = model.snapshot();
+  using snapshot = model.snapshot(model === session.policy ? sampling.weights : 'full');
   const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
   const groups = await collectGroups(
     snapshot,

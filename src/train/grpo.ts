@@ -15,6 +15,7 @@ import type { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
+import { samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { advantagesOfGroups, type GroupAdvantageOptions } from './group-advantages.ts';
 import { cutMicroBatches, type MicroBatch, padIdOf } from './micro-batches.ts';
@@ -108,7 +109,7 @@ export async function trainGrpo(
         ...minibatch,
         oldLogps: recorded?.[i] ?? null,
         temperature,
-        truncated: sampling.topP < 1 || options.importance?.always === true,
+        truncated: samplerDiffers(sampling) || options.importance?.always === true,
         loss: lossOptions(session, options),
       });
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
@@ -117,7 +118,7 @@ export async function trainGrpo(
       updates.push({ ...sums, gradNorm });
       steerEntropy(session, sums, options);
     }
-    if (updates[0]) session.requireMatch(step, updates[0], sequences);
+    if (updates[0]) session.requireMatch(step, updates[0], sequences, sampling.weights);
     replay?.add(step, advantaged.sequences);
     reference.follow(policy, step);
 

@@ -49,7 +49,7 @@ export interface PolicyUpdate {
   /** Log-probabilities before the first update by micro-batch; null when this is it, and they are today's. */
   readonly oldLogps: readonly Float32Array[] | null;
   readonly temperature: number;
-  /** The sampler left tokens out (top-p), so importance weights correct for it. */
+  /** The sampler is another distribution (top-p, rounded weights), so importance weights correct for it. */
   readonly truncated: boolean;
   readonly loss: PolicyUpdateOptions;
   /** Added to the loss of a micro-batch, by its place among the batches: a value head's, from the same hidden states. */
@@ -80,6 +80,8 @@ export interface UpdateSums {
   readonly compared: number;
   readonly mismatch: number;
   readonly mismatchMax: number;
+  /** Of the importance weights, as bounded: their sum over tokens, and the largest; null where none are used. */
+  readonly importance: { readonly sum: number; readonly max: number } | null;
 }
 
 /** Accumulates the gradient of one optimizer batch into the policy's parameters. */
@@ -105,6 +107,12 @@ export function accumulatePolicyGradient(update: PolicyUpdate): UpdateSums {
     compared: total((one) => one.compared),
     mismatch: total((one) => one.mismatch),
     mismatchMax: Math.max(...sums.map((one) => one.mismatchMax)),
+    importance: update.truncated
+      ? {
+          sum: total((one) => one.importance),
+          max: Math.max(...sums.map((one) => one.importanceMax)),
+        }
+      : null,
   };
 }
 
@@ -151,7 +159,17 @@ function uncertainTokens({ policy, batches, temperature, loss }: PolicyUpdate): 
 }
 
 type MicroSums = Record<
-  'loss' | 'targets' | 'ratio' | 'clipped' | 'kl' | 'entropy' | 'compared' | 'mismatch' | 'mismatchMax',
+  | 'loss'
+  | 'targets'
+  | 'ratio'
+  | 'clipped'
+  | 'kl'
+  | 'entropy'
+  | 'compared'
+  | 'mismatch'
+  | 'mismatchMax'
+  | 'importance'
+  | 'importanceMax',
   number
 >;
 
@@ -211,6 +229,7 @@ function oneMicroBatch(
       const mismatch = noGrad(() => oldLogps_N.sub(floats(engine)).toFloat32())
         .map(Math.abs)
         .filter((_, t) => fresh[t] === 1);
+      const weighed = update.truncated && importance_N ? [...importance_N.toFloat32()] : [];
       sums = {
         loss: 0,
         targets: batch.targets.length,
@@ -221,6 +240,8 @@ function oneMicroBatch(
         compared: mismatch.length,
         mismatch: mismatch.reduce((sum, value) => sum + value, 0),
         mismatchMax: mismatch.reduce((most, value) => Math.max(most, value), 0),
+        importance: weighed.reduce((sum, value) => sum + value, 0),
+        importanceMax: weighed.reduce((most, value) => Math.max(most, value), 0),
       };
       return update.alsoLoss ? loss.add(update.alsoLoss(hidden_ND, place)) : loss;
     },

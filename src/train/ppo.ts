@@ -13,6 +13,7 @@ import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Tensor } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
+import { samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateValueGradient, Critic, explainedVariance, type ValueSums, valueTerm } from './critic.ts';
 import { type Experience, type ExperienceOptions, experienceOf, observe } from './experience.ts';
@@ -102,7 +103,7 @@ export async function trainPpo(
     }
     reference.follow(policy, step);
     const { policySums } = updates[0]!;
-    if (policySums) session.requireMatch(step, policySums, rollouts);
+    if (policySums) session.requireMatch(step, policySums, rollouts, sampling.weights);
     const kl = klOfCompletions(experience);
     if (kl !== null)
       session.extra['klCoefficient'] = nextKlCoefficient(
@@ -186,7 +187,7 @@ export function accumulatePpo(update: PpoUpdate): PpoSums {
     weights: lossWeights(lengths, 'tokens', sampling.maxCompletionTokens),
     oldLogps: batches.map((batch) => gathered(batch, sequences, (one) => one.oldLogps)),
     temperature: sampling.temperature,
-    truncated: sampling.topP < 1,
+    truncated: samplerDiffers(sampling),
     loss: { clip, kl: { beta: 0, estimator: 'k1' }, entropyCoefficient },
     ...(trunk ? {} : { alsoLoss }),
   });

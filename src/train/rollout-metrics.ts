@@ -56,8 +56,22 @@ export function updateMetrics(
     'policy/clip_fraction': perToken((update) => update.clipped),
     'policy/logp_mismatch_mean': updates[0] ? updates[0].mismatch / Math.max(1, updates[0].compared) : null,
     'policy/logp_mismatch_max': updates[0]?.mismatchMax ?? null,
+    ...importanceMetrics(updates, targets),
     'batch/tokens': updates.reduce((sum, update) => sum + update.tokens, 0),
     'batch/padding_share': updates.length > 0 ? mean(updates.map((update) => update.paddingShare)) : null,
+  };
+}
+
+/** Of importance weights, where the sampler is another distribution than the policy. */
+export function importanceMetrics(
+  updates: readonly Pick<UpdateSums, 'importance'>[],
+  targets: number,
+): MetricRecord {
+  const known = updates.flatMap(({ importance }) => (importance ? [importance] : []));
+  if (known.length === 0) return {};
+  return {
+    'policy/importance_mean': known.reduce((sum, one) => sum + one.sum, 0) / Math.max(1, targets),
+    'policy/importance_max': Math.max(...known.map((one) => one.max)),
   };
 }
 

@@ -24,6 +24,7 @@ import {
   openPolicy,
   openReference,
   trainedAdapter,
+  type WeightFormat,
 } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { AdamW, type AdamWOptions, type ScheduleOptions } from '../optim/index.ts';
@@ -71,7 +72,7 @@ export interface SessionOptions extends AdamWOptions, LimitOptions {
 }
 
 /** Means above these say that engine and trainer compute different things, not that they round differently. */
-const mismatchBounds = { f32: 1e-4, bf16: 0.05 } as const;
+const mismatchBounds = { f32: 1e-4, bf16: 0.05, int8: 0.2 } as const;
 
 /** A training run's policy, optimizer and files, from where it left off. */
 export class Session implements Disposable {
@@ -232,14 +233,15 @@ export class Session implements Disposable {
     throw this.failed(step, 'loss-not-finite', `expected a finite loss and gradient, found ${found}`, batch);
   }
 
-  /** Stops the run with its batch saved when engine and trainer disagree about the log-probabilities of a rollout. */
+  /** Stops the run with its batch saved when engine, sampling with `weights`, and trainer disagree about the log-probabilities of a rollout. */
   requireMatch(
     step: number,
     update: { readonly mismatch: number; readonly compared: number },
     batch: unknown,
+    weights: WeightFormat = 'full',
   ): void {
     const mean = update.mismatch / Math.max(1, update.compared);
-    const bound = mismatchBounds[this.context.compute.dtype];
+    const bound = mismatchBounds[weights === 'int8' ? 'int8' : this.context.compute.dtype];
     if (mean <= bound) return;
     const found = `the mean |logp engine - logp trainer| is ${mean.toPrecision(3)}, more than ${bound}`;
     throw this.failed(step, 'engine-mismatch', found, batch);

@@ -1,0 +1,139 @@
+// Owns weights in 8 bit as operators of the dispatcher: rounding, the product of few rows by the kernel, and that of many
+// rows, on any device and with a gradient for its input, by libtorch's own over blocks of the weight.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include <vector>
+
+#include "arguments.h"
+#include "choice.h"
+
+namespace reckon {
+namespace {
+
+/// Elements of the weight that are widened at once.
+constexpr int64_t kWidened = 1 << 21;
+
+/// Values [outs, ins] in 8 bit and scales [outs], largest magnitude / 127 of each row; NaN for a row that is not finite.
+std::tuple<at::Tensor, at::Tensor> quantise(const at::Tensor& weight) {
+  const Element element = elementOf(weight, "weight");
+  require(weight.detach(), "weight", weight.scalar_type(), 2);
+  const int64_t outs = weight.size(0), ins = weight.size(1), stride = ins * weight.element_size();
+  at::Tensor values = at::empty({outs, ins}, weight.options().dtype(at::kChar));
+  at::Tensor scales = at::empty({outs}, weight.options().dtype(at::kFloat));
+  const char* const from = static_cast<const char*>(readable(weight));
+  int8_t* const to = values.mutable_data_ptr<int8_t>();
+  float* const scale = scales.mutable_data_ptr<float>();
+  auto work = [&](int64_t row) { scale[row] = kernels().quantise(element, from + row * stride, to + row * ins, ins); };
+  shareWork(outs, threadsFor(outs * ins), work);
+  return {values, scales};
+}
+
+/// See Int8Job.
+at::Tensor rows(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias,
+                const std::optional<at::Tensor>& residual) {
+  const Element element = elementOf(x, "x");
+  const at::ScalarType dtype = x.scalar_type();
+  require(x, "x", dtype, 2);
+  require(values, "the weight's values", at::kChar, 2);
+  require(scales, "the weight's scales", at::kFloat, 1);
+  const int64_t count = x.size(0), ins = x.size(1), outs = values.size(0);
+  TORCH_CHECK(values.size(1) == ins, "x has ", ins, " columns and the weight ", values.size(1));
+  TORCH_CHECK(scales.size(0) == outs, "the weight must have ", outs, " scales, found ", scales.size(0));
+  if (bias) {
+    require(*bias, "bias", dtype, 1);
+    TORCH_CHECK(bias->size(0) == outs, "the bias must have ", outs, " elements, found ", bias->size(0));
+  }
+  if (residual) {
+    require(*residual, "residual", dtype, 2);
+    TORCH_CHECK(residual->size(0) == count && residual->size(1) == outs, "the residual must be [", count, ", ", outs, "]");
+  }
+  at::Tensor y = at::empty({count, outs}, x.options());
+  const Int8Job job{{element, readable(x), readable(values), bias ? readable(*bias) : nullptr,
+                     residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), count, ins, outs},
+                    scales.const_data_ptr<float>()};
+  const KernelTable& table = kernels();
+  auto work = [&](int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
+    thread_local std::vector<float> scratch;
+    const auto room = static_cast<size_t>(int8Scratch(ins));
+    if (scratch.size() < room) scratch.resize(room);
+    table.linearInt8(job, begin, end, firstRow, lastRow, scratch.data());
+  };
+  shareProduct(count, ins, outs, work);
+  return y;
+}
+
+/// x [..., ins] * (values [outs, ins] * scales [outs])^T + bias [outs]. The whole numbers are exact in x's dtype; a sum is
+/// rounded to it before it is scaled in f32.
+at::Tensor product(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
+  TORCH_CHECK(values.scalar_type() == at::kChar && values.dim() == 2 && x.dim() > 0 && x.size(-1) == values.size(1),
+              "expected a weight in 8 bit of ", x.dim() > 0 ? x.size(-1) : 0, " columns");
+  const int64_t outs = values.size(0), ins = values.size(1), block = std::max<int64_t>(kWidened / std::max<int64_t>(ins, 1), 1);
+  const at::Tensor x2 = x.reshape({-1, ins});
+  at::Tensor y = at::empty({x2.size(0), outs}, x.options());
+  for (int64_t first = 0; first < outs; first += block) {
+    const int64_t count = std::min(block, outs - first);
+    const at::Tensor wide = values.narrow(0, first, count).to(x.scalar_type());
+    at::Tensor scaled = at::mm(x2, wide.t()).to(at::kFloat).mul_(scales.narrow(0, first, count));
+    if (bias) scaled.add_(bias->narrow(0, first, count));
+    y.narrow(1, first, count).copy_(scaled);
+  }
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = outs;
+  return y.view(shape);
+}
+
+/// The gradient of x: (g * scales) * values, over blocks of the weight's columns.
+at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& values, const at::Tensor& scales) {
+  const int64_t outs = values.size(0), ins = values.size(1), block = std::max<int64_t>(kWidened / std::max<int64_t>(outs, 1), 1);
+  const at::Tensor scaled = g.reshape({-1, outs}).to(at::kFloat).mul(scales).to(g.scalar_type());
+  at::Tensor dx = at::empty({scaled.size(0), ins}, g.options());
+  for (int64_t first = 0; first < ins; first += block) {
+    const int64_t count = std::min(block, ins - first);
+    dx.narrow(1, first, count).copy_(at::mm(scaled, values.narrow(1, first, count).to(g.scalar_type())));
+  }
+  std::vector<int64_t> shape = g.sizes().vec();
+  shape.back() = ins;
+  return dx.view(shape);
+}
+
+/// Keeps the weight for the way back as it is, in 8 bit.
+struct Product : torch::autograd::Function<Product> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& values,
+                            const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
+    context->save_for_backward({values, scales});
+    at::AutoDispatchBelowADInplaceOrView below;
+    return product(x, values, scales, bias);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    const auto saved = context->get_saved_variables();
+    return {inputGradient(gradients[0], saved[0], saved[1]), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+at::Tensor differentiable(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
+  TORCH_CHECK(!(c10::GradMode::is_enabled() && (scales.requires_grad() || (bias && bias->requires_grad()))),
+              "scales and bias of a weight in 8 bit are frozen, and one of them requires a gradient");
+  return Product::apply(x, values, scales, bias);
+}
+
+}  // namespace
+}  // namespace reckon
+
+TORCH_LIBRARY_FRAGMENT(reckon, library) {
+  library.def("quantise(Tensor weight) -> (Tensor, Tensor)");
+  library.def("int8_rows(Tensor x, Tensor values, Tensor scales, Tensor? bias=None, Tensor? residual=None) -> Tensor");
+  library.def("int8_linear(Tensor x, Tensor values, Tensor scales, Tensor? bias=None) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(reckon, CPU, library) {
+  library.impl("quantise", TORCH_FN(reckon::quantise));
+  library.impl("int8_rows", TORCH_FN(reckon::rows));
+}
+
+TORCH_LIBRARY_IMPL(reckon, CompositeExplicitAutograd, library) { library.impl("int8_linear", TORCH_FN(reckon::product)); }
+
+TORCH_LIBRARY_IMPL(reckon, Autograd, library) { library.impl("int8_linear", TORCH_FN(reckon::differentiable)); }
