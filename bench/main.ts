@@ -22,6 +22,7 @@ import { Python } from './side.ts';
 const parts: Readonly<Record<string, (repeats: number) => Promise<Measurement[]>>> = {
   door: async (repeats) => (await import('./door.ts')).benchDoor(repeats),
   grade: async (repeats) => (await import('./grade.ts')).benchGrade(repeats),
+  int8: async (repeats) => (await import('./int8.ts')).benchInt8(repeats),
 };
 const everything = [...rows.map(({ id }) => id), ...Object.keys(parts)];
 

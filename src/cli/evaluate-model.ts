@@ -16,7 +16,7 @@ import {
   watchedRewards,
   writeEvaluation,
 } from '../evaluate/index.ts';
-import { loadModel } from '../models/index.ts';
+import { loadModel, type WeightFormat } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Recipe } from '../recipe/index.ts';
 import type { Task } from '../rewards/index.ts';
@@ -49,6 +49,7 @@ export interface EvaluationRequest {
   /** Folder of another tokenizer than the model's; null takes its own. */
   readonly tokenizer: string | null;
   readonly keepIds: boolean;
+  readonly weights: WeightFormat;
   readonly fresh: boolean;
 }
 
@@ -95,7 +96,7 @@ export async function evaluateModel(
     computeDtype: compute.dtype,
     device: compute.device,
   });
-  using snapshot = model.snapshot();
+  using snapshot = model.snapshot(request.weights);
   const options = {
     samplesPerProblem: samples,
     temperature,
@@ -146,6 +147,7 @@ export async function evaluateModel(
         maxCompletionTokens,
         ...(skipped > 0 ? { skippedPrompts: skipped } : {}),
         ...(request.tokenizer === null ? {} : { tokenizer: request.tokenizer }),
+        ...(request.weights === 'int8' ? { weights: 'int8' } : {}),
       },
     },
     rows,
@@ -204,6 +206,7 @@ function settingsOf(
     ids: request.keepIds,
     device: compute.device,
     dtype: compute.dtype,
+    ...(request.weights === 'int8' ? { weights: 'int8' } : {}),
   };
 }
 

@@ -33,6 +33,7 @@ export interface EvaluateOptions extends GlobalOptions {
   readonly label?: string;
   readonly out?: string;
   readonly ids?: boolean;
+  readonly weights: EvaluationRequest['weights'];
   readonly fresh?: boolean;
 }
 
@@ -68,6 +69,11 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
     .option('--max-prompt <tokens>', 'leave out problems with longer prompts', positive)
     .option('--max-completion <tokens>', "cut completions here; by default the recipe's", positive)
     .option('--tokenizer <model>', "folder or hub id of the tokenizer; by default the model's own")
+    .addOption(
+      new Option('--weights <format>', 'int8 samples with the matrices rounded to 8 bit')
+        .choices(['full', 'int8'])
+        .default('full'),
+    )
     .option('--all-checkpoints', 'every checkpoint of a run, with a curve')
     .option(
       '--against <model>',
@@ -159,6 +165,7 @@ async function requestsFor(target: EvaluationTarget, options: EvaluateOptions): 
     batch: options.batch,
     tokenizer,
     keepIds: options.ids === true || options.against !== undefined,
+    weights: options.weights,
     fresh: options.fresh === true,
   }));
 }
@@ -180,7 +187,7 @@ function recipeOf({ recipe, folder }: EvaluationTarget, { task, set }: EvaluateO
 function labelOf(
   target: EvaluationTarget,
   recipe: Recipe,
-  { task, split, samples, temperature, greedy, limit }: EvaluateOptions,
+  { task, split, samples, temperature, greedy, limit, weights }: EvaluateOptions,
   seed: number | null,
 ): string {
   const parts = [
@@ -192,6 +199,7 @@ function labelOf(
       ? []
       : [`t${temperature}`]),
     ...(samples === undefined ? [] : [`k${samples}`]),
+    ...(weights === 'int8' ? ['int8'] : []),
     ...(limit === undefined ? [] : [`first${limit}`]),
     ...(seed === null ? [] : [`seed${seed}`]),
   ];
