@@ -49,7 +49,7 @@ export interface EvaluationRequest {
   /** Folder of another tokenizer than the model's; null takes its own. */
   readonly tokenizer: string | null;
   readonly keepIds: boolean;
-  readonly weights: WeightFormat;
+  readonly weights?: WeightFormat;
   readonly fresh: boolean;
 }
 

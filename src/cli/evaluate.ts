@@ -33,7 +33,7 @@ export interface EvaluateOptions extends GlobalOptions {
   readonly label?: string;
   readonly out?: string;
   readonly ids?: boolean;
-  readonly weights: EvaluationRequest['weights'];
+  readonly weights: 'full' | 'int8';
   readonly fresh?: boolean;
 }
 
