@@ -5,6 +5,7 @@
  */
 
 import { noGrad, type Tensor } from '../torch/index.ts';
+import type { ImportanceOptions } from './importance.ts';
 import { type KlEstimator, klPerToken } from './kl.ts';
 import { type PolicyObjective, policyPerToken } from './policy-objectives.ts';
 import { type RatioLevel, ratioPerToken } from './ratios.ts';
@@ -22,9 +23,11 @@ export interface PolicyGradientInputs {
   readonly weights_N: Tensor;
   /** Which sequence a token belongs to; needed where a ratio or a mask is one of a whole sequence. */
   readonly rows?: Rows;
-  /** Factors of the policy term alone: a mask of high entropies, truncated importance weights. */
+  /** Factors of the policy term alone: a mask of high entropies. */
   readonly policyWeights_N?: Tensor;
-  /** What was sampled from, where that is not the old policy: only the off-policy mask and VESPO read it. */
+  /** What tokens count that another policy sampled (`importanceWeights`): of the policy term too; VESPO has it inside. */
+  readonly importance?: { readonly weights_N: Tensor; readonly level: ImportanceOptions['level'] };
+  /** What was sampled from, where that is not the old policy: only the off-policy mask reads it. */
   readonly samplingLogps_N?: Tensor;
   /** For the entropy bonus: entropies with their graph, and what each is multiplied with before the sum. */
   readonly entropies_N?: Tensor;
@@ -75,12 +78,14 @@ export function policyGradientLoss(
   inputs: PolicyGradientInputs,
   options: PolicyGradientOptions,
 ): PolicyGradientLoss {
-  const { logps_N, oldLogps_N, referenceLogps_N, weights_N, policyWeights_N } = inputs;
+  const { logps_N, oldLogps_N, referenceLogps_N, weights_N, policyWeights_N, importance } = inputs;
   const ratio_N = ratioPerToken(logps_N, oldLogps_N, options.ratioLevel ?? 'token', inputs.rows);
   const policy = policyPerToken(inputs, ratio_N, options);
   let perToken_N = policy.loss_N;
-  // The geometric mean has its weights inside.
-  if (policyWeights_N && options.objective?.name !== 'gmpo') perToken_N = perToken_N.mul(policyWeights_N);
+  const objective = options.objective?.name;
+  // The geometric mean has its mask inside.
+  if (policyWeights_N && objective !== 'gmpo') perToken_N = perToken_N.mul(policyWeights_N);
+  if (importance && objective !== 'vespo') perToken_N = perToken_N.mul(importance.weights_N);
   const offPolicy = offPolicyMask(inputs, options);
   if (offPolicy) perToken_N = perToken_N.mul(offPolicy);
   const kl_N = referenceLogps_N && correctedKl(logps_N, referenceLogps_N, ratio_N, options);

@@ -99,18 +99,21 @@ function clipped(
 const smallestWeight = Math.log(1e-8);
 const largestWeight = 20;
 
-/** e^lambda w^k e^(-lambda w) of the ratio w of each token's sequence, by the sign of its advantage; no gradient (VESPO). */
+/**
+ * e^lambda w^k e^(-lambda w) of the ratio w of each token's sequence, by the sign of its advantage; no gradient (VESPO).
+ * w is that of the policy to what was sampled: importance weights are part of it.
+ */
 export function gammaWeights(
-  { logps_N, oldLogps_N, samplingLogps_N, advantages_N, rows }: PolicyGradientInputs,
+  { logps_N, oldLogps_N, importance, advantages_N, rows }: PolicyGradientInputs,
   { positive, negative }: Extract<PolicyObjective, { name: 'vespo' }>,
 ): Tensor {
   const segments = need(rows, 'vespo');
   return noGrad(() => {
     const toOld_N = logps_N.detach().sub(oldLogps_N).clamp(-largestWeight, largestWeight);
     let log_R = rowSums(toOld_N, segments);
-    if (samplingLogps_N) {
-      const toSampler_N = oldLogps_N.sub(samplingLogps_N).clamp(smallestWeight, largestWeight);
-      log_R = log_R.add(rowSums(toSampler_N, segments));
+    if (importance) {
+      const toSampler_N = importance.weights_N.log().clamp(smallestWeight, largestWeight);
+      log_R = log_R.add((importance.level === 'token' ? rowSums : rowMeans)(toSampler_N, segments));
     }
     const log_N = spreadRows(log_R.clamp(smallestWeight, largestWeight), segments);
     const ratio_N = log_N.exp();

@@ -205,11 +205,7 @@ function oneMicroBatch(
     ({ logps_N, entropies_N }, hidden_ND) => {
       const oldLogps_N = recorded ? floats(recorded) : logps_N.detach();
       const samplingLogps_N = samplersLogps(update, batch, oldLogps_N);
-      const importance_N =
-        samplingLogps_N &&
-        importanceWeights(oldLogps_N, samplingLogps_N, update.loss.importance ?? defaultImportance, rows);
-      const policyWeights_N =
-        importance_N && uncertain_N ? importance_N.mul(uncertain_N) : (importance_N ?? uncertain_N);
+      const importance = update.loss.importance ?? defaultImportance;
       const { loss, sums: parts } = policyGradientLoss(
         {
           logps_N,
@@ -218,8 +214,16 @@ function oneMicroBatch(
           advantages_N,
           weights_N,
           rows,
-          ...(policyWeights_N ? { policyWeights_N } : {}),
-          ...(samplingLogps_N ? { samplingLogps_N } : {}),
+          ...(uncertain_N ? { policyWeights_N: uncertain_N } : {}),
+          ...(samplingLogps_N
+            ? {
+                samplingLogps_N,
+                importance: {
+                  weights_N: importanceWeights(oldLogps_N, samplingLogps_N, importance, rows),
+                  level: importance.level,
+                },
+              }
+            : {}),
           ...(update.loss.entropyCoefficient
             ? { entropies_N, entropyWeights_N: evenWeights(uncertain_N, logps_N, counted) }
             : {}),

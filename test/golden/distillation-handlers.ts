@@ -1,7 +1,7 @@
 /** Owns the golden cases of distillation: divergences of given logits, from hidden states in chunks, and on models. */
 
 import { backwardThroughDivergence, divergenceTerms } from '../../src/losses/index.ts';
-import { backward, type DType, full, ids, noGrad, scope, type Tensor } from '../../src/torch/index.ts';
+import { backward, type DType, full, ids, noGrad, scope, type Tensor, zeros } from '../../src/torch/index.ts';
 import type { Case, Got, Handlers, Tensors } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
 
@@ -55,15 +55,18 @@ function divergence({ params }: Case, inputs: Tensors, dtype: DType): Got {
     ?.eq(full([1], -100, 'i64'))
     .logicalNot()
     .to(dtype);
-  const counted = known ? terms.mul(known.unsqueeze(-1)) : terms;
-  const count = known ? known.sum().item() : leaf.size(0);
+  const counted = known
+    ? terms
+        .view([-1, leaf.size(-1)])
+        .indexSelect(0, ids([...known.toFloat64()].flatMap((one, i) => (one ? [i] : []))))
+    : terms;
+  const count = known ? counted.size(0) : leaf.size(0);
   const sum = counted.sum();
   const loss = (() => {
     if ((params['num_items_in_batch'] ?? null) !== null) return sum.div(params['num_items_in_batch']);
     if (params['reduction'] === 'batchmean') return sum.div(Math.max(1, count));
     if (params['reduction'] === 'sum') return sum;
-    const elements = known ? count * leaf.size(-1) : leaf.numel;
-    return params['reduction'] === 'mean' ? sum.div(elements) : counted;
+    return params['reduction'] === 'mean' ? sum.div(counted.numel) : counted;
   })();
   backward(loss.sum());
   const value = loss.shape.length === 0 ? loss.item() : loss.toFloat64();
@@ -90,7 +93,7 @@ function chunkedDivergence({ params }: Case, inputs: Tensors): Got {
     loss,
     entropy_sum: entropy,
     n_valid: count,
-    grad_student_hidden: hidden.grad!.toFloat32(),
-    grad_student_lm_head: head.grad!.toFloat32(),
+    grad_student_hidden: (hidden.grad ?? zeros(hidden.shape)).toFloat32(),
+    grad_student_lm_head: (head.grad ?? zeros(head.shape)).toFloat32(),
   };
 }

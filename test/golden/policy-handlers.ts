@@ -6,6 +6,7 @@ import {
   highEntropyMask,
   type LossDenominator,
   lossWeights,
+  type PolicyGradientInputs,
   type PolicyGradientLoss,
   type PolicyGradientOptions,
   type PolicyObjective,
@@ -62,18 +63,14 @@ function adaptiveEntropy(one: Case, inputs: Tensors): Got {
     };
     const got = lossOf({ ...one, params: given }, own, 'f32', {});
     const metrics = got['metrics'] as Record<string, number>;
-    const tokens = own
-      .get('completion_mask')!
-      .toFloat64()
-      .reduce((sum, value) => sum + value, 0);
-    window.push({ entropy: metrics['entropy']!, tokens });
+    window.push(countedEntropy(given, own));
     if (sync) {
       const total = window.reduce((sum, part) => sum + part.tokens, 0);
-      last = window.reduce((sum, part) => sum + part.entropy * part.tokens, 0) / total;
+      last = window.reduce((sum, part) => sum + part.entropy, 0) / Math.max(1, total);
       state = adaptEntropyCoefficient(state.coefficient, last, options);
       window = [];
     }
-    const extra = coefficient === 0 ? { policy_loss: got['loss'] as number } : {};
+    const extra = coefficient === 0 ? { policy_loss: (got['loss'] as number) * beforeDivision(given) } : {};
     return {
       loss: got['loss'],
       num_items_in_batch,
@@ -84,6 +81,20 @@ function adaptiveEntropy(one: Case, inputs: Tensors): Got {
     };
   });
   return { micro_batches: rows };
+}
+
+/** The summed entropy of the tokens that a bonus rewards, and how many they are. */
+function countedEntropy(params: Case['params'], inputs: Tensors): { entropy: number; tokens: number } {
+  return scope(() => {
+    const flat = new Flat(inputs.get('completion_mask')!, 'f32');
+    const entropies = flat.of(inputs.get('entropies'))!.toFloat64();
+    const share = highEntropyShare(params);
+    const high = share < 1 ? highEntropyMask(entropies, share) : entropies.map(() => 1);
+    return {
+      entropy: entropies.reduce((sum, value, i) => sum + value * high[i]!, 0),
+      tokens: Array.from(high).reduce((sum, value) => sum + value, 0),
+    };
+  });
 }
 
 /** The f32 and the float64 twin under their names. */
@@ -141,8 +152,9 @@ export class Flat {
     return all;
   }
 
+  /** The mean over all that counts; 0 where nothing does. */
   meanOf(values: ArrayLike<number>): number {
-    return Array.from(values).reduce((sum, value) => sum + value, 0) / values.length;
+    return Array.from(values).reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
   }
 
   /** Mean of each row, NaN for an empty one. */
@@ -175,17 +187,10 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
     if (bonus !== 0) entropies_N.requiresGrad_();
     const counted = high ? high.reduce((sum, value) => sum + value, 0) : flat.flatPlaces.length;
     const accumulation = accumulationOf(params);
-    const importance_N = flat.of(inputs.get('importance_sampling_ratio'));
-    const isVespo = params['loss_type'] === 'vespo';
+    const ratio = inputs.get('importance_sampling_ratio');
     const oldLogps_N = flat.of(inputs.get('old_per_token_logps')) ?? logps_N.detach();
-    // TRL logs the policy's part before it divides by the number of micro-batches.
-    const divisor = params['loss_type'] in denominators ? accumulation : 1;
-    const samplingLogps_N =
-      isVespo && importance_N
-        ? oldLogps_N.sub(flat.spread(rowShares(flat, inputs.get('importance_sampling_ratio')!)))
-        : flat.of(inputs.get('sampling_per_token_logps'));
+    const samplingLogps_N = flat.of(inputs.get('sampling_per_token_logps'));
     const mask_N = high ? flat.numbers([...high]) : undefined;
-    const policyWeights_N = product(mask_N, isVespo ? undefined : importance_N);
     const given = {
       logps_N,
       oldLogps_N,
@@ -194,27 +199,31 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
       weights_N: flat.spread(weightsOf(params, flat.lengths, special.denominator)),
       rows: flat.rows,
       entropies_N,
-      entropyWeights_N: (mask_N ?? flat.numbers(flat.rowOf.map(() => 1))).mul(1 / (counted * accumulation)),
-      ...(policyWeights_N ? { policyWeights_N } : {}),
+      entropyWeights_N: (mask_N ?? flat.numbers(flat.rowOf.map(() => 1))).mul(
+        1 / (Math.max(1, counted) * accumulation),
+      ),
+      ...(mask_N ? { policyWeights_N: mask_N } : {}),
+      ...(ratio ? { importance: importanceOf(flat, ratio, params['loss_type']) } : {}),
       ...(samplingLogps_N ? { samplingLogps_N } : {}),
     };
     const options = optionsOf(params, special);
     const result = policyGradientLoss(given, options);
     backward(result.loss);
+    const perToken = inputs.get('advantages')!.shape.length > 1;
     const got: Got = {
       loss: result.loss.item(),
       grad_per_token_logps: flat.unflatten(logps_N.grad!.toFloat64()),
       metrics: {
-        ...metricsOf(flat, result, options),
+        ...metricsOf(flat, result, options, perToken),
         entropy: flat.meanOf(entropies_N.detach().toFloat64()),
         ...(options.objective?.name === 'vespo'
-          ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective)) }
+          ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective), perToken) }
           : {}),
         ...(bonus === 0
           ? {}
           : {
               entropy_coef: bonus,
-              policy_loss: (result.loss.item() + bonus * bonusOf(given)) * divisor,
+              policy_loss: (result.loss.item() + bonus * bonusOf(given)) * beforeDivision(params),
             }),
       },
     };
@@ -223,10 +232,25 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
   });
 }
 
-/** VESPO's log weights by row: TRL sums them over padding too, so each token takes its share of the whole row. */
-function rowShares(flat: Flat, ratio: Tensor): number[] {
-  const sums = ratio.to('f64').expand([flat.height, flat.width]).log().sum(1).toFloat64();
-  return flat.lengths.map((length, row) => sums[row]! / Math.max(1, length));
+/** TRL logs the policy's part before it divides by the number of micro-batches. */
+function beforeDivision(params: Case['params']): number {
+  return params['loss_type'] in denominators ? accumulationOf(params) : 1;
+}
+
+/** VESPO reads the weights of padding too (1 unless a case says else): each token of a row takes its share of them. */
+function importanceOf(
+  flat: Flat,
+  ratio: Tensor,
+  kind: string,
+): NonNullable<PolicyGradientInputs['importance']> {
+  const weights_N = flat.of(ratio)!;
+  if (ratio.size(1) === 1) return { weights_N, level: 'sequence' };
+  if (kind !== 'vespo') return { weights_N, level: 'token' };
+  const log = ratio.to('f64').log().clamp(Math.log(1e-8), 20);
+  const own = flat.rowMeansOf(flat.of(log)!.toFloat64());
+  const sums = log.sum(1).toFloat64();
+  const shares = flat.lengths.map((length, row) => (length > 0 ? sums[row]! / length - own[row]! : 0));
+  return { weights_N: weights_N.mul(flat.spread(shares).exp()), level: 'token' };
 }
 
 /** The mean entropy that the bonus rewards. */
@@ -238,12 +262,11 @@ function highEntropyShare(params: Case['params']): number {
   return params['top_entropy_quantile'] ?? 1;
 }
 
-function product(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
-  return a && b ? a.mul(b) : (a ?? b);
-}
-
-function phiMean(flat: Flat, phi_N: Tensor): number {
-  return flat.meanOf(flat.rowMeansOf(phi_N.toFloat64()).filter((value) => !Number.isNaN(value)));
+/** Over tokens where each has its advantage, else over rows; a row without tokens is on-policy and counts 1. */
+export function phiMean(flat: Flat, phi_N: Tensor, perToken: boolean): number {
+  const values = phi_N.toFloat64();
+  if (perToken) return flat.meanOf(values);
+  return flat.meanOf(flat.rowMeansOf(values).map((value) => (Number.isNaN(value) ? 1 : value)));
 }
 
 function accumulationOf(params: Case['params']): number {
@@ -274,7 +297,12 @@ export function optionsOf(params: Case['params'], special: Special): PolicyGradi
       high: params['epsilon_high'] ?? 0.2,
       cap: params['delta'] ?? null,
     },
-    kl: { beta: params['beta'], estimator: 'k3', corrected: params['use_bias_correction_kl'] ?? false },
+    kl: {
+      beta: params['beta'],
+      estimator: 'k3',
+      // The trainers of variants know no correction.
+      corrected: params['variant'] === undefined && (params['use_bias_correction_kl'] ?? false),
+    },
     offPolicyThreshold: params['off_policy_mask_threshold'] ?? null,
     entropyCoefficient: params['entropy_coef'] ?? 0,
   };
@@ -300,23 +328,30 @@ export function weightsOf(
       (weight) => weight / accumulationOf(params),
     );
   const items: number = params['num_items_in_batch'] ?? lengths.reduce((sum, length) => sum + length, 0);
-  const batches = accumulationOf(params) / (params['steps_per_generation'] ?? accumulationOf(params));
-  return lengths.map(() => 1 / (items * batches));
+  const accumulation = accumulationOf(params);
+  const generation = params['mode'] === 'eval' ? 1 : (params['steps_per_generation'] ?? accumulation);
+  return lengths.map(() => generation / (Math.max(1, items) * accumulation));
 }
 
-/** TRL's metrics of a batch from what the loss says of its tokens. */
-export function metricsOf(flat: Flat, { tokens }: PolicyGradientLoss, options: PolicyGradientOptions): Got {
+/** TRL's metrics of a batch from what the loss says of its tokens; `perToken`: each token has its own advantage. */
+export function metricsOf(
+  flat: Flat,
+  { tokens }: PolicyGradientLoss,
+  options: PolicyGradientOptions,
+  perToken = false,
+): Got {
   const kl = tokens.kl_N ? { kl: flat.meanOf(tokens.kl_N.toFloat64()) } : {};
   const name = options.objective?.name ?? 'clip';
   const low = tokens.clippedLow_N.to('f64').toFloat64();
   const high = tokens.clippedHigh_N.to('f64').toFloat64();
-  if (name === 'cispo') return { ...kl, cispo_clip_ratio: flat.meanOf(high) };
-  if (name !== 'clip' && name !== 'gmpo') return kl;
-  const byRow = options.ratioLevel?.startsWith('sequence') && options.ratioLevel !== 'sequence-token';
+  const ofSequences = options.ratioLevel === 'sequence' || options.ratioLevel === 'sequence-product';
+  const byRow = ofSequences && !perToken;
   const rows = (values: ArrayLike<number>) =>
     flat.rowMeansOf(values).map((value) => (byRow && Number.isNaN(value) ? 0 : value));
   const mean = (values: ArrayLike<number>) => flat.meanOf(byRow ? rows(values) : values);
   const known = (values: number[]) => values.filter((value) => !Number.isNaN(value));
+  if (name === 'cispo') return { ...kl, cispo_clip_ratio: mean(high) };
+  if (name !== 'clip' && name !== 'gmpo') return kl;
   return {
     ...kl,
     'clip_ratio/low_mean': mean(low),

@@ -79,8 +79,7 @@ function halves(rows: Tensor): PairValues {
 function dpoOptions({ params }: Case): PreferenceOptions {
   return {
     beta: params['beta'],
-    // TRL's sigmoid knows no smoothing.
-    labelSmoothing: params['loss_type'].includes('sigmoid') ? 0 : (params['label_smoothing'] ?? 0),
+    labelSmoothing: params['label_smoothing'] ?? 0,
     discopopTau: params['discopop_tau'] ?? 0.05,
     divergence: params['f_divergence_type'] ?? 'reverse_kl',
     alpha: params['f_alpha_divergence_coef'] ?? 1,
@@ -99,11 +98,16 @@ function dpo(one: Case, inputs: Tensors, dtype: DType): Got {
   const pairs = { policy: sums(policy), reference: sums(reference), lengths: halves(lengths) };
   const weightsOf: readonly number[] = params['loss_weights'] ?? params['loss_type'].map(() => 1);
   const terms = weightsOf.map((weight, i) => ({ kind: params['loss_type'][i], weight }));
-  const { losses_P, rewards } = preferenceLoss(
-    { ...pairs, plainChosen_P: halves(policy.logps.sum(1)).chosen_P },
-    terms,
-    dpoOptions(one),
-  );
+  const given = { ...pairs, plainChosen_P: halves(policy.logps.sum(1)).chosen_P };
+  // TRL's logistic losses know no smoothing.
+  const plain = terms.filter(({ kind }) => ['sigmoid', 'sigmoid_norm'].includes(kind));
+  const parts = [
+    { of: plain, options: { ...dpoOptions(one), labelSmoothing: 0 } },
+    { of: terms.filter((term) => !plain.includes(term)), options: dpoOptions(one) },
+  ].filter(({ of }) => of.length > 0);
+  const found = parts.map(({ of, options }) => preferenceLoss(given, of, options));
+  const losses_P = found.map((part) => part.losses_P).reduce((sum, part) => sum.add(part));
+  const { rewards } = found[0]!;
   const weighted_P = params['use_weighting'] ? losses_P.mul(onPolicyWeights(logits, policy)) : losses_P;
   return {
     ...gradientOf(weighted_P.mean(), logits),

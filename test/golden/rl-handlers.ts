@@ -34,10 +34,13 @@ export const rlHandlers: Handlers = {
         });
     const advantages = found.advantages.flat();
     // Where TRL divides by the batch's std, it is that std which it counts as zero or not.
+    const close = (value: number) => Math.abs(value) <= 1e-8;
+    const known = total.filter((value) => value !== null);
+    const flatBatch = decoupled ? known.length > 1 && advantages.every(close) : close(found.rewardStd);
     const wholeBatch = decoupled || params['scale_rewards'] === 'batch';
     const metrics = {
       ...rewardMetrics(rows, total),
-      frac_reward_zero_std: wholeBatch ? Number(found.rewardStd === 0) : found.noSpreadShare,
+      frac_reward_zero_std: wholeBatch ? Number(flatBatch) : found.noSpreadShare,
     };
     return { advantages, advantages_f64: advantages, metrics, metrics_f64: metrics };
   },

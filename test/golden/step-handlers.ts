@@ -15,12 +15,12 @@ import {
   tokenLogps,
 } from '../../src/losses/index.ts';
 import type { Decoder } from '../../src/models/index.ts';
-import { noGrad, scope, type Tensor, tensor } from '../../src/torch/index.ts';
+import { noGrad, scope, type Tensor, tensor, where } from '../../src/torch/index.ts';
 import { cutMicroBatches, type MicroBatch, predictingStates } from '../../src/train/micro-batches.ts';
 import { mean } from '../../src/util/statistics.ts';
 import { type Case, chunked, type Got, type Handlers, root } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
-import { Flat, metricsOf, optionsOf, weightsOf } from './policy-handlers.ts';
+import { Flat, metricsOf, optionsOf, phiMean, weightsOf } from './policy-handlers.ts';
 import { rewardMetrics } from './rl-handlers.ts';
 
 export const stepHandlers: Handlers = {
@@ -41,7 +41,8 @@ function rolloutsOf({ params, inputs, uses }: Case): Rollouts {
   const eos: number = params['eos_token_id'] ?? config.eos_token_id;
   const completions = inputs['completion_ids']!.value as number[][];
   const tool = inputs['env_mask']?.value as number[][] | undefined;
-  const truncated = completions.map((ids) => ids.at(-1) !== eos);
+  const ends = [eos, params['pad_token_id']];
+  const truncated = completions.map((ids) => !ends.includes(ids.at(-1)));
   const left = (b: number) => params['mask_truncated_completions'] && truncated[b];
   return {
     prompts: inputs['prompt_ids']!.value as number[][],
@@ -102,7 +103,8 @@ function scoredOf(one: Case, rollouts: Rollouts, rloo: boolean): ScoredStep {
   const old = logpsOf(model, rollouts, params['temperature']).logps;
   const reference = params['beta'] === 0 ? null : referenceOf(one, rollouts);
   const rows = one.inputs['rewards']!.value as number[][];
-  const total = rows.map((row) => row.reduce((sum, value) => sum + value, 0));
+  const factors: number[] = params['reward_weights'] ?? rows[0]!.map(() => 1);
+  const total = rows.map((row) => row.reduce((sum, value, k) => sum + factors[k]! * value, 0));
   const kl = old.map((row, b) => row.reduce((sum, v, t) => sum + v - (reference?.[b]?.[t] ?? v), 0));
   const size: number = params['num_generations'];
   const found = rloo
@@ -125,7 +127,7 @@ function scoredOf(one: Case, rollouts: Rollouts, rloo: boolean): ScoredStep {
       ...rewardMetrics(rows, total),
       frac_reward_zero_std: found.noSpreadShare,
       ...(rloo && reference ? { kl: kl.reduce((sum, value) => sum + value, 0) / tokens } : {}),
-      ...(given && importance ? samplingMetrics(params, old, given, importance) : {}),
+      ...(given && importance ? samplingMetrics(params, old, given, importance, rollouts) : {}),
     },
     old,
     reference,
@@ -190,7 +192,7 @@ function mixedModel(one: Case): Decoder {
 }
 
 function lossOf(
-  { params }: Case,
+  one: Case,
   model: Decoder,
   rollouts: Rollouts,
   scored: ScoredStep,
@@ -198,6 +200,7 @@ function lossOf(
   options: PolicyGradientOptions,
   weights: readonly number[],
 ): Got {
+  const { params } = one;
   const { counted } = rollouts;
   const width = flat.width;
   const tokens = (rows: readonly (readonly number[])[]) => flat.of(rectangle(rows, width))!;
@@ -208,10 +211,6 @@ function lossOf(
   const bonus: number = params['entropy_coef'] ?? 0;
   const total = high ? high.reduce((sum, value) => sum + value, 0) : kept.length;
   const importance_N = scored.importance && tokens(scored.importance);
-  const isVespo = options.objective?.name === 'vespo';
-  const policyWeights_N = [high && flat.numbers(high), isVespo ? null : importance_N]
-    .filter((one): one is Tensor => one !== null)
-    .reduce<Tensor | null>((all, one) => (all ? all.mul(one) : one), null);
   const [batch, order] = wholeBatch(rollouts.prompts, rollouts.completions);
   const { hidden_ND, targets_N } = predictingStates(model, batch);
   const gathered = gatherer(order, rollouts, flat);
@@ -235,8 +234,16 @@ function lossOf(
         rows: flat.rows,
         entropies_N,
         entropyWeights_N: flat.numbers((high ?? counted.flat().filter(Boolean)).map((one) => one / total)),
-        ...(policyWeights_N ? { policyWeights_N } : {}),
-        ...(isVespo && importance_N ? { samplingLogps_N: oldLogps_N.sub(importance_N.log()) } : {}),
+        ...(high ? { policyWeights_N: flat.numbers(high) } : {}),
+        ...(importance_N
+          ? {
+              importance: {
+                weights_N: importance_N,
+                level: perSequence(params) ? ('sequence' as const) : ('token' as const),
+              },
+            }
+          : {}),
+        ...(scored.sampling ? { samplingLogps_N: samplingOf(one, tokens, logps_N) } : {}),
       };
       const result = policyGradientLoss(given, options);
       const lossValue = result.loss.detach().item();
@@ -248,13 +255,7 @@ function lossOf(
           entropy: mean([...entropies_N.detach().toFloat64()]),
           ...(bonus === 0 ? {} : { entropy_coef: bonus, policy_loss: lossValue + bonus * rewarded }),
           ...(options.objective?.name === 'vespo'
-            ? {
-                'vespo/phi_seq_mean': mean(
-                  flat
-                    .rowMeansOf(gammaWeights(given, options.objective).toFloat64())
-                    .filter((value) => !Number.isNaN(value)),
-                ),
-              }
+            ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective), false) }
             : {}),
         },
       };
@@ -285,7 +286,7 @@ function importanceOf(
   params: Case['params'],
   old: readonly number[][],
   sampling: readonly number[][],
-  { completions }: Rollouts,
+  { completions, counted }: Rollouts,
 ): number[][] {
   const [level, beyond] = (params['vllm_importance_sampling_mode'] as string).split('_') as [
     'token' | 'sequence',
@@ -300,9 +301,13 @@ function importanceOf(
       ),
       'f32',
     );
+    // A token that does not count has ratio 1, and no part in its sequence's.
+    const sampled = sampling.map((row, b) =>
+      row.map((value, t) => (counted[b]![t] === 1 ? value : old[b]![t]!)),
+    );
     const weights = importanceWeights(
       flat.of(rectangle(old, width))!,
-      flat.of(rectangle(sampling, width))!,
+      flat.of(rectangle(sampled, width))!,
       {
         level,
         beyond,
@@ -320,15 +325,17 @@ function samplingMetrics(
   old: readonly number[][],
   sampling: readonly (readonly (number | null)[])[],
   importance: readonly number[][],
+  { counted }: Rollouts,
 ): Got {
   const differences = old.flatMap((row, b) =>
     row.flatMap((value, t) => {
       const sampled = sampling[b]![t] ?? null;
-      return sampled === null ? [] : [Math.abs(value - sampled)];
+      return sampled === null || counted[b]![t] === 0 ? [] : [Math.abs(value - sampled)];
     }),
   );
-  const perSequence = params['vllm_importance_sampling_mode'].startsWith('sequence');
-  const ratios = perSequence ? importance.map((row) => row[0]!) : importance.flat();
+  const counts = (values: readonly (readonly number[])[]) =>
+    values.flatMap((row, b) => row.filter((_, t) => counted[b]![t] === 1));
+  const ratios = perSequence(params) ? importance.map((row) => row[0]!) : counts(importance);
   return {
     'sampling/sampling_logp_difference/mean': mean(differences),
     'sampling/sampling_logp_difference/max': Math.max(...differences),
@@ -352,7 +359,6 @@ function outputsOf(one: Case, rollouts: Rollouts, scored: ScoredStep, width: num
     row.map((value) => value ?? Number.NaN),
   );
   const dropped = (b: number) => one.params['mask_truncated_completions'] && truncated[b];
-  const perSequence = String(one.params['vllm_importance_sampling_mode']).startsWith('sequence');
   return {
     advantages: scored.advantages,
     old_logps: scored.old.map((row) => row.reduce((sum, value) => sum + value, 0)),
@@ -372,13 +378,33 @@ function outputsOf(one: Case, rollouts: Rollouts, scored: ScoredStep, width: num
     ...(given ? { 'out.sampling_per_token_logps': right(given, 0) } : {}),
     ...(scored.importance
       ? {
-          'out.importance_sampling_ratio': perSequence
+          'out.importance_sampling_ratio': perSequence(one.params)
             ? scored.importance.map((row) => row[0]!)
             : right(scored.importance, 1),
         }
       : {}),
-    ...(tool ? { 'out.tool_mask': right(tool, 1) } : {}),
+    ...(tool
+      ? {
+          'out.tool_mask': right(tool, 1).map((row, b) => (dropped(b) ? row.map(() => 0) : row)),
+        }
+      : {}),
   };
+}
+
+function perSequence(params: Case['params']): boolean {
+  return String(params['vllm_importance_sampling_mode']).startsWith('sequence');
+}
+
+/** What was sampled with; a token whose log-probability is not known says nothing of how far the policy has moved. */
+function samplingOf(
+  one: Case,
+  tokens: (rows: readonly (readonly number[])[]) => Tensor,
+  logps_N: Tensor,
+): Tensor {
+  const given = one.inputs['sampling_logps']!.value as (number | null)[][];
+  const known = given.map((row) => row.map((value) => (value === null ? 0 : 1)));
+  const values = given.map((row) => row.map((value) => value ?? 0));
+  return where(tokens(known).gt(0), tokens(values), logps_N.detach());
 }
 
 /** Lengths without a tool's tokens. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   backwardThroughLogps,
+  highEntropyMask,
   type KlEstimator,
   klPerToken,
   type LossDenominator,
@@ -131,6 +132,42 @@ describe('policyGradientLoss', () => {
     expect(lossWeights([2, 6], 'sequences', 10)).toEqual([1 / 4, 1 / 12]);
     expect(lossWeights([2, 6], 'constant', 10)).toEqual([1 / 20, 1 / 20]);
     expect(lossWeights([0], 'tokens', 10)).toEqual([1]);
+  });
+
+  it('keeps as many uncertain tokens as torch does where the quantile falls on a value', () => {
+    // (1 - 0.7) x 20 is 6.000000000000001 in doubles: the seventh value of 21 must still count.
+    const entropies = Array.from({ length: 21 }, (_, i) => 0.1 + 0.037 * i);
+    expect([...highEntropyMask(entropies, 0.7)]).toEqual(entropies.map((_, i) => Number(i >= 6)));
+    expect(highEntropyMask([], 0.5)).toHaveLength(0);
+  });
+
+  it.each(['token', 'sequence'] as const)('counts importance weights once, by %s', (level) => {
+    const [logps, old, advantage, weight] = [[-1, -2, -0.5], [-1.2, -1.7, -0.6], 0.8, 0.7];
+    const phi = { positive: { k: 2, lambda: 3 }, negative: { k: 3, lambda: 2 } };
+    scope(() => {
+      const lossOf = (objective: { name: 'clip' } | ({ name: 'vespo' } & typeof phi)) =>
+        policyGradientLoss(
+          {
+            logps_N: tensor(logps),
+            oldLogps_N: tensor(old),
+            referenceLogps_N: null,
+            advantages_N: tensor([advantage, advantage, advantage]),
+            weights_N: tensor([1, 1, 1]),
+            rows: { rows_N: ids([0, 0, 0]), count: 1 },
+            importance: { weights_N: tensor([weight, weight, weight]), level },
+          },
+          { objective, clip: { low: 9, high: 9 }, kl: { beta: 0, estimator: 'k1' } },
+        ).loss.item();
+      const ratios = logps.map((logp, t) => logp - old[t]!);
+      const clipped = ratios.reduce((sum, ratio) => sum - Math.exp(ratio) * advantage * weight, 0);
+      expect(lossOf({ name: 'clip' })).toBeCloseTo(clipped, 5);
+      // A sequence's weight is there once, the tokens' weights multiply.
+      const log =
+        ratios.reduce((sum, ratio) => sum + ratio, 0) + Math.log(weight) * (level === 'token' ? 3 : 1);
+      const gamma = Math.exp(3 + 2 * log - 3 * Math.exp(log));
+      const vespo = logps.reduce((sum, logp) => sum - gamma * advantage * logp, 0);
+      expect(lossOf({ name: 'vespo', ...phi })).toBeCloseTo(vespo, 5);
+    });
   });
 });
 
