@@ -205,7 +205,8 @@ function oneMicroBatch(
     ({ logps_N, entropies_N }, hidden_ND) => {
       const oldLogps_N = recorded ? floats(recorded) : logps_N.detach();
       const samplingLogps_N = samplersLogps(update, batch, oldLogps_N);
-      const importance = update.loss.importance ?? defaultImportance;
+      const bounds = update.loss.importance ?? defaultImportance;
+      const importance_N = samplingLogps_N && importanceWeights(oldLogps_N, samplingLogps_N, bounds, rows);
       const { loss, sums: parts } = policyGradientLoss(
         {
           logps_N,
@@ -215,15 +216,8 @@ function oneMicroBatch(
           weights_N,
           rows,
           ...(uncertain_N ? { policyWeights_N: uncertain_N } : {}),
-          ...(samplingLogps_N
-            ? {
-                samplingLogps_N,
-                importance: {
-                  weights_N: importanceWeights(oldLogps_N, samplingLogps_N, importance, rows),
-                  level: importance.level,
-                },
-              }
-            : {}),
+          ...(importance_N ? { importance: { weights_N: importance_N, level: bounds.level } } : {}),
+          ...(samplingLogps_N ? { samplingLogps_N } : {}),
           ...(update.loss.entropyCoefficient
             ? { entropies_N, entropyWeights_N: evenWeights(uncertain_N, logps_N, counted) }
             : {}),
