@@ -151,6 +151,7 @@ class Layer extends Module {
     return this.mlp.step(this.attention.step(x, layer, context));
   }
 
+  /** Takes the joined products of a layer of the same shape, in another dtype, for a model that is only read. */
   freezeFrom(source: Layer, dtype: DType): void {
     for (const [own, other] of [
       [this.attention.projection, source.attention.projection],
@@ -286,6 +287,18 @@ export class Decoder extends Module {
       block.freezeFrom(this.blocks[i]!, this.computeDtype);
     });
     return copy;
+  }
+
+  /**
+   * Makes the fused products of `snapshot` in place, for a model that is only read. `weightsOf` gives a layer's weights by
+   * the beginning of their names, in the dtype to fold in; they are freed before the next layer's are asked for.
+   */
+  freeze(weightsOf: (prefix: string) => ReadonlyMap<string, Tensor>): void {
+    this.blocks.forEach((block, i) => {
+      const path = `model.layers.${i}`;
+      using source = new Layer(weightsOf(`${path}.`), path, this.config);
+      block.freezeFrom(source, this.computeDtype);
+    });
   }
 
   private embed(ids: Tensor): Tensor {

@@ -75,6 +75,30 @@ export function loadModel(folder: string, options: LoadOptions): Decoder {
   }
 }
 
+/**
+ * Loads a model that is only read, in one dtype: bit for bit what `snapshot` makes of weights loaded in f32, without ever
+ * holding those. Weights that have the dtype in the file are mapped. The caller owns it.
+ */
+export function loadFrozen(
+  folder: string,
+  { dtype, device }: { readonly dtype: DType; readonly device: string },
+): Decoder {
+  if (isAdapterFolder(folder)) {
+    using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
+    return whole.snapshot();
+  }
+  const model = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
+  try {
+    model.freeze((prefix) =>
+      readShards(folder, { dtype: 'f32', device, only: (name) => name.startsWith(prefix) }),
+    );
+    return model;
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
 function loadMerged(folder: string, options: LoadOptions): Decoder {
   using base = loadModel(adapterBase(folder), options);
   loadAdapter(base, 'merged', folder);

@@ -23,7 +23,7 @@ export {
 export type { WeightFormat } from './copied-state.ts';
 export { type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
 export { type Captured, Decoder, initialWeights, type RowLayout } from './decoder.ts';
-export { type LoadOptions, loadModel, readConfig, saveModel } from './folder.ts';
+export { type LoadOptions, loadFrozen, loadModel, readConfig, saveModel } from './folder.ts';
 export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';
 export { ValueHead } from './value-head.ts';

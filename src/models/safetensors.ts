@@ -84,10 +84,12 @@ export interface ReadOptions {
    * is for models that are only read; default false.
    */
   readonly map?: boolean;
+  /** Only the tensors of these names are read; all by default. */
+  readonly only?: (name: string) => boolean;
 }
 
 /**
- * Reads every tensor of a file piece by piece into its final dtype and place, so that never more than two MiB are held
+ * Reads the tensors of a file piece by piece into its final dtype and place, so that never more than two MiB are held
  * beside the tensors themselves; the caller owns them.
  */
 export function readSafetensors(path: string, options: ReadOptions = {}): Map<string, Tensor> {
@@ -106,7 +108,9 @@ function readInto(tensors: Map<string, Tensor>, path: string, options: ReadOptio
   const file = openSync(path, 'r');
   try {
     const size = fstatSync(file).size;
-    const { entries, start } = readHeader(file, size, path);
+    const { entries: all, start } = readHeader(file, size, path);
+    const { only } = options;
+    const entries = only ? all.filter(({ name }) => only(name)) : all;
     const stay = new Set(
       options.map === true ? entries.filter((entry) => canMap(entry, start, options)) : [],
     );

@@ -11,13 +11,14 @@ const single = 'model.safetensors';
 const indexFile = 'model.safetensors.index.json';
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
-/** Every tensor of a model folder, read straight into the wanted dtype and place; the caller owns them. */
+/** The tensors of a model folder, read straight into the wanted dtype and place; the caller owns them. */
 export function readShards(folder: string, options: ReadOptions = {}): Map<string, Tensor> {
   const index = join(folder, indexFile);
   if (existsSync(join(folder, single)) || !existsSync(index)) {
     return readSafetensors(join(folder, single), options);
   }
-  const places = readIndex(index);
+  const { only = () => true } = options;
+  const places = new Map([...readIndex(index)].filter(([name]) => only(name)));
   const state = new Map<string, Tensor>();
   try {
     for (const shard of new Set(places.values())) {

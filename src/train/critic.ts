@@ -6,7 +6,13 @@ import { type Decoder, loadModel, readSafetensors, ValueHead, writeSafetensors }
 import { AdamW } from '../optim/index.ts';
 import { loadTokenizer } from '../text/index.ts';
 import { backward, fromBytes, full, noGrad, scope, type Tensor } from '../torch/index.ts';
-import { gathered, type MicroBatch, predictingStates, type TrainingSequence } from './micro-batches.ts';
+import {
+  gathered,
+  type MicroBatch,
+  predictingStates,
+  type TrainingSequence,
+  trainingStates,
+} from './micro-batches.ts';
 import { parentOf, type Session, type SessionOptions, type TrainContext } from './session.ts';
 import { requireSameTokens } from './teacher.ts';
 
@@ -91,10 +97,11 @@ export class Critic implements Disposable {
 
 /** A trainable f32 copy of a model that reads the student's tokens. */
 function openTrunk(session: Session, context: TrainContext, model: string): Decoder {
-  const { dtype, device } = context.compute;
+  const { dtype, device, gradientCheckpointing } = context.compute;
   const folder = model === 'start' ? parentOf(context) : model;
   requireSameTokens(folder, loadTokenizer(folder), session.tokenizer);
   const trunk = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
+  trunk.gradientCheckpointing = gradientCheckpointing ?? false;
   for (const [, value] of trunk.namedParameters()) value.requiresGrad_();
   return trunk;
 }
@@ -142,9 +149,11 @@ export function accumulateValueGradient(
   const tokens = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   for (const batch of batches)
     scope(() => {
-      const states = () => predictingStates(model, batch).hidden_ND;
-      const hidden_ND = learns ? states() : noGrad(states);
+      const { hidden_ND, close } = learns
+        ? trainingStates(model, batch)
+        : { ...noGrad(() => predictingStates(model, batch)), close: () => undefined };
       backward(valueTerm(head, hidden_ND, batch, sequences, { clip, tokens, sums }));
+      close();
     });
   return sums;
 }

@@ -31,6 +31,7 @@ import {
   padIdOf,
   predictingStates,
   type TrainingSequence,
+  trainingStates,
 } from './micro-batches.ts';
 import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -196,16 +197,19 @@ function divergeFrom(
   targets: number,
   { beta, softening, vocabulary }: MicroOptions,
 ): Accumulated {
-  const statesOf = (model: Decoder) => ({
-    hidden_ND: onDeviceOf(policy, predictingStates(model, batch).hidden_ND),
-    head_VD: onDeviceOf(policy, model.headWeight),
-  });
-  return backwardThroughDivergence(
-    statesOf(policy),
-    noGrad(() => statesOf(teacher)),
+  const theirs = noGrad(() => ({
+    hidden_ND: onDeviceOf(policy, predictingStates(teacher, batch).hidden_ND),
+    head_VD: onDeviceOf(policy, teacher.headWeight),
+  }));
+  const { hidden_ND, close } = trainingStates(policy, batch);
+  const sums = backwardThroughDivergence(
+    { hidden_ND, head_VD: policy.headWeight },
+    theirs,
     full([batch.targets.length], 1 / targets, 'f32', policy.device),
     { beta, temperature: softening, vocabulary },
   );
+  close();
+  return sums;
 }
 
 /**
@@ -220,7 +224,7 @@ function imitate(
   { sampling, vocabulary }: MicroOptions,
 ): Accumulated {
   const options: TokenLogpOptions = { temperature: sampling.temperature, vocabulary };
-  const { hidden_ND, targets_N } = predictingStates(policy, batch);
+  const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
   const teacherLogps_N = noGrad(() => {
     const theirs = predictingStates(teacher, batch);
     const { logps_N } = tokenLogps(theirs.hidden_ND, teacher.headWeight, theirs.targets_N, options);
@@ -248,6 +252,7 @@ function imitate(
       ).loss;
     },
   );
+  close();
   return { loss: loss.item(), entropy };
 }
 

@@ -155,8 +155,7 @@ export class Session implements Disposable {
   /** The model that the stage began with, read only; under an adapter it shares the policy's base and device. */
   startReference(device: string = this.context.compute.device): Decoder {
     const { dtype } = this.context.compute;
-    const load = { dtype: 'f32', computeDtype: dtype, device } as const;
-    return openReference(this.policy, parentOf(this.context), load);
+    return openReference(this.policy, parentOf(this.context), { dtype, device });
   }
 
   private open(folder: string): Decoder {

@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Decoder, loadModel } from '../models/index.ts';
+import { type Decoder, loadFrozen } from '../models/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { sha256, sha256OfFile } from '../util/files.ts';
@@ -11,9 +11,7 @@ import type { TrainContext } from './session.ts';
 /** A frozen model in the run's compute dtype; throws `other-tokenizer` where an id means something else to it. */
 export function loadTeacher(context: TrainContext, folder: string, student: Tokenizer): Decoder {
   requireSameTokens(folder, loadTokenizer(folder), student);
-  const { dtype, device } = context.compute;
-  using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
-  return whole.snapshot();
+  return loadFrozen(folder, context.compute);
 }
 
 /** A teacher by its weights and the vocabulary it is read up to, not by where it lies. */

@@ -1,10 +1,12 @@
 /** Gradient checkpointing as recipes reach it: the trainers' gradients are the same with and without it. */
 
 import { describe, expect, it } from 'vitest';
-import { adapterDefaults, createAdapter, type Decoder } from '../../src/models/index.ts';
+import { adapterDefaults, createAdapter, type Decoder, ValueHead } from '../../src/models/index.ts';
 import { trainableParameters, useAdapter } from '../../src/nn/index.ts';
-import { noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
+import { full, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
+import { accumulateValueGradient } from '../../src/train/critic.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
+import { accumulateDistillation } from '../../src/train/distill.ts';
 import { cutMicroBatches, type TrainingSequence } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import { accumulatePolicyGradient, recordedLogps } from '../../src/train/policy-update.ts';
@@ -18,6 +20,18 @@ const sequences: TrainingSequence[] = [
   { promptIds: [1, 8], completionIds: [6, 6, 10, 11, 3, 2] },
   { promptIds: [1, 12, 12, 4, 9], completionIds: [5, 2] },
 ];
+
+/** Towards a teacher of another shape. */
+function distilled(model: Decoder, objective: 'divergence' | 'log-ratio'): void {
+  using teacher = tinyModel({ layers: 2 }, 'f32', 9);
+  accumulateDistillation(model, teacher, cutMicroBatches(sequences, 24, 0), {
+    objective,
+    beta: 0.5,
+    softening: 1.3,
+    sampling: { temperature: 0.9, topP: 1, maxCompletionTokens: 8 },
+    vocabulary: model.config.vocabSize,
+  });
+}
 
 /** An adapter whose update is not zero, in use. */
 function adapted(model: Decoder): void {
@@ -73,6 +87,24 @@ const losses: Readonly<Record<string, (model: Decoder) => unknown>> = {
     backwardThroughSequenceLogps(model, sequences, cutMicroBatches(sequences, 24, 0), (sums_S) =>
       sums_S.square().mean(),
     ),
+  'a divergence from a teacher': (model) => distilled(model, 'divergence'),
+  'imitation of a teacher, token by token': (model) => distilled(model, 'log-ratio'),
+  'the value loss of a critic apart': (model) => {
+    using head = new ValueHead(model.config.hiddenSize, model.device);
+    for (const [, value] of head.namedParameters())
+      noGrad(() =>
+        scope(() => {
+          value.copy_(full(value.shape, 0.1));
+        }),
+      );
+    const valued = sequences.map((one) => ({
+      ...one,
+      values: one.completionIds.map(() => 0),
+      returns: one.completionIds.map((_, t) => t - 1),
+    }));
+    accumulateValueGradient(model, head, cutMicroBatches(sequences, 24, 0), valued, null, true);
+    for (const [, value] of head.namedParameters()) value.grad = null;
+  },
 };
 
 describe.each(['all weights', 'an adapter'])('training %s', (what) => {
