@@ -1,5 +1,6 @@
 /** Owns the public face of checkpoints. */
 
+export * from './fingerprint.ts';
 export * from './folder.ts';
 export * from './manifest.ts';
 export * from './model-card.ts';

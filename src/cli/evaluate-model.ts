@@ -1,30 +1,27 @@
 /** Owns one evaluation from model folder to files: loads, samples what is not on the disk yet, writes rows and result. */
 
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { MANIFEST_FILE } from '../checkpoints/manifest.ts';
+import { modelFingerprint } from '../checkpoints/index.ts';
 import type { Problem } from '../data/problem.ts';
 import {
   type Evaluation,
-  type EvaluationRow,
   evaluateResumably,
   evaluationPrompt,
-  measureSnapshot,
-  rowsOf,
   summariseRows,
-  watchedRewards,
+  workOf,
   writeEvaluation,
 } from '../evaluate/index.ts';
 import { loadModel, type WeightFormat } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Recipe } from '../recipe/index.ts';
 import type { Task } from '../rewards/index.ts';
+import { progressOf } from '../run/evaluation-progress.ts';
 import { resolveCompute } from '../run/stage-functions.ts';
 import { openTaskOf } from '../run/stages/task.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { setThreads } from '../torch/index.ts';
-import { Progress, type ProgressStream } from '../track/progress.ts';
+import type { ProgressStream } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import type { EvaluationTarget } from './evaluate-targets.ts';
 
@@ -57,6 +54,7 @@ export interface EvaluationRequest {
 export interface EvaluationFiles {
   readonly result: string;
   readonly rows: string;
+  readonly samples: string;
   readonly settings: string;
 }
 
@@ -72,6 +70,7 @@ export function evaluationFiles(out: string, label: string): EvaluationFiles {
   return {
     result: join(out, `${label}.json`),
     rows: join(out, `${label}.rows.jsonl`),
+    samples: join(out, `.${label}.samples.jsonl`),
     settings: join(out, `.${label}.settings.json`),
   };
 }
@@ -97,39 +96,20 @@ export async function evaluateModel(
     device: compute.device,
   });
   using snapshot = model.snapshot(request.weights);
-  const options = {
-    samplesPerProblem: samples,
-    temperature,
-    topP,
-    maxCompletionTokens,
-    seed,
-    maxRows: request.batch,
-  };
-  const rewards = watchedRewards(task);
-  const progress = progressOf(problems.length, request, hooks);
+  const { keepIds, batch: maxRows } = request;
+  const { stopRequested } = hooks;
+  const options = { samplesPerProblem: samples, temperature, topP, maxCompletionTokens, seed };
   const { rows, finished, seconds } = await evaluateResumably({
+    ...workOf(snapshot, tokenizer, task, { ...options, maxRows, keepIds, stopRequested }),
     rowsPath: files.rows,
+    samplesPath: files.samples,
     settingsPath: files.settings,
     settings: settingsOf(target, request, compute),
     fresh: request.fresh,
     problems,
     batch: Math.max(1, Math.floor(request.batch / samples)),
-    samplesPerProblem: samples,
-    stopRequested: hooks.stopRequested,
-    evaluate: async (batch) => {
-      const { stopRequested } = hooks;
-      const groups = await measureSnapshot(
-        snapshot,
-        tokenizer,
-        task,
-        batch,
-        { ...options, stopRequested },
-        rewards,
-      );
-      const promptText = (ids: readonly number[]): string => tokenizer.decodeAll(ids);
-      return groups.flatMap((group) => rowsOf(group, { promptText, keepIds: request.keepIds }));
-    },
-    onBatch: progress,
+    stopRequested,
+    onProgress: progressOf(request.label, problems.length, hooks),
   });
   if (!finished) return null;
   const evaluation = summariseRows(
@@ -191,7 +171,7 @@ function settingsOf(
   const { split, samples, temperature, topP, seed, maxCompletionTokens, maxPromptTokens, limit, batch } =
     request;
   return {
-    model: fingerprint(target.folder),
+    model: modelFingerprint(target.folder),
     task: JSON.stringify(request.recipe.task),
     split,
     samples,
@@ -207,39 +187,5 @@ function settingsOf(
     device: compute.device,
     dtype: compute.dtype,
     ...(request.weights === 'int8' ? { weights: 'int8' } : {}),
-  };
-}
-
-/** Tells models apart: the checksums of its manifest where it has one, else names, sizes and times of its weights. */
-function fingerprint(folder: string): string {
-  const hash = createHash('sha256');
-  const manifest = join(folder, MANIFEST_FILE);
-  if (existsSync(manifest)) hash.update(readFileSync(manifest));
-  else
-    for (const name of [
-      'config.json',
-      'adapter_config.json',
-      'model.safetensors',
-      'adapter_model.safetensors',
-    ]) {
-      const path = join(folder, name);
-      if (existsSync(path)) hash.update(`${name} ${statSync(path).size} ${statSync(path).mtimeMs}\n`);
-    }
-  return hash.digest('hex').slice(0, 16);
-}
-
-function progressOf(
-  problems: number,
-  { label, samples }: EvaluationRequest,
-  { stream, quiet }: EvaluationHooks,
-): (rows: readonly EvaluationRow[], before: number) => void {
-  let progress: Progress | undefined;
-  return (rows, before) => {
-    const startStep = before / samples;
-    progress ??= new Progress({ stage: label, steps: problems, stream, quiet, startStep });
-    progress.update(rows.length / samples, {
-      'accuracy/mean': rows.filter((row) => row.verdict === 'correct').length / rows.length,
-    });
-    if (rows.length === problems * samples) progress.finish();
   };
 }

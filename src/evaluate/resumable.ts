@@ -1,35 +1,69 @@
 /**
- * Owns evaluations that are gone on with where they were cut off: rows on disk a batch of problems at a time, beside the
- * settings that they were made with. Samples and judges nothing itself.
+ * Owns evaluations that are gone on with where they were cut off: completions and rows on disk a problem at a time, beside
+ * the settings that they were made with. Samples and judges nothing itself.
  */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { z } from 'zod';
+import type { Rollout } from '../rollouts/rollout.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { JsonlWriter } from '../util/jsonl.ts';
-import { type EvaluationRow, readRows } from './rows.ts';
+import { JsonlWriter, readJsonl } from '../util/jsonl.ts';
+import { byProblem, type EvaluationRow, readRows } from './rows.ts';
 
 /** What makes two evaluations the same: every setting that a row depends on, as flat names and values. */
 export type EvaluationSettings = Readonly<Record<string, string | number | boolean | null>>;
 
+/** A problem as far as resuming goes. */
+export interface Named {
+  readonly id: string;
+}
+
+/** All completions of problems by the problem's id. */
+export type Completions = ReadonlyMap<string, readonly Rollout[]>;
+
 /** An evaluation that may have been begun before. */
-export interface EvaluationJob<P> {
+export interface EvaluationJob<P extends Named> {
   readonly rowsPath: string;
+  /** Where completions wait until all of their batch are judged. */
+  readonly samplesPath: string;
   /** Where its settings are kept. */
   readonly settingsPath: string;
   readonly settings: EvaluationSettings;
   /** Throws away what was done before. */
   readonly fresh: boolean;
+  /** What to do where rows of other settings are there: refuse (default), or replace them. */
+  readonly others?: 'refuse' | 'replace' | undefined;
   readonly problems: readonly P[];
-  /** Problems that are sampled together: a batch is done whole or again, so that a resumed evaluation has the same rows. */
+  /** Problems that are sampled together. */
   readonly batch: number;
   readonly samplesPerProblem: number;
-  /** The rows of a batch, all samples of each problem; null where a stop was asked for. */
-  readonly evaluate: (problems: readonly P[]) => Promise<readonly EvaluationRow[] | null>;
+  /** Whether what is sampled is the same bits where the rest of a batch is known; else a batch is sampled whole or again. */
+  readonly exactWithin: boolean;
+  /** Samples the problems that are not known, and gives each one's completions to `keep` as soon as all have ended. */
+  readonly sample: (
+    problems: readonly P[],
+    known: Completions,
+    keep: (completions: readonly Rollout[]) => void,
+  ) => Promise<void>;
+  /** The rows of all samples of problems, in order. */
+  readonly judge: (
+    problems: readonly P[],
+    completions: readonly (readonly Rollout[])[],
+  ) => Promise<readonly EvaluationRow[]>;
   readonly stopRequested: () => boolean;
-  /** Called after each batch with all rows so far; `before` is how many rows were on the disk already. */
-  readonly onBatch: (rows: readonly EvaluationRow[], before: number) => void;
+  readonly onProgress: (state: EvaluationState) => void;
+}
+
+/** How far an evaluation is. */
+export interface EvaluationState {
+  /** Problems with all their completions. */
+  readonly sampled: number;
+  /** Problems with all their rows. */
+  readonly judged: number;
+  /** Problems that were sampled before this process began. */
+  readonly before: number;
+  readonly rows: readonly EvaluationRow[];
 }
 
 /** All rows of a finished evaluation, or what there is of one that was stopped. */
@@ -46,39 +80,133 @@ const progressSchema = z.object({
   settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
 });
 
+/** Problems that are judged together, and whose rows are written at once. */
+const JUDGED_TOGETHER = 64;
+/** Between two syncs: a process that is killed loses nothing, a machine that loses its power at most this. */
+const SYNC_MS = 1000;
+
 /**
- * Evaluates what is not on the disk yet, batch by batch. Throws `evaluation-differs` where rows of other settings lie at
- * that path, naming the first setting that differs.
+ * Evaluates what is not on the disk yet, batch by batch: completions are kept as they end, rows as they are judged, in
+ * the order of the problems. Throws `evaluation-differs` where rows of other settings lie there, naming the first that
+ * differs.
  */
-export async function evaluateResumably<P>(job: EvaluationJob<P>): Promise<JobResult> {
+export async function evaluateResumably<P extends Named>(job: EvaluationJob<P>): Promise<JobResult> {
   const earlier = job.fresh ? null : readProgress(job);
-  const before = earlier === null ? [] : wholeBatches(job);
-  writeFileAtomic(job.rowsPath, before.map((row) => `${JSON.stringify(row)}\n`).join(''));
-  const start = performance.now();
-  const seconds = (): number => (earlier?.seconds ?? 0) + (performance.now() - start) / 1000;
-  const save = (): void => {
-    const progress = { version: 1, seconds: seconds(), settings: job.settings };
-    writeFileAtomic(job.settingsPath, `${JSON.stringify(progress, null, 1)}\n`);
-  };
-  save();
-  const rows = [...before];
-  using writer = new JsonlWriter(job.rowsPath, { fsync: true });
-  while (rows.length < job.problems.length * job.samplesPerProblem) {
-    const done = rows.length / job.samplesPerProblem;
-    const made = job.stopRequested() ? null : await job.evaluate(job.problems.slice(done, done + job.batch));
-    if (made === null || job.stopRequested()) return { rows, finished: false, seconds: seconds() };
-    writer.append(...made);
-    rows.push(...made);
-    save();
-    job.onBatch(rows, before.length);
+  const rows = earlier === null ? [] : wholeProblems(job);
+  writeLines(job.rowsPath, rows);
+  using judged = new JsonlWriter(job.rowsPath);
+  const clock = new Clock(job, earlier?.seconds ?? 0, [judged]);
+  const first = job.batch * Math.floor(rows.length / job.samplesPerProblem / job.batch);
+  let known = earlier === null || !job.exactWithin ? new Map() : keptSamples(job, first);
+  const before = Math.max(rows.length / job.samplesPerProblem, first + known.size);
+  for (let start = first; start < job.problems.length; start += job.batch) {
+    const batch = { start, problems: job.problems.slice(start, start + job.batch), before, known };
+    await runBatch(job, batch, { rows, judged, clock });
+    known = new Map();
+    if (rows.length < (start + batch.problems.length) * job.samplesPerProblem)
+      return { rows, finished: false, seconds: clock.save() };
   }
-  return { rows, finished: true, seconds: seconds() };
+  const seconds = clock.save();
+  rmSync(job.samplesPath, { force: true });
+  return { rows, finished: true, seconds };
+}
+
+/** A batch of problems, and the completions that are there already. */
+interface BatchOf<P> {
+  readonly start: number;
+  readonly problems: readonly P[];
+  readonly before: number;
+  readonly known: Map<string, readonly Rollout[]>;
+}
+
+interface RowSink {
+  readonly rows: EvaluationRow[];
+  readonly judged: JsonlWriter;
+  readonly clock: Clock;
+}
+
+/** Samples what is not known of a batch, then judges what has no rows; ends early where a stop is asked for. */
+async function runBatch<P extends Named>(
+  job: EvaluationJob<P>,
+  { start, problems, before, known }: BatchOf<P>,
+  { rows, judged, clock }: RowSink,
+): Promise<void> {
+  const done = (): number => rows.length / job.samplesPerProblem;
+  const tell = (): void => {
+    clock.tick();
+    const judged = done();
+    job.onProgress({ sampled: Math.max(judged, start + known.size), judged, before, rows });
+  };
+  writeLines(job.samplesPath, [...known.values()].flat());
+  using samples = new JsonlWriter(job.samplesPath);
+  if (known.size < problems.length && !job.stopRequested()) {
+    await job.sample(problems, new Map(known), (completions) => {
+      samples.append(...completions);
+      known.set(completions[0]!.problemId, completions);
+      tell();
+    });
+  }
+  // Rows follow from completions: a machine that loses its power must not have the ones without the others.
+  samples.sync();
+  const end = start + problems.length;
+  for (let at = done(); at < end && !job.stopRequested(); at = done()) {
+    const some = job.problems.slice(at, Math.min(at + JUDGED_TOGETHER, end));
+    const completions = some.map(({ id }) => known.get(id)!);
+    const made = await job.judge(some, completions);
+    judged.append(...made);
+    rows.push(...made);
+    tell();
+  }
+}
+
+/** The seconds of all attempts, written beside the settings every now and then; what is written until then is synced first. */
+class Clock {
+  private readonly job: Pick<EvaluationJob<Named>, 'settingsPath' | 'settings'>;
+  private readonly earlier: number;
+  private readonly files: readonly JsonlWriter[];
+  private readonly start = performance.now();
+  private saved = performance.now();
+
+  constructor(
+    job: Pick<EvaluationJob<Named>, 'settingsPath' | 'settings'>,
+    earlier: number,
+    files: readonly JsonlWriter[],
+  ) {
+    this.job = job;
+    this.earlier = earlier;
+    this.files = files;
+    this.save();
+  }
+
+  tick(): void {
+    if (performance.now() - this.saved > SYNC_MS) this.save();
+  }
+
+  save(): number {
+    for (const file of this.files) file.sync();
+    const seconds = this.earlier + (performance.now() - this.start) / 1000;
+    const progress = { version: 1, seconds, settings: this.job.settings };
+    writeFileAtomic(this.job.settingsPath, `${JSON.stringify(progress, null, 1)}\n`);
+    this.saved = performance.now();
+    return seconds;
+  }
 }
 
 function readProgress(
-  job: Pick<EvaluationJob<unknown>, 'rowsPath' | 'settingsPath' | 'settings'>,
+  job: Pick<EvaluationJob<Named>, 'rowsPath' | 'settingsPath' | 'settings' | 'others'>,
 ): z.infer<typeof progressSchema> | null {
   if (!existsSync(job.settingsPath)) return null;
+  try {
+    return sameProgress(job);
+  } catch (error) {
+    if (job.others === 'replace') return null;
+    throw error;
+  }
+}
+
+function sameProgress(
+  job: Pick<EvaluationJob<Named>, 'rowsPath' | 'settingsPath' | 'settings'>,
+): z.infer<typeof progressSchema> {
   const parsed = progressSchema.safeParse(parseJson(readFileSync(job.settingsPath, 'utf8')));
   // Settings are written in one step: what does not read is another program's, and its rows cannot be trusted.
   if (!parsed.success) throw differs(job.rowsPath, `its settings at ${job.settingsPath} cannot be read`);
@@ -100,14 +228,49 @@ function differs(path: string, why: string): ReckonError {
   );
 }
 
-/** The rows of batches that are whole: a batch that a killed process left half written is done again. */
-function wholeBatches<P>(job: EvaluationJob<P>): EvaluationRow[] {
+/** The rows of the first problems, as far as each has all its own: what a killed process left half written is judged again. */
+function wholeProblems<P extends Named>(job: EvaluationJob<P>): EvaluationRow[] {
   if (!existsSync(job.rowsPath)) return [];
-  const rows = readRows(job.rowsPath);
-  const all = job.problems.length * job.samplesPerProblem;
-  const batch = job.batch * job.samplesPerProblem;
-  return rows.slice(0, rows.length >= all ? all : Math.floor(rows.length / batch) * batch);
+  const groups = byProblem(readRows(job.rowsPath));
+  const whole = groups.findIndex(
+    (rows, i) => rows.length !== job.samplesPerProblem || rows[0]?.problemId !== job.problems[i]?.id,
+  );
+  return groups.slice(0, whole < 0 ? groups.length : whole).flat();
 }
+
+/** What is there of the batch that begins with a problem: completions of problems that have all of theirs. */
+function keptSamples<P extends Named>(job: EvaluationJob<P>, start: number): Map<string, readonly Rollout[]> {
+  if (!existsSync(job.samplesPath)) return new Map();
+  const ids = new Set(job.problems.slice(start, start + job.batch).map(({ id }) => id));
+  const groups = byProblem(readJsonl(job.samplesPath, (value) => rolloutSchema.parse(value)));
+  const whole = groups.filter(
+    (completions) => completions.length === job.samplesPerProblem && ids.has(completions[0]!.problemId),
+  );
+  return new Map(whole.map((completions) => [completions[0]!.problemId, completions]));
+}
+
+function writeLines(path: string, values: readonly unknown[]): void {
+  writeFileAtomic(path, values.map((value) => `${JSON.stringify(value)}\n`).join(''));
+}
+
+/** JSON has no word for NaN: what is null was not finite. */
+const numbers = z.array(
+  z
+    .number()
+    .nullable()
+    .transform((value) => value ?? Number.NaN),
+);
+const rolloutSchema: z.ZodType<Rollout> = z.object({
+  problemId: z.string(),
+  sampleIndex: z.int().nonnegative(),
+  promptIds: numbers,
+  completionIds: numbers,
+  logps: numbers,
+  samplingLogps: numbers,
+  stopReason: z.enum(['eos', 'stop', 'length', 'aborted']),
+  text: z.string(),
+  policyStep: z.int(),
+});
 
 function parseJson(text: string): unknown {
   try {

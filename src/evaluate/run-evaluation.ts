@@ -3,9 +3,12 @@
 import type { Problem } from '../data/problem.ts';
 import type { Decoder } from '../models/index.ts';
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
-import { collectGroups } from '../rollouts/index.ts';
+import { collectGroups, type Group, type Rollout } from '../rollouts/index.ts';
 import type { Tokenizer } from '../text/index.ts';
+import { kernelsServe } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
+import type { EvaluationJob } from './resumable.ts';
+import { rowsOf } from './rows.ts';
 
 export interface MeasureOptions {
   readonly samplesPerProblem: number;
@@ -28,20 +31,28 @@ export async function measure(
   options: MeasureOptions,
 ): Promise<ScoredGroup[]> {
   using snapshot = model.snapshot();
-  return await measureSnapshot(snapshot, tokenizer, task, problems, options);
+  return await scoreGroups(task, [], await sampleProblems(snapshot, tokenizer, task, problems, options));
 }
 
-/** {@link measure} with a snapshot that the caller made, for many batches of problems on one. */
-export async function measureSnapshot(
+/** What is known of some problems already, and who is told of the completions of each other one as soon as they end. */
+export interface PartOf {
+  readonly known: ReadonlyMap<string, readonly Rollout[]>;
+  readonly onProblem: (completions: readonly Rollout[]) => void;
+}
+
+/** Samples problems with a snapshot that the caller made; the groups of problems that are known come back empty. */
+export async function sampleProblems(
   snapshot: Decoder,
   tokenizer: Tokenizer,
   task: Task,
   problems: readonly Problem[],
   options: MeasureOptions,
-  rewards: readonly Reward[] = [],
-): Promise<ScoredGroup[]> {
+  part?: PartOf,
+): Promise<Group[]> {
   const { temperature, topP, maxCompletionTokens, samplesPerProblem, seed, maxRows, stopRequested } = options;
-  const groups = await collectGroups(
+  const lengths = (rollouts: readonly Rollout[]): number[] =>
+    rollouts.map(({ completionIds }) => completionIds.length);
+  return await collectGroups(
     snapshot,
     tokenizer,
     problems,
@@ -57,9 +68,33 @@ export async function measureSnapshot(
       step: 0,
       ...(maxRows === undefined ? {} : { maxRows }),
       ...(stopRequested === undefined ? {} : { stopRequested }),
+      known: part && new Map([...part.known].map(([id, rollouts]) => [id, lengths(rollouts)])),
+      onRequest: part?.onProblem,
     },
   );
-  return await scoreGroups(task, rewards, groups);
+}
+
+/** What of {@link evaluateResumably}'s work a model on this machine does: it samples, is judged, and is exact within a batch or not. */
+export function workOf(
+  snapshot: Decoder,
+  tokenizer: Tokenizer,
+  task: Task,
+  options: MeasureOptions & { readonly keepIds?: boolean },
+): Pick<EvaluationJob<Problem>, 'sample' | 'judge' | 'exactWithin' | 'samplesPerProblem'> {
+  const rewards = watchedRewards(task);
+  const promptText = (ids: readonly number[]): string => tokenizer.decodeAll(ids);
+  return {
+    samplesPerProblem: options.samplesPerProblem,
+    exactWithin: kernelsServe({ dtype: snapshot.computeDtype, device: snapshot.device }),
+    sample: async (problems, known, keep) => {
+      await sampleProblems(snapshot, tokenizer, task, problems, options, { known, onProblem: keep });
+    },
+    judge: async (problems, completions) => {
+      const groups = problems.map((problem, i) => ({ problem, rollouts: completions[i]! }));
+      const scored = await scoreGroups(task, rewards, groups);
+      return scored.flatMap((group) => rowsOf(group, { promptText, keepIds: options.keepIds ?? false }));
+    },
+  };
 }
 
 /** The prompt of a problem in an evaluation with that seed. */

@@ -29,8 +29,8 @@ const prefillTokens = 16_384;
 /** A prompt in the cache, for as long as a sample of it runs or waits. */
 interface Resident {
   readonly place: number;
-  /** What its last token's hidden state [D] is: every sample starts from it. */
-  readonly hidden_D: Tensor;
+  /** What its last token's hidden state [D] is: every sample starts from it. Null for a known request. */
+  readonly hidden_D: Tensor | null;
   /** Samples that have not ended. */
   users: number;
 }
@@ -55,6 +55,8 @@ export class Batch implements Disposable {
   private readonly spare: number | null;
   private waiting: Sequence[];
   private running: Running[] = [];
+  /** Requests of which the last sample has ended since `advance` was last asked. */
+  private ended: number[] = [];
 
   constructor(
     model: Decoder,
@@ -91,13 +93,15 @@ export class Batch implements Disposable {
     return this.running.length + this.waiting.length > 0;
   }
 
-  /** Admits what fits, or decodes one token of every running sequence. */
-  advance(): void {
+  /** Admits what fits, or decodes one token of every running sequence. Gives the requests, known ones apart, that ended by it. */
+  advance(): number[] {
+    this.ended = [];
     const free = this.freeSlots.length;
     // Prefill in lots: a lone newcomer would cost a whole pass over the weights.
     const worthwhile = this.running.length === 0 || free >= Math.max(1, this.cache.shape.slots >> 3);
     if (this.waiting.length > 0 && worthwhile) this.admit(this.waiting.splice(0, free));
     else this.decode();
+    return this.ended;
   }
 
   /** Ends everything as it stands. */
@@ -115,10 +119,13 @@ export class Batch implements Disposable {
     );
     // Prompts of like length go together, so that little of a prefill is padding.
     const sorted = [...fresh].sort(([i, a], [j, b]) => a.promptIds.length - b.promptIds.length || i - j);
-    for (const lot of lotsOf(sorted)) noGrad(() => scope(() => this.prefill(lot)));
+    for (const lot of lotsOf(sorted)) {
+      if (lot.some(([, request]) => request.knownLengths === undefined))
+        noGrad(() => scope(() => this.prefill(lot)));
+      else for (const [index, request] of lot) this.reside(index, request, this.freePrefixes.pop()!, null);
+    }
     const entered = newcomers.map((sequence) => ({ sequence, slot: this.freeSlots.pop()! }));
-    const sampled = noGrad(() => scope(() => this.sampleFirst(newcomers)));
-    this.running.push(...this.take(sampled, entered));
+    this.running.push(...this.take(entered, (unknown) => this.sampleFirst(unknown)));
   }
 
   /** Puts prompts into the cache; each request comes with its index. */
@@ -135,20 +142,28 @@ export class Batch implements Disposable {
     const hidden_PTD = model.forward(ids(flat, [lot.length, longest], device), (layer, keys, values) =>
       cache.fill(layer, targets, keys, values),
     );
-    lot.forEach(([index, { promptIds, samples }], i) => {
-      const hidden_D = hidden_PTD
-        .select(0, i)
-        .select(0, promptIds.length - 1)
-        .clone()
-        .keep();
-      this.residents.set(index, { place: places[i]!, hidden_D, users: samples });
+    lot.forEach(([index, request], i) => {
+      const last = request.promptIds.length - 1;
+      const known = request.knownLengths !== undefined;
+      const hidden_D = known ? null : hidden_PTD.select(0, i).select(0, last).clone().keep();
+      this.reside(index, request, places[i]!, hidden_D);
     });
   }
 
+  private reside(
+    index: number,
+    { samples }: GenerationRequest,
+    place: number,
+    hidden_D: Tensor | null,
+  ): void {
+    this.residents.set(index, { place, hidden_D, users: samples });
+  }
+
   /** The first token of sequences whose prompts are in the cache. */
-  private sampleFirst(newcomers: readonly Sequence[]): SampledTokens {
+  private sampleFirst(entered: readonly Running[]): SampledTokens {
+    const newcomers = entered.map(({ sequence }) => sequence);
     const indices = [...new Set(newcomers.map((sequence) => sequence.requestIndex))];
-    const hidden_PD = stack(indices.map((index) => this.residents.get(index)!.hidden_D));
+    const hidden_PD = stack(indices.map((index) => this.residents.get(index)!.hidden_D!));
     const rows = new Map(indices.map((index, i) => [index, i]));
     const sources = newcomers.map((sequence) => rows.get(sequence.requestIndex)!);
     const logits_PV = this.model.stepLogits(hidden_PD, this.options.vocabulary);
@@ -160,12 +175,11 @@ export class Batch implements Disposable {
   }
 
   private decode(): void {
-    const sampled = noGrad(() => scope(() => this.step()));
-    this.running = this.take(sampled, this.running);
+    this.running = this.take(this.running, (unknown) => this.step(unknown));
   }
 
-  private step(): SampledTokens {
-    const { running, model, cache } = this;
+  private step(running: readonly Running[]): SampledTokens {
+    const { model, cache } = this;
     const fillers = this.spare === null ? 0 : roundedRows(running.length) - running.length;
     const places: StepPlace[] = running.map(({ sequence, slot }) => ({
       slot,
@@ -219,12 +233,18 @@ export class Batch implements Disposable {
     return ids(flat, [sequences.length, width], this.model.device);
   }
 
-  /** Gives each its sampled token and returns those that go on. */
-  private take(sampled: SampledTokens, rows: readonly Running[]): Running[] {
-    return rows.filter(({ sequence, slot }, row) => {
-      if (!sequence.push(sampled, row, this.tokenizer, this.options)) return true;
-      this.finish(sequence, slot);
-      return false;
+  /** Gives each the token that `sample` draws for those that are not known, and returns those that go on. */
+  private take(rows: readonly Running[], sample: (unknown: readonly Running[]) => SampledTokens): Running[] {
+    const unknown = rows.filter(({ sequence }) => !sequence.known);
+    const sampled = unknown.length === 0 ? null : noGrad(() => scope(() => sample(unknown)));
+    let row = 0;
+    return rows.filter(({ sequence, slot }) => {
+      const ended =
+        sampled === null || sequence.known
+          ? sequence.skip()
+          : sequence.push(sampled, row++, this.tokenizer, this.options);
+      if (ended) this.finish(sequence, slot);
+      return !ended;
     });
   }
 
@@ -234,12 +254,13 @@ export class Batch implements Disposable {
     const resident = this.residents.get(sequence.requestIndex);
     if (!resident || --resident.users > 0) return;
     this.freePrefixes.push(resident.place);
-    resident.hidden_D.dispose();
+    resident.hidden_D?.dispose();
     this.residents.delete(sequence.requestIndex);
+    if (!sequence.known) this.ended.push(sequence.requestIndex);
   }
 
   [Symbol.dispose](): void {
-    for (const resident of this.residents.values()) resident.hidden_D.dispose();
+    for (const resident of this.residents.values()) resident.hidden_D?.dispose();
     this.cache[Symbol.dispose]();
   }
 }

@@ -14,6 +14,11 @@ export interface GenerationRequest {
   readonly samples: number;
   /** Most tokens of a completion of this request, where that is less than the options' limit. */
   readonly maxNewTokens?: number;
+  /**
+   * Lengths of all its samples where they are known from before. They then only take their places beside the others, which
+   * come out as if these were sampled again; nothing of them is computed or given back. Exact where `kernelsServe` the model.
+   */
+  readonly knownLengths?: readonly number[] | undefined;
 }
 
 export interface GenerationOptions extends SamplingParameters {
@@ -37,6 +42,8 @@ export interface GenerationOptions extends SamplingParameters {
   readonly stopRequested?: () => boolean;
   /** Told of every id as it is sampled, the ending one included. */
   readonly onToken?: (problemId: string, sampleIndex: number, id: number) => void;
+  /** Told of a request's completions as soon as all of them have ended by themselves. */
+  readonly onRequest?: ((completions: readonly Completion[]) => void) | undefined;
 }
 
 /**
@@ -51,18 +58,18 @@ export async function generate(
 ): Promise<Completion[][]> {
   checkRequests(model, requests, options);
   using batch = new Batch(model, tokenizer, requests, options);
+  const completionsOf = (request: number): Completion[] =>
+    batch.finished[request]!.map((sequence) => sequence.completed(tokenizer, options.step));
   let lastYield = performance.now();
   while (batch.busy) {
     if (options.stopRequested?.()) batch.abort();
-    else batch.advance();
+    else for (const request of batch.advance()) options.onRequest?.(completionsOf(request));
     if (performance.now() - lastYield > 50) {
       await new Promise((resolve) => setImmediate(resolve));
       lastYield = performance.now();
     }
   }
-  return requests.map((_, i) =>
-    batch.finished[i]!.map((sequence) => sequence.completed(tokenizer, options.step)),
-  );
+  return requests.map((request, i) => (request.knownLengths === undefined ? completionsOf(i) : []));
 }
 
 function checkRequests(

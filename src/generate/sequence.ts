@@ -11,6 +11,10 @@ export class Sequence {
   readonly request: GenerationRequest;
   readonly requestIndex: number;
   readonly sampleIndex: number;
+  /** Whether it is known from before and only takes its place. */
+  readonly known: boolean;
+  private readonly knownLength: number;
+  private skipped = 0;
   private readonly rng: Rng;
   private readonly completion: number[] = [];
   private readonly logps: number[] = [];
@@ -26,6 +30,8 @@ export class Sequence {
     this.request = request;
     this.requestIndex = requestIndex;
     this.sampleIndex = sampleIndex;
+    this.known = request.knownLengths !== undefined;
+    this.knownLength = request.knownLengths?.[sampleIndex] ?? 0;
     this.rng = new Rng({
       seed: options.seed,
       purpose: 'sample',
@@ -57,6 +63,11 @@ export class Sequence {
   /** The uniform number of the next token, the same whenever it is asked. */
   nextUniform(): number {
     return uniformOf(this.rng.wordAt(this.completion.length));
+  }
+
+  /** Lets the time of one token go by for a known sequence; true when it is finished. */
+  skip(): boolean {
+    return ++this.skipped >= this.knownLength;
   }
 
   /** Appends a sampled token; true when the sequence is finished. */

@@ -1,4 +1,4 @@
 /** Owns the public face of rollouts. */
 
-export { collectGroups } from './collect.ts';
+export { type CollectOptions, collectGroups } from './collect.ts';
 export type { Group, Rollout, StopReason } from './rollout.ts';

@@ -62,6 +62,11 @@ export class JsonlWriter implements Disposable {
     if (this.fsync) fsyncSync(this.file);
   }
 
+  /** Waits until the lines are on the disk. */
+  sync(): void {
+    if (this.file !== undefined) fsyncSync(this.file);
+  }
+
   /** Syncs and closes the file; a second call does nothing. */
   close(): void {
     if (this.file === undefined) return;

@@ -185,6 +185,9 @@ export function essence(run: string): Record<string, unknown> {
     const path = join(run, 'evaluations', name);
     found[`evaluations/${name}`] = name.endsWith('.jsonl') ? lines(path) : { ...json(path), seconds: null };
   }
+  const comparisons = join(run, 'comparisons');
+  for (const name of existsSync(comparisons) ? readdirSync(comparisons) : [])
+    if (name.endsWith('.json')) found[`comparisons/${name}`] = json(join(comparisons, name));
   found['summary.json'] = { ...json(join(run, 'summary.json')), seconds: null };
   found['recipe.yaml'] = readFileSync(join(run, 'recipe.yaml'), 'utf8').replace(/^name: .*/m, '');
   return found;

@@ -135,4 +135,39 @@ describe('exactness in f32', () => {
       expect(largestDifference(one.logps, slow.flat()[i]!.logps)).toBeLessThan(1e-5);
     });
   });
+
+  it.each(
+    kernelLevels()
+      .slice(1)
+      .flatMap((level) => (['f32', 'bf16'] as const).map((dtype) => [level, dtype] as const)),
+  )('gives the bits of a whole batch where some requests are known (%s, %s)', async (level, dtype) => {
+    useKernels(level);
+    try {
+      using policy = tinyModel({}, dtype);
+      using model = policy.snapshot();
+      const requests = prompts(9, 3);
+      for (const maxRows of [4, 9, 40]) {
+        const ended: string[] = [];
+        const onRequest = (completions: readonly Completion[]) => ended.push(completions[0]!.problemId);
+        const whole = await generate(model, tokenizer, requests, options({ maxRows, onRequest }));
+        expect(ended.toSorted()).toEqual(requests.map(({ problemId }) => problemId));
+        for (const known of [[0], [1, 4, 5, 8], [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7, 8]]) {
+          const seen = watched(model);
+          const part = requests.map((request, i) =>
+            known.includes(i)
+              ? { ...request, knownLengths: whole[i]!.map(({ completionIds }) => completionIds.length) }
+              : request,
+          );
+          expect(await generate(model, tokenizer, part, options({ maxRows }))).toEqual(
+            whole.map((completions, i) => (known.includes(i) ? [] : completions)),
+          );
+          const unknown = whole.filter((_, i) => !known.includes(i)).flat();
+          const decoded = unknown.map(({ completionIds }) => completionIds.length - 1);
+          expect(sum(seen.stepped)).toBe(sum(decoded));
+        }
+      }
+    } finally {
+      useKernels(usual);
+    }
+  });
 });

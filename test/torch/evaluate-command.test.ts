@@ -15,6 +15,7 @@ import { addExportCommand } from '../../src/cli/export.ts';
 import { readEvaluation, readRows } from '../../src/evaluate/index.ts';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { executeRun } from '../../src/run/index.ts';
+import { readJsonl } from '../../src/util/jsonl.ts';
 import { assertNoLeaks } from './tiny.ts';
 
 const RECIPE = `version: 1
@@ -261,7 +262,8 @@ describe('an evaluation that was cut off', () => {
   });
 
   test('goes on to the same rows, wherever it was stopped', async () => {
-    for (const after of [0, 1, 40, 100]) {
+    const counts: number[] = [];
+    for (const after of [0, 1, 13, 30, 60, 100]) {
       let calls = 0;
       const label = `stopped-${after}`;
       const stopped = await evaluateModel(target, request(label), {
@@ -269,13 +271,34 @@ describe('an evaluation that was cut off', () => {
         stopRequested: () => ++calls > after,
       });
       expect(stopped).toBeNull();
-      expect(existsSync(evaluationFiles(join(runs, 'resumed'), label).result)).toBe(false);
-      const { rows } = evaluationFiles(join(runs, 'resumed'), label);
-      const had = readRows(rows).length;
-      expect(had % 8).toBe(0);
+      const { result, rows, samples } = evaluationFiles(join(runs, 'resumed'), label);
+      expect(existsSync(result)).toBe(false);
+      const judged = readRows(rows).length;
+      const waiting = existsSync(samples) ? readJsonl(samples, (one) => one as { problemId: string }) : [];
+      expect([judged % 2, waiting.length % 2]).toEqual([0, 0]);
+      counts.push(judged / 2 + waiting.length / 2);
       await evaluateModel(target, request(label), { ...quiet, stopRequested: () => false });
       expect(rowsText(label)).toBe(rowsText('whole'));
+      expect(existsSync(samples)).toBe(false);
     }
+    expect(new Set(counts).size).toBeGreaterThan(3);
+  });
+
+  test('and samples no problem again whose completions were kept', async () => {
+    let calls = 0;
+    const stopRequested = (): boolean => ++calls > 20;
+    const all = { ...request('kept'), batch: 512 };
+    await evaluateModel(target, all, { ...quiet, stopRequested });
+    const { samples } = evaluationFiles(join(runs, 'resumed'), 'kept');
+    const waiting = readJsonl(samples, (one) => one as { problemId: string; text: string });
+    expect(waiting.length).toBeGreaterThan(0);
+    const marked = waiting.map((one) => JSON.stringify({ ...one, text: `kept ${one.text}` }));
+    writeFileSync(samples, `${marked.join('\n')}\n{"problemId":"torn`);
+    await evaluateModel(target, all, { ...quiet, stopRequested: () => false });
+    const ids = new Set(waiting.map(({ problemId }) => problemId));
+    const rows = readRows(evaluationFiles(join(runs, 'resumed'), 'kept').rows);
+    for (const { problemId, completion } of rows)
+      expect(completion.startsWith('kept ')).toBe(ids.has(problemId));
   });
 
   test('and where it was killed in the middle of a line, or had nothing left to do', async () => {
