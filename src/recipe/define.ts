@@ -2,6 +2,8 @@
 
 import { basename } from 'node:path';
 import type { GroupRewardFunction, RewardFunction } from '../rewards/reward.ts';
+import type { OwnTaskOptions } from '../rewards/tasks/options.ts';
+import { isTaskDefinition, type TaskDefinition } from '../rewards/tasks/own-task.ts';
 import { ReckonError } from '../util/errors.ts';
 import { importUserModule } from '../util/typescript.ts';
 import type { KeyPath } from './nearest.ts';
@@ -16,11 +18,13 @@ type Loose<T> = T extends readonly unknown[] | number | string | boolean | null
     ? { readonly [K in keyof T]?: Loose<T[K]> | undefined }
     : T;
 
-/** A reward as a TypeScript recipe may have it: by name, of a file, or a function that the recipe's file exports. */
-export interface RewardInput extends Omit<RewardRecipe, 'name' | 'sha256'> {
+/** A reward as a TypeScript recipe may have it: by name, of a file, or a function that stands in the recipe. */
+export type RewardInput = Omit<RewardRecipe, 'name' | 'sha256' | 'perGroup'> & {
   readonly name?: string | undefined;
-  readonly score?: RewardFunction | GroupRewardFunction | undefined;
-}
+} & (
+    | { readonly perGroup?: false | undefined; readonly score?: RewardFunction | undefined }
+    | { readonly perGroup: true; readonly score?: GroupRewardFunction | undefined }
+  );
 
 /** A stage of one type as a recipe may have it. */
 export type StageInput<T extends StageType = StageType> = {
@@ -30,11 +34,17 @@ export type StageInput<T extends StageType = StageType> = {
       : object);
 }[T];
 
+/** A task by name, with its options. */
+type KnownTask = { readonly name: Recipe['task']['name'] } & Loose<Recipe['task']>;
+
+/** A task that stands in the recipe, with the options that every task takes. */
+type OwnTask = TaskDefinition & Loose<Omit<OwnTaskOptions, 'name' | 'file' | 'export' | 'sha256'>>;
+
 /** A recipe as it may be written: every key with a default may be left out. */
 export interface RecipeInput extends Loose<Omit<Recipe, 'version' | 'name' | 'task' | 'stages'>> {
   readonly version: 1;
   readonly name: string;
-  readonly task: { readonly name: Recipe['task']['name'] } & Loose<Recipe['task']>;
+  readonly task: KnownTask | OwnTask;
   readonly stages: readonly StageInput[];
 }
 
@@ -50,7 +60,8 @@ export async function importRecipe(file: string): Promise<Record<string, unknown
   const recipe: unknown = typeof exported === 'function' ? await exported() : exported;
   if (typeof recipe === 'object' && recipe !== null && !Array.isArray(recipe)) {
     const copy = copyOf(recipe) as Record<string, unknown>;
-    nameFunctions(copy, module, file);
+    nameRewards(copy, module, file);
+    nameTask(copy, file);
     return copy;
   }
   const found = recipe === undefined ? 'no default export' : `a default export that is ${typeof recipe}`;
@@ -71,10 +82,10 @@ export function lineInModule(text: string, path: KeyPath): number | null {
 }
 
 /**
- * Puts `file` and `export` in the place of reward functions, changing the recipe: a run that is resumed finds them again by
- * name, and notices that they have changed. So a function must be one that the file exports.
+ * Puts `file` and `export` in the place of reward functions, changing the recipe: a run that is resumed, the thread that
+ * calls the function, and a sweep's processes find it again by the name of an export or by its place in the recipe.
  */
-function nameFunctions(
+function nameRewards(
   recipe: Record<string, unknown>,
   module: Readonly<Record<string, unknown>>,
   file: string,
@@ -85,15 +96,39 @@ function nameFunctions(
     for (const [j, reward] of (Array.isArray(rewards) ? rewards : []).entries()) {
       const entry = reward as Record<string, unknown> | null;
       if (typeof entry?.['score'] !== 'function') continue;
-      const name = Object.keys(module).find((key) => key !== 'default' && module[key] === entry['score']);
-      if (name === undefined) {
-        const message = `${file}: stages[${i}].rewards[${j}].score must be a function that this file exports (\`export const ...\`), so that a resumed run finds it again`;
+      const exported = exportOf(module, entry['score']);
+      if (exported === null && entry['name'] === undefined) {
+        const message = `${file}: stages[${i}].rewards[${j}].score is a function that stands in the recipe; give the reward a name`;
         throw new ReckonError('recipe', 'recipe-reward-function', message);
       }
       delete entry['score'];
-      Object.assign(entry, { name: entry['name'] ?? name, file: basename(file), export: name });
+      const place = `default.stages.${i}.rewards.${j}.score`;
+      Object.assign(entry, {
+        name: entry['name'] ?? exported,
+        file: basename(file),
+        export: exported ?? place,
+      });
     }
   }
+}
+
+/** The same for a task that stands in the recipe: what is left of it are the options that every task takes. */
+function nameTask(recipe: Record<string, unknown>, file: string): void {
+  const { task } = recipe;
+  if (!isTaskDefinition(task)) return;
+  const definition = new Set<string>(['problems', 'prompt', 'demonstrate', 'judge', 'keepsFormat', 'stop']);
+  const options = Object.entries(task).filter(([key]) => !definition.has(key));
+  recipe['task'] = {
+    ...Object.fromEntries(options),
+    name: 'own',
+    file: basename(file),
+    export: 'default.task',
+  };
+}
+
+/** The name by which a module exports a value, or null. */
+function exportOf(module: Readonly<Record<string, unknown>>, value: unknown): string | null {
+  return Object.keys(module).find((key) => key !== 'default' && module[key] === value) ?? null;
 }
 
 async function load(file: string): Promise<Readonly<Record<string, unknown>>> {

@@ -195,7 +195,22 @@ const file = z
   })
   .describe('any data set by its columns');
 
-const single = [game24, gsm8k, math, numina, countdown, arithmetic, file] as const;
+const own = z
+  .strictObject({
+    name: named('own'),
+    ...common,
+    file: path.describe("a TypeScript file that exports a task (`defineTask`), from the recipe's folder"),
+    export: path.optional().describe('which export; by default the default export'),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits')
+      .optional()
+      .describe('of the task; written when the recipe is opened'),
+    ...parts,
+  })
+  .describe('a task of your own');
+
+const single = [game24, gsm8k, math, numina, countdown, arithmetic, file, own] as const;
 
 const mixture = z
   .strictObject({

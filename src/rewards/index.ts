@@ -34,5 +34,6 @@ export * from './tasks/countdown-task.ts';
 export * from './tasks/mixture-task.ts';
 export * from './tasks/open-task.ts';
 export type * from './tasks/options.ts';
+export * from './tasks/own-task.ts';
 export * from './user-function.ts';
 export * from './user-reward.ts';

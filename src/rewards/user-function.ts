@@ -2,13 +2,13 @@
 
 import { basename } from 'node:path';
 import { ReckonError } from '../util/errors.ts';
-import { importUserModule } from '../util/typescript.ts';
+import { exportAt, importUserModule } from '../util/typescript.ts';
 import type { GroupRewardFunction, RewardFunction } from './reward.ts';
 
 /** Which function of which file. */
 export interface UserRewardOptions {
   readonly file: string;
-  /** Name of the export; by default the default export, or the only function that the file exports. */
+  /** Name of the export, `a.b` inside it; by default the default export, or the only function that the file exports. */
   readonly export?: string | undefined;
   /** The function takes all samples of a problem and gives as many scores. */
   readonly perGroup?: boolean | undefined;
@@ -23,6 +23,10 @@ export async function loadUserReward({
   export: wanted,
 }: UserRewardOptions): Promise<RewardFunction | GroupRewardFunction> {
   const module = await importUserModule(file);
+  if (wanted?.includes('.') === true) {
+    const inner = await exportAt(module, wanted);
+    if (typeof inner === 'function') return inner as RewardFunction;
+  }
   const functions = Object.keys(module).filter((name) => typeof module[name] === 'function');
   const name = wanted ?? (functions.includes('default') ? 'default' : functions[0]);
   if (name !== undefined && functions.includes(name) && (wanted !== undefined || isOnly(functions)))

@@ -28,6 +28,18 @@ export async function importUserModule(file: string): Promise<Readonly<Record<st
   }
 }
 
+/** What a module exports by a name; `a.b.0` looks inside, and calls the export where it is a function that makes the rest. */
+export async function exportAt(module: Readonly<Record<string, unknown>>, path: string): Promise<unknown> {
+  const [name = '', ...inner] = path.split('.');
+  let value = module[name];
+  if (inner.length > 0 && typeof value === 'function') value = await value();
+  for (const key of inner) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<string, unknown>)[key];
+  }
+  return value;
+}
+
 interface Loader {
   import(specifier: string, parent: string): Promise<unknown>;
 }

@@ -97,3 +97,67 @@ export default defineRecipe({
   const check = await startReckon(['recipe', 'check', recipe]).ended;
   expect(check.stdout).toContain('types: checked');
 });
+
+it('a task and a reward inside a TypeScript recipe go through seeds, resume and sweeps', {
+  timeout: 120_000,
+}, async () => {
+  const folder = temporaryFolder();
+  const recipe = join(folder, 'recipe.ts');
+  const text = `import { defineRecipe } from 'reckon/recipe';
+
+export default defineRecipe({
+  version: 1,
+  name: 'own',
+  task: {
+    name: 'doubles',
+    problems: Array.from({ length: 30 }, (_, i) => ({ question: String(i), reference: String(2 * i) })),
+    judge: (completion, problem) => completion === problem.reference,
+    splits: { validation: 3, test: 5 },
+  },
+  model: { init: { hiddenSize: 32, layers: 1, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 64 } },
+  compute: { dtype: 'f32', threads: 1 },
+  sampling: { maxCompletionTokens: 6 },
+  evaluation: { samplesPerProblem: 1 },
+  stages: [
+    { type: 'prepare' },
+    {
+      type: 'grpo', steps: 2, promptsPerStep: 2, groupSize: 4, microBatchTokens: 1024,
+      rewards: [{ name: 'digits', weight: 1, score: ({ rollout }) => rollout.text.replace(/[^0-9]/g, '').length }],
+    },
+    { type: 'evaluate', label: 'end' },
+  ],
+});
+`;
+  writeFileSync(recipe, text);
+  const ran = await startReckon(['run', recipe, '--runs-dir', folder, '--quiet', '--seeds', '1,2']).ended;
+  expect({ code: ran.code, stderr: ran.stderr }).toEqual({ code: 0, stderr: '' });
+  const first = join(folder, 'own', 'seed-1');
+  expect(json(join(first, 'evaluations', 'end.json'))).toMatchObject({ n: 5, task: 'doubles' });
+  const [row] = lines(join(first, '02-grpo', 'metrics.jsonl'));
+  expect(row!['reward/digits']).toBeGreaterThan(0);
+
+  // Another setting of a later stage leaves the stage with the reward as it is; another reward does not.
+  writeFileSync(recipe, text.replace("label: 'end'", "label: 'last'"));
+  const words = ['run', recipe, '--runs-dir', join(folder, 'own'), '--name', 'seed-1', '--seed', '1'];
+  expect((await startReckon([...words, '--from', 'evaluate-last']).ended).output).toContain(
+    '02-grpo: done already',
+  );
+  writeFileSync(recipe, text.replace('[^0-9]', '[^0-8]'));
+  const changed = await startReckon(words).ended;
+  expect(changed.stderr).toContain(
+    'the recipe has changed since 02-grpo ran: stages[1].rewards[0].sha256 was',
+  );
+
+  writeFileSync(recipe, text);
+  const swept = await startReckon([
+    'sweep',
+    recipe,
+    '--runs-dir',
+    folder,
+    '--grid',
+    'task.subset=4,8',
+    '--json',
+  ]).ended;
+  expect({ code: swept.code, stderr: swept.stderr }).toEqual({ code: 0, stderr: '' });
+  expect(JSON.parse(swept.stdout)).toMatchObject({ runs: [{ status: 'done' }, { status: 'done' }] });
+});

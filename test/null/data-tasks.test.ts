@@ -255,6 +255,7 @@ describe('a recipe', () => {
     for (const name of taskNames) {
       const more = {
         file: ', path: x.csv, columns: { question: q }',
+        own: ', file: mine.ts',
         mixture: ', sources: [{ task: { name: math } }]',
       };
       const parsed = parseRecipe(recipe(`{ name: ${name}${more[name as 'file'] ?? ''} }`), 'r.yaml');

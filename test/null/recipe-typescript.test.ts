@@ -2,8 +2,18 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { defineRecipe, openRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
+import {
+  defineRecipe,
+  formatRecipe,
+  openRecipe,
+  parseRecipe,
+  type Recipe,
+  type RewardRecipe,
+} from '../../src/recipe/index.ts';
 import { migrate } from '../../src/recipe/migrate.ts';
+import { loadUserReward, type RewardFunction, type Sample, type Task } from '../../src/rewards/index.ts';
+import { openTaskOf } from '../../src/run/stages/task.ts';
+import { Rng } from '../../src/util/rng.ts';
 
 let folder: string;
 
@@ -99,6 +109,34 @@ export default async () => ({ version: 1, name: 'f', task: { name: 'game24' }, m
   it('has a type that refuses what the schema refuses', () => {
     const base = { version: 1, name: 't', task: { name: 'game24' }, model: { init: {} } } as const;
     expect(defineRecipe({ ...base, stages: [{ type: 'sft', steps: 1 }] }).stages).toHaveLength(1);
+    const problems = [{ question: '1' }];
+    const task = { name: 'mine', problems, judge: (text: string) => text === '1', splits: { test: 1 } };
+    expect(defineRecipe({ ...base, task, stages: [] }).task.name).toBe('mine');
+    // The functions' arguments have their types from where they stand.
+    const typed = defineRecipe({
+      ...base,
+      stages: [
+        {
+          type: 'grpo',
+          steps: 1,
+          rewards: [
+            { name: 'x', weight: 1, score: ({ rollout }) => rollout.text.length },
+            {
+              name: 'y',
+              weight: 1,
+              perGroup: true,
+              score: (samples) => samples.map(({ rollout }) => rollout.logps.length),
+            },
+          ],
+        },
+      ],
+    });
+    expect(typed.stages).toHaveLength(1);
+    // @ts-expect-error: a verdict that is no verdict
+    defineRecipe({ ...base, task: { ...task, judge: () => 'yes' }, stages: [] });
+    const rewards = [{ name: 'x', weight: 1, score: () => 'yes' }];
+    // @ts-expect-error: a reward that gives no number
+    defineRecipe({ ...base, stages: [{ type: 'grpo', steps: 1, rewards }] });
     // @ts-expect-error: no such key of the stage
     defineRecipe({ ...base, stages: [{ type: 'sft', stpes: 1 }] });
     // @ts-expect-error: no such type of stage
@@ -108,10 +146,14 @@ export default async () => ({ version: 1, name: 'f', task: { name: 'game24' }, m
   });
 });
 
+const rewardsOf = (recipe: Recipe): readonly RewardRecipe[] =>
+  recipe.stages.flatMap((stage) => ('rewards' in stage ? stage.rewards : []));
+
 describe('rewards that a TypeScript recipe defines', () => {
   const text = (reward: string): string => `import { defineRecipe } from 'reckon/recipe';
 import type { RewardFunction } from 'reckon/rewards';
 export const brevity: RewardFunction = ({ rollout }) => -rollout.text.length / 1000;
+const half = 0.5;
 export default defineRecipe({
   version: 1, name: 'own', task: { name: 'game24' }, model: { init: {} },
   stages: [{ type: 'prepare' }, { type: 'grpo', steps: 1, rewards: [{ name: 'correct', weight: 1 }, ${reward}] }],
@@ -125,10 +167,105 @@ export default defineRecipe({
     });
   });
 
-  it('must be exported', async () => {
-    await expect(open(text('{ name: "x", score: () => 0, weight: 1 }'))).rejects.toThrow(
-      'recipe.ts: stages[1].rewards[1].score must be a function that this file exports',
+  it('may stand in the recipe, and are found again by their place', async () => {
+    const recipe = await open(
+      text('{ name: "x", score: ({ rollout }) => rollout.text.length + half, weight: 1 }'),
     );
+    const [, { file, export: place }] = rewardsOf(recipe) as [unknown, { file: string; export: string }];
+    expect(place).toBe('default.stages.1.rewards.1.score');
+    const score = (await loadUserReward({ file, export: place })) as RewardFunction;
+    expect(score({ rollout: { text: 'four' } } as Sample)).toBe(4.5);
+  });
+
+  it('need a name where they are not exported', async () => {
+    await expect(open(text('{ score: () => 0, weight: 1 }'))).rejects.toThrow(
+      'recipe.ts: stages[1].rewards[1].score is a function that stands in the recipe; give the reward a name',
+    );
+  });
+
+  it('are changed by their own text and by what stands above, not by other settings', async () => {
+    const own = '{ name: "x", score: ({ rollout }) => rollout.text.length + half, weight: 1 }';
+    const hashIn = async (source: string): Promise<string | undefined> => {
+      const place = mkdtempSync(join(folder, 'version-'));
+      writeFileSync(join(place, 'recipe.ts'), source);
+      return rewardsOf(await openRecipe(join(place, 'recipe.ts')))[1]!.sha256;
+    };
+    const before = await hashIn(text(own));
+    expect(before).toMatch(/^[0-9a-f]{64}$/);
+    expect(
+      await hashIn(text(own).replace('steps: 1', 'steps: 2').replace("name: 'own'", "name: 'other'")),
+    ).toBe(before);
+    expect(await hashIn(text(own).replace('half = 0.5', 'half = 0.25'))).not.toBe(before);
+    expect(await hashIn(text(own).replace('length + half', 'length - half'))).not.toBe(before);
+    const oneLine = text(own).replaceAll('\n ', ' ').replace('\n});', '});');
+    expect(await hashIn(oneLine.replace('steps: 1', 'steps: 2'))).not.toBe(await hashIn(oneLine));
+  });
+});
+
+describe('a task of their own', () => {
+  const definition = `{
+    name: 'doubles',
+    problems: Array.from({ length: 20 }, (_, i) => ({ question: String(i), reference: String(2 * i) })),
+    judge: (completion, { reference }) => (completion === '?' ? null : completion === reference),
+    splits: { validation: 2, test: 4 },
+    subset: 6,
+  }`;
+  const recipe = (task: string): string => `import { defineRecipe } from 'reckon/recipe';
+export default defineRecipe({
+  version: 1,
+  name: 'own',
+  task: ${task},
+  model: { init: {} },
+  stages: [{ type: 'prepare' }],
+});
+`;
+
+  async function expectDoubles(task: Task): Promise<void> {
+    const { train, validation, test } = task.splits;
+    expect([task.name, train.length, validation.length, test.length]).toEqual(['doubles', 6, 2, 4]);
+    const problem = test[0]!;
+    expect(task.prompt(problem, new Rng({ seed: 1, purpose: 'p' }))).toBe(`${problem.question}\n`);
+    expect(task.demonstrate(problem, new Rng({ seed: 1, purpose: 'd' })).completion).toBe(problem.reference);
+    const verdict = async (text: string): Promise<string> =>
+      (await task.judge(problem, text)).judgement.verdict;
+    expect(await verdict(problem.reference)).toBe('correct');
+    expect(await verdict('x')).toBe('incorrect');
+    expect(await verdict('?')).toBe('unverifiable');
+    expect([...task.alphabet].join('')).toBe('\n0123456789');
+  }
+
+  it('may stand in a TypeScript recipe', async () => {
+    const opened = await open(recipe(definition));
+    expect(opened.task).toMatchObject({ name: 'own', export: 'default.task', subset: 6 });
+    await expectDoubles(await openTaskOf(opened));
+    // What a run keeps is text, and finds the task again.
+    await expectDoubles(await openTaskOf(parseRecipe(formatRecipe(opened), 'recipe.yaml')));
+    expect((await open(recipe(definition), ['task.subset=3'])).task).toMatchObject({ subset: 3 });
+  });
+
+  it('or in a file that any recipe names, or in a mixture', async () => {
+    write(
+      'doubles.ts',
+      `import { defineTask } from 'reckon/rewards';\nexport const doubles = defineTask(${definition.replace(/ {4}(splits|subset).*\n/g, '')});\n`,
+    );
+    const yaml = (file: string): string =>
+      `version: 1\nname: own\ntask: { name: own, file: ${file}, export: doubles, subset: 6, splits: { validation: 2, test: 4 } }\nmodel: { init: {} }\nstages: [{ type: prepare }]\n`;
+    const opened = await openRecipe(write('recipe.yaml', yaml('doubles.ts')));
+    await expectDoubles(await openTaskOf(opened));
+    await expect(openRecipe(write('recipe.yaml', yaml('triples.ts')))).rejects.toThrow(
+      `recipe.yaml:3: task.file names triples.ts, and there is no such file in ${folder}; check the path`,
+    );
+    await expect(
+      openRecipe(write('recipe.yaml', yaml('doubles.ts').replace('export: doubles', 'export: triples'))),
+    ).rejects.toThrow(
+      'expected its export triples to be a task (`defineTask({ name, problems, ... })`), found nothing',
+    );
+    const mixed = yaml('doubles.ts').replace(
+      /task: .*/,
+      'task: { name: mixture, sources: [{ task: { name: own, file: doubles.ts, export: doubles }, count: 16 }] }',
+    );
+    const task = await openTaskOf(await openRecipe(write('mixed.yaml', mixed)));
+    expect(task.splits.train.length).toBe(16);
   });
 });
 

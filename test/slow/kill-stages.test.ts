@@ -31,10 +31,10 @@ const STAGES = `
   - { type: model, label: large, init: { hiddenSize: 48, layers: 2, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 256 } }
   - { type: sft, from: prepare, steps: 12, optimizerBatch: 16, ${update} }
   - { type: expert-iteration, steps: 4, promptsPerStep: 24, groupSize: 4, optimizerBatch: 8, ${update} }
-  - { type: grpo, steps: 8, ${sampled}, epochs: 2, kl: { beta: 0.05 }, rewards: [{ name: format, weight: 1 }, { name: correct, weight: 1 }] }
+  - { type: grpo, steps: 8, ${sampled}, epochs: 2, kl: { beta: 0.05 }, reference: start, rewards: [{ name: format, weight: 1 }, { name: correct, weight: 1 }] }
   - { type: ppo, steps: 6, ${sampled}, rewards: [{ name: process, weight: 1 }], intrinsic: { teacher: large } }
   - { type: dpo, steps: 6, promptsPerStep: 8, groupSize: 4, compare: first-error, optimizerBatch: 8, ${update} }
-  - { type: distill, teacher: large, steps: 6, promptsPerStep: 8, groupSize: 2, optimizerBatch: 8, ${update} }
+  - { type: distill, teacher: large, steps: 6, promptsPerStep: 8, groupSize: 2, ${update} }
   - { type: evaluate, label: end }
   - { type: compare }
   - type: report`;

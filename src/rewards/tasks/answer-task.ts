@@ -19,6 +19,8 @@ export interface AnswerTaskParts {
   /** Keeps GSM8K's `<<48/2=24>>` in demonstrations. */
   readonly calculator?: boolean;
   readonly notes?: readonly string[];
+  /** The completion that demonstrates a problem, where it is not made of its worked solution. */
+  readonly demonstration?: (problem: Problem) => string;
 }
 
 /** Verdicts of this many completions are remembered, because a reward and the evaluation ask for the same one. */
@@ -29,6 +31,8 @@ export function answerTask(parts: AnswerTaskParts): Task {
   const { name, splits, template, calculator = false, notes = [] } = parts;
   const judge = remembering(parts.judge);
   const demonstrate = (problem: Problem): Demonstration => {
+    if (parts.demonstration !== undefined)
+      return { prompt: template.prompt(problem.question), completion: parts.demonstration(problem) };
     if (problem.reference === '') throw noAnswer(problem);
     return {
       prompt: template.prompt(problem.question),
@@ -46,7 +50,7 @@ export function answerTask(parts: AnswerTaskParts): Task {
         Object.values(splits)
           .flat()
           .flatMap((problem: Problem) =>
-            problem.reference === ''
+            problem.reference === '' && parts.demonstration === undefined
               ? [template.prompt(problem.question), OPERATORS]
               : Object.values(demonstrate(problem)),
           ),

@@ -25,6 +25,7 @@ import type {
   SingleTaskOptions,
   TaskOptions,
 } from './options.ts';
+import { ownTask } from './own-task.ts';
 
 /** What a task needs of its surroundings. */
 export interface TaskTools {
@@ -64,6 +65,8 @@ async function openSingle(options: SingleTaskOptions, tools: TaskTools): Promise
       return game24Task(options.splitSeed, options);
     case 'countdown':
       return countdownTask(options, promptTemplate(options.prompt, tools.renderChat));
+    case 'own':
+      return ownTask(options, judgeBy(tools.grade, { profile: 'default' }));
     case 'arithmetic':
       return gradedTask(options, arithmeticSet(options), tools);
     default:
@@ -112,7 +115,7 @@ function gradedTask(
   });
 }
 
-function judgeBy(grade: TaskTools['grade'], { profile }: GradedTaskOptions): Judge {
+function judgeBy(grade: TaskTools['grade'], { profile }: Pick<GradedTaskOptions, 'profile'>): Judge {
   const judgement = ({ verdict, reason, extracted }: Graded) => ({
     verdict,
     reason,

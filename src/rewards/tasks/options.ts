@@ -87,6 +87,17 @@ export interface AnyFileOptions extends FileTaskOptions {
   readonly columns: Columns;
 }
 
+/** A task of the user's: what a TypeScript file exports. */
+export interface OwnTaskOptions extends CommonTaskOptions {
+  readonly name: 'own';
+  readonly file: string;
+  /** Name of the export; `a.b` is inside it. The default export where nobody says. */
+  readonly export?: string | undefined;
+  /** Of the task's text and what it imports from beside it; written when the recipe is opened. */
+  readonly sha256?: string | undefined;
+  readonly splits?: SplitPlan | undefined;
+}
+
 /** A task that stands alone. */
 export type SingleTaskOptions =
   | Game24Options
@@ -94,7 +105,8 @@ export type SingleTaskOptions =
   | ArithmeticTaskOptions
   | Gsm8kOptions
   | KnownSetOptions
-  | AnyFileOptions;
+  | AnyFileOptions
+  | OwnTaskOptions;
 
 /** One task of a mixture, with the count or the weight of its training problems. */
 export interface MixtureEntry {
