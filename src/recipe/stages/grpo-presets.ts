@@ -8,6 +8,7 @@ export type GrpoPreset = Partial<GrpoSwitches>;
 export type GrpoPresetName =
   | 'grpo'
   | 'grpo-paper'
+  | 'bnpo'
   | 'a5'
   | 'dr-grpo'
   | 'dapo'
@@ -45,6 +46,8 @@ export const grpoPresets: Readonly<Record<GrpoPresetName, GrpoPreset>> = {
     kl: { beta: 0.04, estimator: 'k3', corrected: false, place: 'loss' },
     reference: 'start',
   },
+  /** TRL's name for a mean over the tokens of a batch, which here is never a micro-batch: the defaults. */
+  bnpo: {},
   /** CS336 assignment 5. */
   a5: { lossDenominator: 'sequences', advantages: { ...group, epsilon: 1e-6 } },
   /** Liu et al. 2025: no division by the std, nor by the length. */
