@@ -1,40 +1,18 @@
 /**
  * Owns the measuring of decoding with matrices in 8 bit beside bf16: Qwen2.5-0.5B's shape with random weights, both by
- * turns on the same machine, and what making such a copy costs. RECKON_BENCH_TINY=1 makes it small enough for a trial.
+ * turns on the same machine, and what making such a copy costs.
  */
 
 import { type GenerationRequest, generate } from '../src/generate/index.ts';
-import {
-  Decoder,
-  initialWeights,
-  type ModelConfig,
-  qwen2Traits,
-  type WeightFormat,
-} from '../src/models/index.ts';
-import { characterTokenizer } from '../src/text/index.ts';
+import { Decoder, initialWeights, type WeightFormat } from '../src/models/index.ts';
 import { scope } from '../src/torch/index.ts';
 import { type Measurement, summarised } from './measure.ts';
+import { tokenizerOf } from './our-steps.ts';
+import { models, promptIds, tinyModels } from './works.ts';
 
 const tiny = process.env['RECKON_BENCH_TINY'] === '1';
-
-const config: ModelConfig = {
-  ...qwen2Traits,
-  vocabSize: tiny ? 4096 : 151_936,
-  hiddenSize: tiny ? 128 : 896,
-  layers: tiny ? 2 : 24,
-  heads: tiny ? 2 : 14,
-  keyValueHeads: tiny ? 1 : 2,
-  headDim: 64,
-  intermediateSize: tiny ? 256 : 4864,
-  tieEmbeddings: true,
-  maxPositions: 4096,
-  ropeTheta: 1e6,
-  rmsEps: 1e-6,
-  initializerRange: 0.02,
-  bosTokenId: 1,
-  eosTokenIds: [2],
-  padTokenId: 0,
-};
+const config = (tiny ? tinyModels : models).half;
+const tokenizer = tokenizerOf(config.vocabSize);
 const [promptLength, newTokens] = tiny ? [8, 4] : [128, 64];
 const formats = ['full', 'int8'] as const satisfies readonly WeightFormat[];
 
@@ -85,7 +63,7 @@ export async function benchInt8(repeats: number): Promise<Measurement[]> {
 async function took(model: Decoder, batch: number, maxNewTokens: number, step: number): Promise<number> {
   const requests: GenerationRequest[] = Array.from({ length: batch }, (_, i) => ({
     problemId: `p${i}`,
-    promptIds: Array.from({ length: promptLength }, (_, j) => 5 + ((i * 31 + j * 7) % 200)),
+    promptIds: promptIds(i, promptLength),
     samples: 1,
   }));
   const options = { temperature: 1, topP: 1, maxNewTokens, stopIds: [], seed: 1, step };
@@ -93,11 +71,3 @@ async function took(model: Decoder, batch: number, maxNewTokens: number, step: n
   await generate(model, tokenizer, requests, options);
   return (performance.now() - started) / 1000;
 }
-
-/** Ids become characters that are never looked at: enough of them that each has one. */
-const tokenizer = characterTokenizer(
-  Array.from({ length: config.vocabSize + 3000 }, (_, i) => i + 0x100)
-    .filter((point) => point < 0xd800 || point > 0xdfff)
-    .slice(0, config.vocabSize - 3)
-    .map((point) => String.fromCodePoint(point)),
-);

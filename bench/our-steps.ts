@@ -157,7 +157,7 @@ function opened({ folder, dtype }: Question, adapted: boolean, checkpointing: bo
 }
 
 /** One character for every id, so that each can be decoded. */
-function tokenizerOf(vocabulary: number): Tokenizer {
+export function tokenizerOf(vocabulary: number): Tokenizer {
   const characters = Array.from({ length: vocabulary + 3000 }, (_, i) => i + 0x100)
     .filter((point) => point < 0xd800 || point > 0xdfff)
     .slice(0, vocabulary - specialTokens.length);

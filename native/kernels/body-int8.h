@@ -2,8 +2,8 @@
 // whole numbers of a weight are exact in bf16 and in f32, so they are widened and multiplied as any other weight; a row's
 // sums have the same order, and the same bits, however many rows there are.
 
-static inline void put(float* to, float value) { *to = value; }
-static inline void put(Bf16* to, float value) { *to = narrow(value); }
+static inline void put(const int8_t* from, float* to) { *to = static_cast<float>(*from); }
+static inline void put(const int8_t* from, Bf16* to) { *to = narrow(static_cast<float>(*from)); }
 
 /// Widens `count` numbers, and has the same stretch of what comes `ahead` numbers later fetched.
 template <class E>
@@ -11,9 +11,10 @@ static void widenRow(const int8_t* from, E* to, int64_t count, int64_t ahead) {
   int64_t i = 0;
   for (; i + 4 * Lanes::width <= count; i += 4 * Lanes::width) {
     if (ahead > 0) __builtin_prefetch(from + ahead + i);
-    for (int64_t j = 0; j < 4 * Lanes::width; j += Lanes::width) Lanes::store(to + i + j, Lanes::load(from + i + j));
+    Lanes::unpack(from + i, to + i);
+    Lanes::unpack(from + i + 2 * Lanes::width, to + i + 2 * Lanes::width);
   }
-  for (; i < count; i++) put(to + i, static_cast<float>(from[i]));
+  for (; i < count; i++) put(from + i, to + i);
 }
 
 template <class E>

@@ -93,7 +93,8 @@ static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t o
     typename O::V w[OUTS];
 #pragma GCC unroll 8
     for (int i = 0; i < OUTS; i++) w[i] = O::load(weight + i * ins + k);
-    for (int64_t r = 0; r < ahead.rows; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(W)));
+    const int64_t fetched = sizeof(W) > 1 || k % 64 == 0 ? ahead.rows : 0;  // a cache line holds several steps of bytes
+    for (int64_t r = 0; r < fetched; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(W)));
 #pragma GCC unroll 8
     for (int j = 0; j < ROWS; j++) {
       const typename O::V v = O::load(x + j * ins + k);

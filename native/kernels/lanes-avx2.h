@@ -76,5 +76,16 @@ struct Lanes {
     return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(both, 24), 24)),
             _mm256_cvtepi32_ps(_mm256_srai_epi32(both, 8))};
   }
+  /// Two vectors' worth of whole numbers, which bf16 and f32 hold exactly.
+  static inline void unpack(const int8_t* p, float* to) {
+    store(to, load(p));
+    store(to + width, load(p + width));
+  }
+  static inline void unpack(const int8_t* p, Bf16* to) {
+    const __m256i low = _mm256_srli_epi32(_mm256_castps_si256(load(p)), 16);
+    const __m256i high = _mm256_srli_epi32(_mm256_castps_si256(load(p + width)), 16);
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
+  }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 };

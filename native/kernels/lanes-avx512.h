@@ -53,10 +53,17 @@ struct Lanes {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
   }
 
+  /// Two vectors' worth of whole numbers, which bf16 and f32 hold exactly.
+  static inline void unpack(const int8_t* p, float* to) {
+    store(to, load(p));
+    store(to + width, load(p + width));
+  }
+
 #ifdef RECKON_BF16
   using Pairs = __m512i;
   static inline Pairs pairs(const Bf16* p) { return _mm512_loadu_si512(p); }
   static inline Pairs pairs(const int8_t* p) { return (__m512i)_mm512_cvtne2ps_pbh(load(p + width), load(p)); }
+  static inline void unpack(const int8_t* p, Bf16* to) { _mm512_storeu_si512(to, pairs(p)); }
   static inline F dot(F sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 #else
   struct Pairs {
@@ -71,6 +78,12 @@ struct Lanes {
     const __m512i both = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(both, 24), 24)),
             _mm512_cvtepi32_ps(_mm512_srai_epi32(both, 8))};
+  }
+  static inline void unpack(const int8_t* p, Bf16* to) {
+    for (int i = 0; i < 2 * width; i += width) {
+      const __m512i bits = _mm512_castps_si512(load(p + i));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+    }
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 #endif

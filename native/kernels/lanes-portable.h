@@ -71,5 +71,13 @@ struct Lanes {
     return {F{static_cast<float>(p[0]), static_cast<float>(p[2]), static_cast<float>(p[4]), static_cast<float>(p[6])},
             F{static_cast<float>(p[1]), static_cast<float>(p[3]), static_cast<float>(p[5]), static_cast<float>(p[7])}};
   }
+  /// Two vectors' worth of whole numbers, which bf16 and f32 hold exactly.
+  static inline void unpack(const int8_t* p, float* to) {
+    store(to, load(p));
+    store(to + width, load(p + width));
+  }
+  static inline void unpack(const int8_t* p, Bf16* to) {
+    for (int i = 0; i < 2 * width; i++) to[i] = narrow(static_cast<float>(p[i]));
+  }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 };

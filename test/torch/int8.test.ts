@@ -186,9 +186,11 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
 describe('the gradient of a product with a frozen matrix in 8 bit', () => {
   // 3,000 x 1,000 is more than one block of the weight, both ways.
   it.each([
-    [3, 7, 5],
-    [2, 1000, 3000],
-  ])('of x [%i, %i] to %i is that of the dequantised matrix', (rows, ins, outs) => {
+    [usual, 3, 7, 5],
+    [usual, 2, 1000, 3000],
+    ['none', 3, 7, 5],
+  ])('%s: of x [%i, %i] to %i is that of the dequantised matrix', (level, rows, ins, outs) => {
+    useKernels(level);
     scope(() => {
       const matrix = quantised(randn([outs, ins], 'f32').mul(1 / Math.sqrt(ins)));
       const bias = randn([outs], 'f32');
@@ -206,6 +208,7 @@ describe('the gradient of a product with a frozen matrix in 8 bit', () => {
       expect(largestDifference(own.gradient, plain.gradient)).toBeLessThanOrEqual(1e-5);
       expect(own.gradient.some((one) => one !== 0)).toBe(true);
     });
+    useKernels(usual);
   });
 
   it('a bias that is trained is refused, and so is a gradient through the kernel for decoding', () => {
