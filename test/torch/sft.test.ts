@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -244,6 +244,18 @@ describe('the sft stage', () => {
     const tokens = rows.map((row) => Number(row['batch/tokens']));
     expect(Math.min(...tokens)).toBe(tokens.at(-1));
     expect(Number(rows.at(-1)!['loss'])).toBeLessThan(Number(rows[0]!['loss']));
+  });
+
+  it('stops where the loss is no number, with its batch saved', async () => {
+    const broken = stage(`steps: 5, dataFile: ${file}, learningRate: 1.0e+30, schedule: constant`);
+    const found = await harness.run(broken, 'broken').catch((error: unknown) => error);
+    expect(found).toMatchObject({ code: 'loss-not-finite' });
+    const step = harness.metrics('broken').length + 1;
+    const batch = JSON.parse(
+      readFileSync(join(harness.folder, 'broken', `failed-batch-${step}.json`), 'utf8'),
+    );
+    expect(batch).toHaveLength(8);
+    expect(batch[0].completionIds.length).toBeGreaterThan(0);
   });
 
   it('ends when its time is over', async () => {
