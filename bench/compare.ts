@@ -75,14 +75,18 @@ export class Comparison implements Disposable {
     if (!tiny && free < row.gibibytes)
       found = { ...none, why: `needs ${row.gibibytes} GiB of free memory, found ${free.toFixed(1)}` };
     else {
-      await this.writeWeights(row.work);
       const why = row.theirs.length > 0 ? python.missingFor(row.work.kind) : null;
       if (why)
         this.options.log(
           `${row.id}: the other side is left out: ${why} (RECKON_BENCH_PYTHON names another Python)`,
         );
-      const asked = { ...row, theirs: why ? [] : row.theirs };
-      found = { ...none, ...(await this[row.measure](asked)), why };
+      try {
+        await this.writeWeights(row.work);
+        found = { ...none, ...(await this[row.measure]({ ...row, theirs: why ? [] : row.theirs })), why };
+      } catch (error) {
+        // The other rows are measured all the same, and this one when it is asked for again.
+        found = { ...none, why: `failed: ${error instanceof Error ? error.message : error}` };
+      }
     }
     const { id, what, atLeast, aim } = row;
     const verdict = verdictOf(row, found.ratio?.median ?? null);
@@ -90,12 +94,13 @@ export class Comparison implements Disposable {
   }
 
   private async speed(row: Row): Promise<Partial<Measured>> {
+    const { variant, tried } = await this.fastest(row);
     await using ours = await Side.ours(this.question(row.work, row.dtype, null));
-    await using best = await this.fastest(row);
+    await using theirs = variant && (await this.theirs(row, variant));
     const mine: Answer[] = [];
     const other: Answer[] = [];
     for (let i = 0; i <= this.options.repeats; i++) {
-      const [a, b] = [await ours.step(), await best.side?.step()];
+      const [a, b] = [await ours.step(), await theirs?.step()];
       if (i === 0) continue; // both warm up
       mine.push(a);
       if (b) other.push(b);
@@ -110,29 +115,29 @@ export class Comparison implements Disposable {
       unit,
       ours: shown(mine),
       theirs: shown(other),
-      variant: best.variant,
-      tried: best.tried,
+      variant: variant?.name ?? null,
+      tried,
       ratio: other.length === 0 ? null : summary(other.map(({ seconds }, i) => seconds / mine[i]!.seconds)),
       parts: partsOf(mine, (values) => summary(values).median),
       theirParts: partsOf(other, (values) => summary(values).median),
     };
   }
 
-  /** The other side as it is fastest in its second step; it goes on from there. */
-  private async fastest(row: Row): Promise<Fastest> {
-    const best = new Fastest();
+  /** How the other side is fastest in its second step, each way in a process alone. */
+  private async fastest(row: Row): Promise<{ variant: Variant | null; tried: Record<string, number> }> {
+    const tried: Record<string, number> = {};
+    const [only] = row.theirs;
+    if (only === undefined || row.theirs.length === 1) return { variant: only ?? null, tried };
     for (const variant of row.theirs) {
-      const side = await Side.theirs(
-        this.options.python.command,
-        this.question(row.work, row.dtype, variant),
-      );
-      if (row.theirs.length > 1) {
-        await side.step();
-        best.tried[variant.name] = (await side.step()).seconds;
-      }
-      await best.offer(side, variant, best.tried[variant.name] ?? 0);
+      await using side = await this.theirs(row, variant);
+      tried[variant.name] = (await times(2, () => side.step()))[1]!.seconds;
     }
-    return best;
+    const least = Math.min(...Object.values(tried));
+    return { variant: row.theirs.find(({ name }) => tried[name] === least)!, tried };
+  }
+
+  private async theirs(row: Row, variant: Variant): Promise<Side> {
+    return await Side.theirs(this.options.python.command, this.question(row.work, row.dtype, variant));
   }
 
   private async memory(row: Row): Promise<Partial<Measured>> {
@@ -142,11 +147,7 @@ export class Comparison implements Disposable {
     };
     const mine = await peak(() => Side.ours(this.question(row.work, row.dtype, null)));
     const variant = row.theirs[0];
-    const other =
-      variant &&
-      (await peak(() =>
-        Side.theirs(this.options.python.command, this.question(row.work, row.dtype, variant)),
-      ));
+    const other = variant && (await peak(() => this.theirs(row, variant)));
     return {
       unit: 'MiB',
       ours: summary([mine.peakBytes / 2 ** 20]),
@@ -208,28 +209,6 @@ export class Comparison implements Disposable {
 
   [Symbol.dispose](): void {
     rmSync(this.folder, { recursive: true, force: true });
-  }
-}
-
-/** Keeps the side that was fastest, and ends the others. */
-class Fastest implements AsyncDisposable {
-  side: Side | null = null;
-  variant: string | null = null;
-  readonly tried: Record<string, number> = {};
-  private seconds = Number.POSITIVE_INFINITY;
-
-  async offer(side: Side, variant: Variant, seconds: number): Promise<void> {
-    const loser = seconds < this.seconds ? this.side : side;
-    if (loser !== side) {
-      this.side = side;
-      this.variant = variant.name;
-      this.seconds = seconds;
-    }
-    await loser?.[Symbol.asyncDispose]();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.side?.[Symbol.asyncDispose]();
   }
 }
 

@@ -11,6 +11,7 @@ const logSoftmaxIntoOp = new Op('aten::log_softmax', 'int_out');
 const expIntoOp = new Op('aten::exp', 'out');
 const divInPlaceOp = new Op('aten::div_', 'Scalar');
 const mulInPlaceOp = new Op('aten::mul_', 'Tensor');
+const bmmOp = new Op('aten::bmm');
 const scatterAddInPlaceOp = new Op('aten::scatter_add_');
 
 /** Memory for the logits of a chunk, made once: blocks of this size that come and go would tear the heap to pieces. */
@@ -57,6 +58,12 @@ export function chunkDistribution(
 /** Entropy of each distribution; overwrites the probabilities. */
 export function chunkEntropies({ logps_NV, p_NV }: ChunkDistribution): Tensor {
   return invoke(mulInPlaceOp, p_NV.handle, logps_NV.handle).sum(-1).neg();
+}
+
+/** The same as sums of products without a place for the products: the distribution stays. */
+export function keptEntropies({ logps_NV, p_NV }: ChunkDistribution): Tensor {
+  const sums = invoke(bmmOp, p_NV.unsqueeze(1).handle, logps_NV.unsqueeze(2).handle);
+  return sums.view([p_NV.size(0)]).neg();
 }
 
 /**

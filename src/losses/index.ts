@@ -39,6 +39,7 @@ export { type Rows, rowMeans, rowSums, spreadRows } from './rows.ts';
 export { type SupervisedLoss, supervisedLoss } from './supervised.ts';
 export {
   backwardThroughLogps,
+  backwardThroughTokenLosses,
   type TokenLogpOptions,
   type TokenLogps,
   termsOfLogits,

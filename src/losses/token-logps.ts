@@ -11,9 +11,10 @@ import {
   chunkEntropies,
   type HeadBuffers,
   headBuffers,
+  keptEntropies,
   logitSlopes,
 } from './head-chunks.ts';
-import { addHeadGradient, openHeadGradient } from './head-gradient.ts';
+import { addHeadGradient, type HeadGradient, openHeadGradient } from './head-gradient.ts';
 
 const padOp = new Op('aten::constant_pad_nd');
 const rowStep = 256;
@@ -102,6 +103,56 @@ export function backwardThroughLogps(
   });
 }
 
+/**
+ * The same for a loss that is a sum over tokens, which is asked for chunk by chunk: the logits of each are computed
+ * once instead of twice. Returns the sum.
+ */
+export function backwardThroughTokenLosses(
+  hidden_ND: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+  loss: (values: TokenLogps, range: Range) => Tensor,
+): number {
+  const ranges = tokenChunks(hidden_ND.size(0), weight_VD, options);
+  if (ranges.length <= 1) {
+    const whole: Range = [0, hidden_ND.size(0)];
+    const only = (values: TokenLogps) => loss(values, whole);
+    return scope(() => backwardThroughLogps(hidden_ND, weight_VD, targets_N, options, only).item());
+  }
+  return scope(() => {
+    const leaf_ND = hidden_ND.detach();
+    const gradient_ND = zeros(leaf_ND.shape, leaf_ND.dtype, leaf_ND.device);
+    const into = { leaf_ND, gradient_ND, weight_VD, head: openHeadGradient(weight_VD) };
+    const chunk = noGrad(() => overChunks(leaf_ND, weight_VD, options, ranges));
+    let total = 0;
+    for (const range of ranges) {
+      scope(() => {
+        const distribution = noGrad(() => chunk(range));
+        const { logps_N, entropies_N } = noGrad(() => keptTerms(distribution, targets_N.narrow(0, ...range)));
+        logps_N.requiresGrad_();
+        entropies_N.requiresGrad_();
+        const value = loss({ logps_N, entropies_N }, range);
+        backward(value);
+        total += value.item();
+        const slopes = { logps_N: logps_N.grad, entropies_N: entropies_N.grad };
+        const terms = { targets_N, entropies_N: entropies_N.detach(), slopes };
+        noGrad(() => addChunkGradient(into, distribution, range, terms, options));
+      });
+    }
+    into.head?.close();
+    backward(hidden_ND, gradient_ND);
+    return total;
+  });
+}
+
+function keptTerms(distribution: ChunkDistribution, targets_N: Tensor): TokenLogps {
+  return {
+    logps_N: distribution.logps_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
+    entropies_N: keptEntropies(distribution),
+  };
+}
+
 /** Adds to the gradients of the leaf and of the head what those of the terms say. */
 function backwardChunks(
   leaf: Tensor,
@@ -112,32 +163,56 @@ function backwardChunks(
   ranges: readonly Range[],
   chunk: ChunkOf,
 ): void {
-  const slopes = { logps_N: logps_N.grad, entropies_N: entropies_N.grad };
-  if (!slopes.logps_N && !slopes.entropies_N) return;
+  const whole = { logps_N: logps_N.grad, entropies_N: entropies_N.grad };
+  if (!whole.logps_N && !whole.entropies_N) return;
   const head = openHeadGradient(weight_VD);
   noGrad(() => {
-    const hidden_ND = leaf.detach();
     const gradient_ND = leaf.grad ?? zeros(leaf.shape, leaf.dtype, leaf.device);
+    const into = { leaf_ND: leaf.detach(), gradient_ND, weight_VD, head };
     for (const range of ranges) {
       scope(() => {
-        const part = (slope: Tensor | null) => slope?.narrow(0, ...range).div(options.temperature) ?? null;
-        const distribution = chunk(range);
-        const slopes_NV = logitSlopes(
-          distribution,
-          targets_N.narrow(0, ...range),
-          entropies_N.detach().narrow(0, ...range),
-          { logps_N: part(slopes.logps_N), entropies_N: part(slopes.entropies_N) },
-        );
-        const chunk_ND = hidden_ND.narrow(0, ...range);
-        const cast_NV = like(slopes_NV, chunk_ND);
-        const rows_VD = like(weight_VD.narrow(0, 0, cast_NV.size(1)), chunk_ND);
-        gradient_ND.narrow(0, ...range).add_(cast_NV.matmul(rows_VD));
-        if (head) addHeadGradient(head, cast_NV, chunk_ND);
+        const part = (values: Tensor | null) => values?.narrow(0, ...range) ?? null;
+        const slopes = { logps_N: part(whole.logps_N), entropies_N: part(whole.entropies_N) };
+        const terms = { targets_N, entropies_N: entropies_N.detach().narrow(0, ...range), slopes };
+        addChunkGradient(into, chunk(range), range, terms, options);
       });
     }
     leaf.grad = gradient_ND;
   });
   head?.close();
+}
+
+/** Where the gradients of chunks are added to. */
+interface ChunkSinks {
+  readonly leaf_ND: Tensor;
+  readonly gradient_ND: Tensor;
+  readonly weight_VD: Tensor;
+  readonly head: HeadGradient | null;
+}
+
+/** All targets; entropies and the gradients of a chunk's terms for its own tokens. */
+interface ChunkTerms {
+  readonly targets_N: Tensor;
+  readonly entropies_N: Tensor;
+  readonly slopes: { readonly logps_N: Tensor | null; readonly entropies_N: Tensor | null };
+}
+
+function addChunkGradient(
+  { leaf_ND, gradient_ND, weight_VD, head }: ChunkSinks,
+  distribution: ChunkDistribution,
+  range: Range,
+  { targets_N, entropies_N, slopes }: ChunkTerms,
+  { temperature }: TokenLogpOptions,
+): void {
+  const slopes_NV = logitSlopes(distribution, targets_N.narrow(0, ...range), entropies_N, {
+    logps_N: slopes.logps_N?.div(temperature) ?? null,
+    entropies_N: slopes.entropies_N?.div(temperature) ?? null,
+  });
+  const chunk_ND = leaf_ND.narrow(0, ...range);
+  const cast_NV = like(slopes_NV, chunk_ND);
+  const rows_VD = like(weight_VD.narrow(0, 0, cast_NV.size(1)), chunk_ND);
+  gradient_ND.narrow(0, ...range).add_(cast_NV.matmul(rows_VD));
+  if (head) addHeadGradient(head, cast_NV, chunk_ND);
 }
 
 type ChunkOf = (range: Range) => ChunkDistribution;

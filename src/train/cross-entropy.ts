@@ -1,6 +1,6 @@
 /** Owns the gradient of the cross-entropy of completion tokens over micro-batches. Knows no data and no schedule. */
 
-import { backwardThroughLogps, type SupervisedLoss, supervisedLoss } from '../losses/index.ts';
+import { backwardThroughTokenLosses, type SupervisedLoss, supervisedLoss } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { withDropout } from '../nn/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
@@ -40,7 +40,7 @@ export function accumulateCrossEntropy(
   for (const [i, batch] of batches.entries()) {
     const learn = () => {
       const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
-      const value = backwardThroughLogps(
+      loss += backwardThroughTokenLosses(
         hidden_ND,
         policy.headWeight,
         targets_N,
@@ -51,7 +51,6 @@ export function accumulateCrossEntropy(
         },
       );
       close();
-      loss += value.item();
     };
     const { dropoutSeed } = options;
     scope(() =>
