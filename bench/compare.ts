@@ -43,7 +43,8 @@ type Measured = Pick<
 /** Measures rows; owns the folder of weights that both sides read. */
 export class Comparison implements Disposable {
   private readonly options: CompareOptions;
-  private readonly folder = mkdtempSync(join(tmpdir(), 'reckon-bench-'));
+  /** Where the weights lie until it is disposed. */
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'reckon-bench-'));
   private readonly written = new Set<ModelName>();
 
   constructor(options: CompareOptions) {

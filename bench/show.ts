@@ -36,7 +36,10 @@ export function formatRows(results: readonly RowResult[]): string {
 export function formatDetails(row: RowResult): string[] {
   const parts = (values: Readonly<Record<string, number>>) =>
     Object.entries(values)
-      .map(([name, seconds]) => `${name} ${formatDuration(seconds)}`)
+      .map(
+        ([name, seconds]) =>
+          `${name} ${seconds < 1 ? `${formatNumber(1000 * seconds, 3)} ms` : formatDuration(seconds)}`,
+      )
       .join(', ');
   const tried = Object.keys(row.tried).length > 1 ? ` (fastest of ${parts(row.tried)})` : '';
   return [

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -6,11 +6,9 @@ import { Comparison } from '../../bench/compare.ts';
 import { rows } from '../../bench/rows.ts';
 import { Python } from '../../bench/side.ts';
 
-const folders = () => readdirSync(tmpdir()).filter((name) => name.startsWith('reckon-bench-')).length;
-
 it('our side makes every kind of step in a process of its own, and says why there is no other side', async () => {
-  const before = folders();
   const lines: string[] = [];
+  let folder: string;
   {
     using comparison = new Comparison({
       repeats: 1,
@@ -19,9 +17,11 @@ it('our side makes every kind of step in a process of its own, and says why ther
       tiny: true,
       log: (line) => lines.push(line),
     });
+    folder = comparison.folder;
     const measured = async (id: string) => await comparison.row(rows.find((row) => row.id === id)!);
 
     const lora = await measured('lora');
+    expect(existsSync(folder)).toBe(true);
     expect(lora).toMatchObject({ unit: 'tok/s', theirs: null, verdict: 'not compared' });
     expect(lora.ours!.values).toHaveLength(1);
     expect(lora.ours!.median).toBeGreaterThan(0);
@@ -40,5 +40,5 @@ it('our side makes every kind of step in a process of its own, and says why ther
     expect(decode.ratio!.median).toBeGreaterThan(0);
     expect(decode.parts['decodeStep']).toBeGreaterThan(0);
   }
-  expect(folders()).toBe(before);
+  expect(existsSync(folder)).toBe(false);
 });
