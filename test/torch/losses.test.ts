@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import {
   backwardThroughLogps,
-  highEntropyMask,
   backwardThroughTokenLosses,
+  highEntropyMask,
   type KlEstimator,
   klPerToken,
   type LossDenominator,
