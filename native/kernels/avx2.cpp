@@ -17,7 +17,8 @@ namespace avx2_ {
 #include "lanes-avx2.h"
 #include "body.h"
 #include "body-int8.h"
-constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, linearInt8, quantise};
+#include "sampling.h"
+constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
 }  // namespace avx2_
 const KernelTable* avx2Table() { return &avx2_::table; }
 }  // namespace reckon

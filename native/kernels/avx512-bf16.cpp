@@ -24,7 +24,8 @@ namespace avx512bf16_ {
 #include "lanes-avx512.h"
 #include "body.h"
 #include "body-int8.h"
-constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, linearInt8, quantise};
+#include "sampling.h"
+constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
 }  // namespace avx512bf16_
 const KernelTable* avx512Bf16Table() { return &avx512bf16_::table; }
 }  // namespace reckon

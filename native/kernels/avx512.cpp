@@ -23,7 +23,8 @@ namespace avx512_ {
 #include "lanes-avx512.h"
 #include "body.h"
 #include "body-int8.h"
-constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, linearInt8, quantise};
+#include "sampling.h"
+constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
 }  // namespace avx512_
 const KernelTable* avx512Table() { return &avx512_::table; }
 }  // namespace reckon

@@ -119,30 +119,6 @@ at::Tensor decodeAttention(const at::Tensor& qkv, const at::Tensor& rotation, co
   return y;
 }
 
-/// One id a row of logits [rows, vocabulary] at its uniform number, and its log-probability at the temperature; the
-/// likeliest, and its log-probability at temperature 1, for temperature 0.
-std::tuple<at::Tensor, at::Tensor> sample(const at::Tensor& logits, const at::Tensor& uniforms, double temperature) {
-  const Element element = elementOf(logits, "logits");
-  require(logits, "logits", logits.scalar_type(), 2);
-  require(uniforms, "uniforms", at::kFloat, 1);
-  const int64_t rows = logits.size(0), vocabulary = logits.size(1), stride = vocabulary * logits.element_size();
-  TORCH_CHECK(uniforms.size(0) == rows, "expected ", rows, " uniform numbers, found ", uniforms.size(0));
-  TORCH_CHECK(vocabulary > 0 && temperature >= 0, "expected a vocabulary, and a temperature of 0 or more, found ", temperature);
-  at::Tensor ids = at::empty({rows}, logits.options().dtype(at::kInt));
-  at::Tensor logps = at::empty({rows}, uniforms.options());
-  int32_t* const id = ids.mutable_data_ptr<int32_t>();
-  float* const logp = logps.mutable_data_ptr<float>();
-  const float* const u = uniforms.const_data_ptr<float>();
-  const char* const from = static_cast<const char*>(readable(logits));
-  auto work = [&](int64_t row) {
-    const Sampled drawn = kernels().sample({element, from + row * stride, vocabulary, static_cast<float>(temperature), u[row]});
-    id[row] = drawn.id;
-    logp[row] = drawn.logp;
-  };
-  shareWork(rows, threadsFor(rows * vocabulary * 4), work);
-  return {ids, logps};
-}
-
 }  // namespace
 }  // namespace reckon
 
@@ -153,7 +129,6 @@ TORCH_LIBRARY(reckon, library) {
   library.def("swiglu(Tensor both) -> Tensor");
   library.def(
       "decode_attention(Tensor qkv, Tensor rotation, Tensor? norms, float epsilon, Tensor(a!) cache, Tensor? prefix, Tensor places) -> Tensor");
-  library.def("sample(Tensor logits, Tensor uniforms, float temperature) -> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(reckon, CPU, library) {
@@ -161,5 +136,4 @@ TORCH_LIBRARY_IMPL(reckon, CPU, library) {
   library.impl("normalise", TORCH_FN(reckon::normalise));
   library.impl("swiglu", TORCH_FN(reckon::swiglu));
   library.impl("decode_attention", TORCH_FN(reckon::decodeAttention));
-  library.impl("sample", TORCH_FN(reckon::sample));
 }

@@ -7,7 +7,8 @@ namespace portable_ {
 #include "lanes-portable.h"
 #include "body.h"
 #include "body-int8.h"
-constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, linearInt8, quantise};
+#include "sampling.h"
+constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
 }  // namespace portable_
 const KernelTable* portableTable() { return &portable_::table; }
 }  // namespace reckon

@@ -51,8 +51,40 @@ struct SampleJob {
 };
 
 struct Sampled {
-  int32_t id;
+  int32_t id;  // -1 where no logit is finite
   float logp;
+};
+
+/// How one row of logits is drawn from where something is left out or changed: bias, penalty, temperature, top-k, top-p,
+/// min-p, in this order, each on what the one before left.
+struct DrawJob {
+  Element element;
+  const void* logits;  // [vocabulary]
+  int64_t vocabulary;
+  float temperature;  // 0: the likeliest
+  float uniform;      // in (0, 1]
+  int64_t topK;       // 0: all
+  double topP;        // 1: all
+  float minP;         // 0: all
+  float penalty;      // 1: none
+  const int32_t* seen;    // [seenCount]: what the penalty touches, some perhaps twice
+  const int32_t* biased;  // [biasCount], no id twice
+  const float* bias;      // [biasCount]
+  const int32_t* banned;  // [bannedCount]
+  int64_t seenCount, biasCount, bannedCount;
+  /// -1: no statistics; else also the entropy, the log-probability at temperature 1, and so many of the likeliest ids.
+  int64_t alternatives;
+  int32_t* likeliest;    // [alternatives]
+  float* likeliestLogps;  // [alternatives]
+};
+
+struct Drawn {
+  int32_t id;    // -1 where no logit is finite
+  int32_t kept;  // how many ids could have been drawn
+  float logp;          // at the temperature, of the logits as they came
+  float samplingLogp;  // under what was drawn from
+  float plainLogp;     // at temperature 1, of the logits as they came
+  float entropy;       // at the temperature, of the logits as they came
 };
 
 struct KernelTable {
@@ -66,6 +98,8 @@ struct KernelTable {
   /// One head group of one sequence; `scratch` has room for `attentionScratch` floats.
   void (*attend)(const AttentionJob& job, int64_t sequence, int64_t group, float* scratch);
   Sampled (*sample)(const SampleJob& job);
+  /// `scores` and `weights` have room for a float an id.
+  Drawn (*draw)(const DrawJob& job, float* scores, float* weights);
   /// As `linear`; `scratch` has room for `int8Scratch` floats.
   void (*linearInt8)(const Int8Job& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow, float* scratch);
   /// Rounds a weight's row to whole numbers and returns their scale, largest magnitude / 127; NaN for a row that is not

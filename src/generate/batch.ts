@@ -5,35 +5,13 @@
 
 import { type Decoder, type KvCache, type StepPlace, stepContext } from '../models/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import {
-  ids,
-  invoke,
-  kernelsServe,
-  noGrad,
-  Op,
-  scope,
-  stack,
-  type Tensor,
-  tensor,
-  zeros,
-} from '../torch/index.ts';
+import { ids, kernelsServe, noGrad, scope, stack, type Tensor } from '../torch/index.ts';
 import { allocateCache } from './cache-plan.ts';
 import type { GenerationOptions, GenerationRequest } from './engine.ts';
+import type { EarlyEndings } from './filters.ts';
+import { descending, Prompts } from './prompts.ts';
 import { type SampledTokens, sampleTokens } from './sampler.ts';
 import { Sequence } from './sequence.ts';
-
-const indexFillOp = new Op('aten::index_fill', 'int_Scalar');
-/** Padded tokens of one prefill at most, for its memory; a longer prompt goes alone. */
-const prefillTokens = 16_384;
-
-/** A prompt in the cache, for as long as a sample of it runs or waits. */
-interface Resident {
-  readonly place: number;
-  /** What its last token's hidden state [D] is: every sample starts from it. Null for a known request. */
-  readonly hidden_D: Tensor | null;
-  /** Samples that have not ended. */
-  users: number;
-}
 
 interface Running {
   readonly sequence: Sequence;
@@ -48,12 +26,13 @@ export class Batch implements Disposable {
   private readonly tokenizer: Tokenizer;
   private readonly options: GenerationOptions;
   private readonly cache: KvCache;
-  private readonly residents = new Map<number, Resident>();
+  private readonly prompts: Prompts;
   private readonly freeSlots: number[];
-  private readonly freePrefixes: number[];
   /** A slot that no sequence has, where rows go that only fill up a shape; null where none are needed. */
   private readonly spare: number | null;
-  private waiting: Sequence[];
+  private readonly waiting: Sequence[];
+  /** They have a slot, and wait for their prompt. */
+  private entering: Running[] = [];
   private running: Running[] = [];
   /** Requests of which the last sample has ended since `advance` was last asked. */
   private ended: number[] = [];
@@ -83,87 +62,65 @@ export class Batch implements Disposable {
       maxBytes: options.cacheBytes,
       spare,
     });
-    const { slots, prefixes } = this.cache.shape;
+    this.prompts = new Prompts(model, this.cache, options.prefillChunk);
+    const { slots } = this.cache.shape;
     this.spare = spare > 0 ? slots - 1 : null;
     this.freeSlots = descending(slots - spare);
-    this.freePrefixes = descending(prefixes);
   }
 
   get busy(): boolean {
-    return this.running.length + this.waiting.length > 0;
+    return this.running.length + this.entering.length + this.waiting.length > 0;
   }
 
-  /** Admits what fits, or decodes one token of every running sequence. Gives the requests, known ones apart, that ended by it. */
+  /**
+   * Admits what fits, or decodes one token of every running sequence; both where prompts are prefilled in chunks. Gives the
+   * requests, known ones apart, that ended by it.
+   */
   advance(): number[] {
     this.ended = [];
     const free = this.freeSlots.length;
     // Prefill in lots: a lone newcomer would cost a whole pass over the weights.
     const worthwhile = this.running.length === 0 || free >= Math.max(1, this.cache.shape.slots >> 3);
-    if (this.waiting.length > 0 && worthwhile) this.admit(this.waiting.splice(0, free));
-    else this.decode();
+    if (this.entering.length === 0 && this.waiting.length > 0 && worthwhile)
+      this.enter(this.waiting.splice(0, free));
+    const entered = this.entering.length > 0;
+    if (entered) {
+      this.prompts.advance();
+      this.start();
+    }
+    if (this.running.length > 0 && (!entered || this.prompts.piecewise)) this.decode();
     return this.ended;
   }
 
   /** Ends everything as it stands. */
   abort(): void {
-    for (const { sequence, slot } of this.running) this.finish(sequence, slot);
+    for (const { sequence, slot } of [...this.running, ...this.entering]) this.finish(sequence, slot);
     for (const sequence of this.waiting.splice(0)) this.finish(sequence, null);
     this.running = [];
+    this.entering = [];
   }
 
-  private admit(newcomers: readonly Sequence[]): void {
-    const fresh = new Map(
-      newcomers
-        .filter((sequence) => !this.residents.has(sequence.requestIndex))
-        .map((sequence) => [sequence.requestIndex, sequence.request]),
-    );
-    // Prompts of like length go together, so that little of a prefill is padding.
-    const sorted = [...fresh].sort(([i, a], [j, b]) => a.promptIds.length - b.promptIds.length || i - j);
-    for (const lot of lotsOf(sorted)) {
-      if (lot.some(([, request]) => request.knownLengths === undefined))
-        noGrad(() => scope(() => this.prefill(lot)));
-      else for (const [index, request] of lot) this.reside(index, request, this.freePrefixes.pop()!, null);
-    }
-    const entered = newcomers.map((sequence) => ({ sequence, slot: this.freeSlots.pop()! }));
-    this.running.push(...this.take(entered, (unknown) => this.sampleFirst(unknown)));
+  /** Gives newcomers their slots, and plans the prefill of those prompts that the cache has not. */
+  private enter(newcomers: readonly Sequence[]): void {
+    const fresh = newcomers.filter(({ requestIndex }) => !this.prompts.get(requestIndex));
+    this.prompts.add(new Map(fresh.map((sequence) => [sequence.requestIndex, sequence.request])));
+    this.entering = newcomers.map((sequence) => ({ sequence, slot: this.freeSlots.pop()! }));
   }
 
-  /** Puts prompts into the cache; each request comes with its index. */
-  private prefill(lot: readonly (readonly [number, GenerationRequest])[]): void {
-    const { model, cache } = this;
-    const { device, config } = model;
-    const longest = Math.max(...lot.map(([, { promptIds }]) => promptIds.length));
-    const flat = new Int32Array(lot.length * longest).fill(config.padTokenId ?? 0);
-    lot.forEach(([, { promptIds }], i) => {
-      flat.set(promptIds, i * longest);
-    });
-    const places = lot.map(() => this.freePrefixes.pop()!);
-    const targets = ids(places, undefined, device);
-    const hidden_PTD = model.forward(ids(flat, [lot.length, longest], device), (layer, keys, values) =>
-      cache.fill(layer, targets, keys, values),
-    );
-    lot.forEach(([index, request], i) => {
-      const last = request.promptIds.length - 1;
-      const known = request.knownLengths !== undefined;
-      const hidden_D = known ? null : hidden_PTD.select(0, i).select(0, last).clone().keep();
-      this.reside(index, request, places[i]!, hidden_D);
-    });
-  }
-
-  private reside(
-    index: number,
-    { samples }: GenerationRequest,
-    place: number,
-    hidden_D: Tensor | null,
-  ): void {
-    this.residents.set(index, { place, hidden_D, users: samples });
+  /** Samples the first token of those whose prompt is in the cache. */
+  private start(): void {
+    const isReady = ({ sequence }: Running) => this.prompts.get(sequence.requestIndex) !== undefined;
+    const ready = this.entering.filter(isReady);
+    if (ready.length === 0) return;
+    this.entering = this.entering.filter((one) => !isReady(one));
+    this.running.push(...this.take(ready, (unknown) => this.sampleFirst(unknown)));
   }
 
   /** The first token of sequences whose prompts are in the cache. */
   private sampleFirst(entered: readonly Running[]): SampledTokens {
     const newcomers = entered.map(({ sequence }) => sequence);
     const indices = [...new Set(newcomers.map((sequence) => sequence.requestIndex))];
-    const hidden_PD = stack(indices.map((index) => this.residents.get(index)!.hidden_D!));
+    const hidden_PD = stack(indices.map((index) => this.prompts.get(index)!.hidden_D!));
     const rows = new Map(indices.map((index, i) => [index, i]));
     const sources = newcomers.map((sequence) => rows.get(sequence.requestIndex)!);
     const logits_PV = this.model.stepLogits(hidden_PD, this.options.vocabulary);
@@ -184,7 +141,7 @@ export class Batch implements Disposable {
     const places: StepPlace[] = running.map(({ sequence, slot }) => ({
       slot,
       position: sequence.position,
-      prefix: this.residents.get(sequence.requestIndex)!.place,
+      prefix: this.prompts.get(sequence.requestIndex)!.place,
       prefixLength: sequence.request.promptIds.length,
     }));
     for (let i = 0; i < fillers; i++)
@@ -200,34 +157,26 @@ export class Batch implements Disposable {
   }
 
   private sample(logits_NV: Tensor, sequences: readonly Sequence[]): SampledTokens {
+    const { options } = this;
     const uniforms = Float32Array.from(sequences, (sequence) => sequence.nextUniform());
-    const penalised = (this.options.repetitionPenalty ?? 1) !== 1;
-    return sampleTokens(
-      this.withoutEnding(logits_NV, sequences),
-      uniforms,
-      this.options,
-      penalised ? this.seenBy(sequences) : null,
-    );
+    const penalised = (options.repetitionPenalty ?? 1) !== 1;
+    return sampleTokens(logits_NV, uniforms, options, {
+      seen_NS: penalised ? this.seenBy(sequences) : null,
+      early: this.earlyOf(sequences),
+      alternatives: options.statistics?.alternatives,
+    });
   }
 
-  /** Logits without the ids that would end a completion before `minNewTokens`. */
-  private withoutEnding(rows: Tensor, sequences: readonly Sequence[]): Tensor {
+  /** The ids that would end a completion before `minNewTokens`, and which ones it would end. */
+  private earlyOf(sequences: readonly Sequence[]): EarlyEndings | null {
     const { minNewTokens = 0, stopIds } = this.options;
-    const short = sequences.map((sequence) => Number(sequence.length < minNewTokens));
-    if (stopIds.length === 0 || !short.includes(1)) return rows;
-    const { device } = rows;
-    const banned = zeros(rows.shape, 'bool', device);
-    const columns = ids([...stopIds], undefined, device);
-    const early = tensor(short, { dtype: 'bool', shape: [short.length, 1], device });
-    return rows.maskedFill(
-      invoke(indexFillOp, banned.handle, 1, columns.handle, 1).logicalAnd(early),
-      Number.NEGATIVE_INFINITY,
-    );
+    const rows = sequences.map((sequence) => sequence.length < minNewTokens);
+    return stopIds.length > 0 && rows.includes(true) ? { rows, ids: stopIds } : null;
   }
 
   /** The ids of prompt and completion of each sequence, padded with its first one. */
   private seenBy(sequences: readonly Sequence[]): Tensor {
-    const all = sequences.map((sequence) => sequence.seenIds);
+    const all = sequences.map((sequence) => [...sequence.seenIds]);
     const width = Math.max(...all.map((row) => row.length));
     const flat = all.flatMap((row) => [...row, ...new Array<number>(width - row.length).fill(row[0]!)]);
     return ids(flat, [sequences.length, width], this.model.device);
@@ -251,36 +200,14 @@ export class Batch implements Disposable {
   private finish(sequence: Sequence, slot: number | null): void {
     this.finished[sequence.requestIndex]![sequence.sampleIndex] = sequence;
     if (slot !== null) this.freeSlots.push(slot);
-    const resident = this.residents.get(sequence.requestIndex);
-    if (!resident || --resident.users > 0) return;
-    this.freePrefixes.push(resident.place);
-    resident.hidden_D?.dispose();
-    this.residents.delete(sequence.requestIndex);
-    if (!sequence.known) this.ended.push(sequence.requestIndex);
+    const ended = this.prompts.release(sequence.requestIndex);
+    if (ended && !sequence.known) this.ended.push(sequence.requestIndex);
   }
 
   [Symbol.dispose](): void {
-    for (const resident of this.residents.values()) resident.hidden_D?.dispose();
+    this.prompts[Symbol.dispose]();
     this.cache[Symbol.dispose]();
   }
-}
-
-/** n - 1 to 0, so that `pop` gives the lowest first. */
-function descending(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => n - 1 - i);
-}
-
-/** Cuts requests, shortest first, where a prefill of them would grow too large. */
-function* lotsOf<T extends readonly [number, GenerationRequest]>(sorted: readonly T[]): Generator<T[]> {
-  let lot: T[] = [];
-  for (const entry of sorted) {
-    if (lot.length > 0 && (lot.length + 1) * entry[1].promptIds.length > prefillTokens) {
-      yield lot;
-      lot = [];
-    }
-    lot.push(entry);
-  }
-  if (lot.length > 0) yield lot;
 }
 
 /**

@@ -36,8 +36,15 @@ export interface GenerationOptions extends SamplingParameters {
   readonly maxRows?: number;
   /** Most bytes of keys and values, by default a quarter of the machine's memory: fewer sequences run at once, down to one. */
   readonly cacheBytes?: number;
+  /**
+   * Most tokens of a prompt in one pass: a longer prompt is prefilled in such chunks, between which the others are
+   * decoded; by default whole prompts, up to 16,384 tokens at once.
+   */
+  readonly prefillChunk?: number;
   /** How many ids can be sampled: all rows of the embedding unless a recipe says the tokenizer's size. */
   readonly vocabulary?: number;
+  /** Records entropies, log-probabilities at temperature 1 and so many of the likeliest ids of every token. */
+  readonly statistics?: { readonly alternatives: number };
   /** Asked between steps; a true answer ends all that runs with the reason 'aborted'. */
   readonly stopRequested?: () => boolean;
   /** Told of every id as it is sampled, the ending one included. */
@@ -78,6 +85,17 @@ function checkRequests(
   options: GenerationOptions,
 ): void {
   checkSampling(options);
+  const { prefillChunk = 1, statistics, vocabulary = model.config.vocabSize } = options;
+  const alternatives = statistics?.alternatives ?? 0;
+  if (!Number.isSafeInteger(prefillChunk) || prefillChunk < 1)
+    throw new ReckonError('usage', 'bad-chunk', `prefillChunk must be 1 or more, found ${prefillChunk}`);
+  if (!Number.isSafeInteger(alternatives) || alternatives < 0 || alternatives > vocabulary) {
+    throw new ReckonError(
+      'usage',
+      'bad-statistics',
+      `alternatives must lie between 0 and the vocabulary's ${vocabulary}, found ${alternatives}`,
+    );
+  }
   for (const { problemId, promptIds, samples, maxNewTokens = 1 } of requests) {
     const longest = promptIds.length + options.maxNewTokens;
     if (promptIds.length === 0 || samples < 1 || Math.min(options.maxNewTokens, maxNewTokens) < 1) {

@@ -1,11 +1,12 @@
 /**
- * Owns what is done to logits before a token is drawn: bias, repetition penalty, temperature, top-k, top-p, min-p, in
- * this order, each on what the one before left. Draws nothing.
+ * Owns what is done to logits before a token is drawn, by libtorch's operators: bans, bias, repetition penalty,
+ * temperature, top-k, top-p, min-p, in this order, each on what the one before left. Draws nothing.
  */
 
-import { fromBytes, ids, invoke, Op, op, type Tensor, where, zeros } from '../torch/index.ts';
+import { fromBytes, ids, invoke, Op, op, type Tensor, tensor, where, zeros } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 
+const indexFillOp = new Op('aten::index_fill', 'int_Scalar');
 const scatterOp = new Op('aten::scatter', 'src');
 const topkOp = op('aten::topk');
 const sortOp = op('aten::sort', 'stable');
@@ -23,6 +24,20 @@ export interface SamplingParameters {
   readonly repetitionPenalty?: number;
   /** Added to the logits of these ids; -Infinity bans one. */
   readonly logitBias?: ReadonlyMap<number, number>;
+}
+
+/** Ids that cannot be drawn in the rows that are marked, one mark a row. */
+export interface EarlyEndings {
+  readonly rows: readonly boolean[];
+  readonly ids: readonly number[];
+}
+
+/** What is held against ids in some rows. */
+export interface Excluded {
+  /** [N, S]: ids that the repetition penalty touches, some perhaps twice. */
+  readonly seen_NS?: Tensor | null;
+  /** What may not end a completion yet. */
+  readonly early?: EarlyEndings | null;
 }
 
 /** Fails on parameters that make no distribution. */
@@ -47,16 +62,17 @@ export function isUnfiltered(parameters: SamplingParameters): boolean {
 }
 
 /**
- * Logits [N, V] as they are drawn from, -inf where a token is left out; not normalised. `seen_NS` [N, S] are the ids
- * that the repetition penalty touches, some perhaps twice. Temperature 0 leaves the scale alone.
+ * Logits [N, V] as they are drawn from, -inf where a token is left out; not normalised. What top-k, top-p and min-p keep
+ * of a row is always so many of its likeliest: of equal ones top-k keeps all, and top-p those with the lower ids.
+ * Temperature 0 leaves the scale alone.
  */
 export function filterLogits(
   logits_NV: Tensor,
   parameters: SamplingParameters,
-  seen_NS: Tensor | null = null,
+  { seen_NS = null, early = null }: Excluded = {},
 ): Tensor {
   const { temperature, topP, topK = 0, minP = 0, repetitionPenalty = 1, logitBias } = parameters;
-  let scores = logits_NV;
+  let scores = early ? withoutEarly(logits_NV, early) : logits_NV;
   if (logitBias?.size) scores = biased(scores, logitBias);
   if (repetitionPenalty !== 1 && seen_NS) scores = penalised(scores, seen_NS, repetitionPenalty);
   if (temperature !== 0 && temperature !== 1) scores = scores.div(temperature);
@@ -64,6 +80,17 @@ export function filterLogits(
   if (topP < 1) scores = keepNucleus(scores, topP);
   if (minP > 0) scores = keepLikely(scores, minP);
   return scores;
+}
+
+function withoutEarly(scores: Tensor, { rows, ids: some }: EarlyEndings): Tensor {
+  const { device } = scores;
+  const banned = zeros(scores.shape, 'bool', device);
+  const marks = tensor(rows.map(Number), { dtype: 'bool', shape: [rows.length, 1], device });
+  const columns = ids([...some], undefined, device);
+  return scores.maskedFill(
+    invoke(indexFillOp, banned.handle, 1, columns.handle, 1).logicalAnd(marks),
+    Number.NEGATIVE_INFINITY,
+  );
 }
 
 function biased(scores: Tensor, bias: ReadonlyMap<number, number>): Tensor {

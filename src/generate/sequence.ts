@@ -4,7 +4,7 @@ import type { Tokenizer } from '../text/index.ts';
 import { Rng } from '../util/rng.ts';
 import type { Completion, StopReason } from './completion.ts';
 import type { GenerationOptions, GenerationRequest } from './engine.ts';
-import { type SampledTokens, uniformOf } from './sampler.ts';
+import { type SampledStatistics, type SampledTokens, uniformOf } from './sampler.ts';
 
 /** One sample of one request, while it waits, runs, and after it has ended. */
 export class Sequence {
@@ -19,6 +19,11 @@ export class Sequence {
   private readonly completion: number[] = [];
   private readonly logps: number[] = [];
   private readonly samplingLogps: number[] = [];
+  private readonly plainLogps: number[] = [];
+  private readonly entropies: number[] = [];
+  private readonly alternatives: { readonly id: number; readonly logp: number }[][] = [];
+  /** Kept from the first time it is asked for. */
+  private seen: Set<number> | null = null;
   private stopReason: StopReason = 'aborted';
 
   constructor(
@@ -56,8 +61,9 @@ export class Sequence {
   }
 
   /** Every distinct id of prompt and completion. */
-  get seenIds(): number[] {
-    return [...new Set([...this.request.promptIds, ...this.completion])];
+  get seenIds(): ReadonlySet<number> {
+    this.seen ??= new Set([...this.request.promptIds, ...this.completion]);
+    return this.seen;
   }
 
   /** The uniform number of the next token, the same whenever it is asked. */
@@ -74,12 +80,22 @@ export class Sequence {
   push(sampled: SampledTokens, row: number, tokenizer: Tokenizer, options: GenerationOptions): boolean {
     const id = sampled.ids[row]!;
     this.completion.push(id);
+    this.seen?.add(id);
+    if (sampled.statistics) this.record(sampled.statistics, row);
     this.logps.push(sampled.logps[row]!);
     this.samplingLogps.push(sampled.samplingLogps[row]!);
     options.onToken?.(this.request.problemId, this.sampleIndex, id);
     const reason = this.ending(id, tokenizer, options);
     if (reason) this.stopReason = reason;
     return reason !== null;
+  }
+
+  private record({ plainLogps, entropies, likeliest, likeliestLogps }: SampledStatistics, row: number): void {
+    this.plainLogps.push(plainLogps[row]!);
+    this.entropies.push(entropies[row]!);
+    const count = likeliest.length / plainLogps.length;
+    const own = likeliest.subarray(row * count, (row + 1) * count);
+    this.alternatives.push(Array.from(own, (id, i) => ({ id, logp: likeliestLogps[row * count + i]! })));
   }
 
   private ending(id: number, tokenizer: Tokenizer, options: GenerationOptions): StopReason | null {
@@ -96,6 +112,7 @@ export class Sequence {
 
   /** What the engine gives back of it. */
   completed(tokenizer: Tokenizer, policyStep: number): Completion {
+    const { plainLogps, entropies, alternatives } = this;
     return {
       problemId: this.request.problemId,
       sampleIndex: this.sampleIndex,
@@ -106,6 +123,7 @@ export class Sequence {
       stopReason: this.stopReason,
       text: tokenizer.decode(this.completion),
       policyStep,
+      ...(this.entropies.length > 0 ? { statistics: { plainLogps, entropies, alternatives } } : {}),
     };
   }
 }

@@ -71,6 +71,43 @@ export function causalAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | 
     .reshape([b, t, heads * dim]);
 }
 
+/**
+ * Attention of q [1, T, heads, dim], the last T of a sequence, over all its keys and values [1, keyValueHeads, L, dim]:
+ * [1, T, heads * dim]. Computed as that of the whole sequence is, so that both round alike.
+ */
+export function attendPast(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Tensor {
+  const [, t, heads, dim] = q.shape as [number, number, number, number];
+  const groups = keys.size(1);
+  const length = keys.size(2);
+  if (length > longestProduct || q.device !== 'cpu') {
+    const handles = [q.transpose(1, 2), keys, values, mask].map((one) => one.handle) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const out = invoke(fusedOp, ...handles, 0, false, null, heads !== groups);
+    return out.transpose(1, 2).reshape([1, t, heads * dim]);
+  }
+  const shared = heads / groups;
+  const rows = q
+    .view([t, groups, shared, dim])
+    .permute([1, 2, 0, 3])
+    .reshape([groups, shared * t, dim]);
+  const masks = mask.expand([shared, t, length]).reshape([1, shared * t, length]);
+  return weighted(rows, keys.select(0, 0), values.select(0, 0), masks)
+    .view([groups, shared, t, dim])
+    .permute([2, 0, 1, 3])
+    .reshape([1, t, heads * dim]);
+}
+
+/** Additive mask [T, start + T] of the tokens from `start`: 0 where one sees an earlier one or itself, -inf elsewhere. */
+export function pastMask(start: number, length: number, like: Tensor): Tensor {
+  const places = arange(0, start + length, 'i64', like.device);
+  const beyond = places.narrow(0, start, length).unsqueeze(1).lt(places.unsqueeze(0));
+  return zeros(beyond.shape, like.dtype, like.device).maskedFill(beyond, Number.NEGATIVE_INFINITY);
+}
+
 function weighted(rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Tensor {
   const scale = 1 / Math.sqrt(rows.size(-1));
   const scores = invoke(baddbmmOp, mask.handle, rows.handle, keys.transpose(1, 2).handle, 1, scale);
@@ -78,7 +115,5 @@ function weighted(rows: Tensor, keys: Tensor, values: Tensor, mask: Tensor): Ten
 }
 
 function causalMask(length: number, like: Tensor): Tensor {
-  const places = arange(0, length, 'i64', like.device);
-  const beyond = places.unsqueeze(1).lt(places.unsqueeze(0));
-  return zeros([length, length], like.dtype, like.device).maskedFill(beyond, Number.NEGATIVE_INFINITY);
+  return pastMask(0, length, like);
 }

@@ -5,13 +5,14 @@
  */
 
 import { Embedding, Head, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
-import { cat, type DType, full, linearRows, scope, swigluRows, type Tensor, zeros } from '../torch/index.ts';
+import { arange, cat, type DType, full, linearRows, scope, swigluRows, type Tensor, zeros } from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
-import { causalAttention, segmentMask } from './attention.ts';
+import { attendPast, causalAttention, pastMask, segmentMask } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
 import { copiedState, type WeightFormat } from './copied-state.ts';
 import { decodeAttention, type HeadNorms, type StepContext } from './decode-attention.ts';
+import type { PastKeys } from './kv-cache.ts';
 import { RopeTables, type Rotation, rotate } from './rope.ts';
 
 /** Which tokens of padded or packed rows belong together, and where they stand. */
@@ -21,6 +22,9 @@ export interface RowLayout {
   /** [B, T]: tokens attend within their own segment; padding is a segment of its own. */
   readonly segments_BT: Tensor;
 }
+
+/** Adds keys and values [1, heads, T, dim] to those of the tokens before, and gives all. */
+type Append = (keys: Tensor, values: Tensor) => PastKeys;
 
 class Attention extends Module {
   readonly projection: NormedProjection;
@@ -76,6 +80,13 @@ class Attention extends Module {
     const { q, k, v } = this.project(x, rotation);
     captured?.(k.transpose(1, 2), v.transpose(1, 2));
     return this.o.forward(causalAttention(q, k, v, mask));
+  }
+
+  /** The next tokens x_1TD of one sequence: `append` adds their keys and values to those before and gives all. */
+  extend(x: Tensor, rotation: Rotation, mask: Tensor, append: Append): Tensor {
+    const { q, k, v } = this.project(x, rotation);
+    const { keys, values } = append(k.transpose(1, 2), v.transpose(1, 2));
+    return this.o.forward(attendPast(q, keys, values, mask));
   }
 
   /** One token of each running sequence x_ND: appends to the cache, attends over it, and adds x. */
@@ -249,6 +260,28 @@ export class Decoder extends Module {
 
   /** Hidden states after the last norm, of what the last block left. */
   normed(x: Tensor): Tensor {
+    return this.norm.forward(x);
+  }
+
+  /**
+   * Hidden states [1, T, D] of the tokens of one sequence that come after its first `start`; `append` adds their keys and
+   * values of a layer to those before and gives all.
+   */
+  extend(
+    ids_1T: Tensor,
+    start: number,
+    append: (layer: number, keys: Tensor, values: Tensor) => PastKeys,
+  ): Tensor {
+    let x = this.embed(ids_1T);
+    const length = ids_1T.size(1);
+    this.rope.reserve(start + length);
+    const rotation = this.rope.at(arange(start, start + length, 'i64', this.device).unsqueeze(0), x);
+    const mask = pastMask(start, length, x);
+    this.blocks.forEach((block, i) => {
+      const attend = (input: Tensor) =>
+        block.attention.extend(input, rotation, mask, (keys, values) => append(i, keys, values));
+      x = block.forward(x, attend);
+    });
     return this.norm.forward(x);
   }
 

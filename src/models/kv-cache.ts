@@ -17,6 +17,12 @@ export interface CacheShape {
   readonly prefixCapacity: number;
 }
 
+/** Keys and values [1, heads, T, dim] of one layer of one sequence. */
+export interface PastKeys {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
 /** Keys and values [2, slots, keyValueHeads, capacity, headDim] of every layer. Never saved: they are recomputed. */
 export class KvCache implements Disposable {
   readonly shape: CacheShape;
@@ -47,6 +53,21 @@ export class KvCache implements Disposable {
     const target = this.shared[layer]!.narrow(3, 0, keys.size(2));
     target.select(0, 0).indexCopy_(0, places, keys);
     target.select(0, 1).indexCopy_(0, places, values);
+  }
+
+  /**
+   * Copies the keys and values [1, heads, T, dim] of one layer to the positions from `start` of a prefix; returns views
+   * of all [1, heads, start + T, dim] that it has then.
+   */
+  extend(layer: number, place: number, start: number, keys: Tensor, values: Tensor): PastKeys {
+    const length = keys.size(2);
+    const prefix = this.shared[layer]!.narrow(1, place, 1);
+    const [allKeys, allValues] = [keys, values].map((part, i) => {
+      const all = prefix.select(0, i).narrow(2, 0, start + length);
+      all.narrow(2, start, length).copy_(part);
+      return all;
+    }) as [Tensor, Tensor];
+    return { keys: allKeys, values: allValues };
   }
 
   [Symbol.dispose](): void {

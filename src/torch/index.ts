@@ -13,7 +13,6 @@ export {
   linearRows,
   normalised,
   normalisedRows,
-  sampleKernel,
   swigluRows,
   useKernels,
 } from './kernels.ts';
@@ -28,5 +27,6 @@ export {
   setThreads,
   threads,
 } from './runtime.ts';
+export { type Draw, drawKernel, sampleKernel } from './sampling-kernels.ts';
 export { liveTensors, Scope, scope } from './scope.ts';
 export { arange, cat, fromBytes, full, ids, invoke, stack, Tensor, tensor, where, zeros } from './tensor.ts';

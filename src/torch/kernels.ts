@@ -7,13 +7,12 @@ import { ReckonError } from '../util/errors.ts';
 import { native } from './addon.ts';
 import { type DType, dtypeCode } from './dtype.ts';
 import { Op } from './op.ts';
-import { invoke, Tensor } from './tensor.ts';
+import { invoke, type Tensor } from './tensor.ts';
 
 const linearOp = new Op('reckon::linear');
 const normaliseOp = new Op('reckon::normalise');
 const swigluOp = new Op('reckon::swiglu');
 const attentionOp = new Op('reckon::decode_attention');
-const sampleOp = new Op('reckon::sample');
 const vectorNormOp = new Op('aten::linalg_vector_norm');
 
 let level = use(process.env['RECKON_KERNELS']);
@@ -126,17 +125,4 @@ export function decodeAttentionKernel(job: DecodeAttention): Tensor {
     prefix?.handle ?? null,
     places.handle,
   );
-}
-
-/**
- * One id (i32) a row of logits [N, V] at the row's uniform number, and its log-probability (f32) at the temperature;
- * greedy, and at temperature 1, for temperature 0. Only where `kernelsServe`.
- */
-export function sampleKernel(
-  logits: Tensor,
-  uniforms: Tensor,
-  temperature: number,
-): { readonly ids: Tensor; readonly logps: Tensor } {
-  const [chosen, logps] = sampleOp.raw(logits.handle, uniforms.handle, temperature) as [number, number];
-  return { ids: new Tensor(chosen), logps: new Tensor(logps) };
 }

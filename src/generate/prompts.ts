@@ -1,0 +1,168 @@
+/**
+ * Owns the prompts in the cache: each is prefilled once for all its samples, together with others of like length or, where
+ * a chunk is given, piece by piece between decoding steps. Knows no sequence.
+ */
+
+import type { Decoder, KvCache } from '../models/index.ts';
+import { ids, noGrad, scope, type Tensor } from '../torch/index.ts';
+import type { GenerationRequest } from './engine.ts';
+
+/** Padded tokens of one prefill at most, for its memory; a longer prompt goes alone. */
+const prefillTokens = 16_384;
+
+/** A prompt in the cache, for as long as a sample of it runs or waits. */
+export interface Resident {
+  readonly place: number;
+  /** What its last token's hidden state [D] is: every sample starts from it. Null for a known request. */
+  readonly hidden_D: Tensor | null;
+  /** Samples that have not ended. */
+  users: number;
+}
+
+/** A request with its index. */
+type Entry = readonly [number, GenerationRequest];
+
+/** Tokens `from` to `to` of one prompt, which begins at another piece. */
+interface Chunk {
+  readonly entry: Entry;
+  readonly place: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What one pass of the model prefills: some prompts whole, or a part of a long one. */
+type Piece = { readonly lot: readonly Entry[] } | { readonly chunk: Chunk };
+
+export class Prompts implements Disposable {
+  private readonly model: Decoder;
+  private readonly cache: KvCache;
+  /** Most tokens of a piece; undefined prefills everything at once. */
+  private readonly chunk: number | undefined;
+  private readonly residents = new Map<number, Resident>();
+  private readonly freePlaces: number[];
+  private pieces: Piece[] = [];
+
+  constructor(model: Decoder, cache: KvCache, chunk: number | undefined) {
+    this.model = model;
+    this.cache = cache;
+    this.chunk = chunk;
+    this.freePlaces = descending(cache.shape.prefixes);
+  }
+
+  /** Whether decoding goes on between the pieces of a prefill. */
+  get piecewise(): boolean {
+    return this.chunk !== undefined;
+  }
+
+  /** The prompt of the request of that index, once it is whole in the cache. */
+  get(index: number): Resident | undefined {
+    return this.residents.get(index);
+  }
+
+  /** Plans the prefill of requests that are not in the cache yet. */
+  add(requests: ReadonlyMap<number, GenerationRequest>): void {
+    // Prompts of like length go together, so that little of a prefill is padding.
+    const sorted = [...requests].sort(([i, a], [j, b]) => a.promptIds.length - b.promptIds.length || i - j);
+    const most = this.chunk ?? prefillTokens;
+    const isLong = ([, { promptIds }]: Entry) => this.piecewise && promptIds.length > most;
+    const short = sorted.filter((entry) => !isLong(entry));
+    this.pieces.push(...lotsOf(short, most).map((lot) => ({ lot })));
+    for (const entry of sorted.filter(isLong)) {
+      const place = this.freePlaces.pop()!;
+      const length = entry[1].promptIds.length;
+      for (let from = 0; from < length; from += most)
+        this.pieces.push({ chunk: { entry, place, from, to: Math.min(length, from + most) } });
+    }
+  }
+
+  /** Prefills the next piece, or everything where there are no chunks. */
+  advance(): void {
+    for (const piece of this.pieces.splice(0, this.piecewise ? 1 : this.pieces.length)) {
+      noGrad(() => scope(() => ('lot' in piece ? this.prefill(piece.lot) : this.extend(piece.chunk))));
+    }
+  }
+
+  /** A sample of that request has ended; true for the last one. */
+  release(index: number): boolean {
+    const resident = this.residents.get(index);
+    if (!resident || --resident.users > 0) return false;
+    this.freePlaces.push(resident.place);
+    resident.hidden_D?.dispose();
+    this.residents.delete(index);
+    return true;
+  }
+
+  private prefill(lot: readonly Entry[]): void {
+    const places = lot.map(() => this.freePlaces.pop()!);
+    const hidden_PTD = lot.every(isKnown) ? null : this.forward(lot, places);
+    lot.forEach((entry, i) => {
+      const rows = hidden_PTD?.select(0, i) ?? null;
+      this.settle(entry, places[i]!, rows, entry[1].promptIds.length);
+    });
+  }
+
+  private forward(lot: readonly Entry[], places: readonly number[]): Tensor {
+    const { model, cache } = this;
+    const { device, config } = model;
+    const longest = Math.max(...lot.map(([, { promptIds }]) => promptIds.length));
+    const flat = new Int32Array(lot.length * longest).fill(config.padTokenId ?? 0);
+    lot.forEach(([, { promptIds }], i) => {
+      flat.set(promptIds, i * longest);
+    });
+    const targets = ids([...places], undefined, device);
+    return model.forward(ids(flat, [lot.length, longest], device), (layer, keys, values) =>
+      cache.fill(layer, targets, keys, values),
+    );
+  }
+
+  private extend({ entry, place, from, to }: Chunk): void {
+    const { model, cache } = this;
+    const { promptIds } = entry[1];
+    const hidden_1TD = isKnown(entry)
+      ? null
+      : model.extend(
+          ids(promptIds.slice(from, to), [1, to - from], model.device),
+          from,
+          (layer, keys, values) => cache.extend(layer, place, from, keys, values),
+        );
+    if (to === promptIds.length) this.settle(entry, place, hidden_1TD?.select(0, 0) ?? null, to - from);
+  }
+
+  /** `hidden_TD` has the prompt's last `length` tokens, and perhaps padding; null where nothing was computed. */
+  private settle(entry: Entry, place: number, hidden_TD: Tensor | null, length: number): void {
+    const [index, { samples }] = entry;
+    const last = isKnown(entry) ? null : hidden_TD;
+    const hidden_D =
+      last
+        ?.select(0, length - 1)
+        .clone()
+        .keep() ?? null;
+    this.residents.set(index, { place, hidden_D, users: samples });
+  }
+
+  [Symbol.dispose](): void {
+    for (const resident of this.residents.values()) resident.hidden_D?.dispose();
+  }
+}
+
+/** Whether nothing of it is computed for itself. */
+const isKnown = ([, { knownLengths }]: Entry): boolean => knownLengths !== undefined;
+
+/** n - 1 to 0, so that `pop` gives the lowest first. */
+export function descending(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => n - 1 - i);
+}
+
+/** Cuts requests, shortest first, where a prefill of them would have more than `most` tokens. */
+function lotsOf(sorted: readonly Entry[], most: number): Entry[][] {
+  const lots: Entry[][] = [];
+  let lot: Entry[] = [];
+  for (const entry of sorted) {
+    if (lot.length > 0 && (lot.length + 1) * entry[1].promptIds.length > most) {
+      lots.push(lot);
+      lot = [];
+    }
+    lot.push(entry);
+  }
+  return lot.length > 0 ? [...lots, lot] : lots;
+}
