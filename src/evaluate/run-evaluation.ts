@@ -1,7 +1,7 @@
 /** Owns the measuring of a model on problems: sample, judge. Knows no run directory and no file. */
 
 import type { Problem } from '../data/problem.ts';
-import type { Decoder } from '../models/index.ts';
+import { type Decoder, readerOf } from '../models/index.ts';
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import { collectGroups, type Group, type Rollout } from '../rollouts/index.ts';
 import type { Tokenizer } from '../text/index.ts';
@@ -30,8 +30,9 @@ export async function measure(
   problems: readonly Problem[],
   options: MeasureOptions,
 ): Promise<ScoredGroup[]> {
-  using snapshot = model.snapshot();
-  return await scoreGroups(task, [], await sampleProblems(snapshot, tokenizer, task, problems, options));
+  using reader = readerOf(model);
+  const groups = await sampleProblems(reader.model, tokenizer, task, problems, options);
+  return await scoreGroups(task, [], groups);
 }
 
 /** What is known of some problems already, and who is told of the completions of each other one as soon as they end. */

@@ -25,5 +25,6 @@ export { type StepContext, type StepPlace, stepContext } from './decode-attentio
 export { type Captured, Decoder, initialWeights, type RowLayout } from './decoder.ts';
 export { type LoadOptions, loadFrozen, loadModel, readConfig, saveModel } from './folder.ts';
 export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';
+export { type Reader, readerOf } from './reader.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';
 export { ValueHead } from './value-head.ts';

@@ -62,6 +62,11 @@ export abstract class Layer extends Module {
     return this.inUse !== null;
   }
 
+  /** Whether the adapter in use has parameters in place of own ones. */
+  get isReplaced(): boolean {
+    return (this.replaced?.size ?? 0) > 0;
+  }
+
   /** The layer's parameters with the adapter in use merged; what it changes is fresh, the rest is the layer's own. */
   *mergedParameters(): IterableIterator<[string, Tensor]> {
     for (const [name, own] of this.ownParameters()) yield [name, this.merged(name, own)];

@@ -85,9 +85,17 @@ export class Linear extends Layer {
     return scope(() => lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this));
   }
 
-  /** y [N, out] + `residual` for the rows of a decoding step. */
-  step(x: Tensor, residual: Tensor): Tensor {
-    if (this.lowRank) return residual.add(this.forward(x));
+  /** y [N, out] + `residual` for the rows of a decoding step; `wide` as in `forward`. */
+  step(x: Tensor, residual: Tensor | null = null, wide: Tensor | null = null): Tensor {
+    const { lowRank } = this;
+    if (!lowRank) return this.rows(x, residual);
+    const y = lowRank.steps
+      ? lowRank.step(wide ?? lowRank.widened(x), this.rows(x, null))
+      : this.forward(x, wide);
+    return residual ? residual.add(y) : y;
+  }
+
+  private rows(x: Tensor, residual: Tensor | null): Tensor {
     const { int8 } = this;
     const bias = this.bias && like(this.bias, x);
     return int8 ? int8Rows(x, int8, bias, residual) : linearRows(x, like(this.weight, x), bias, residual);

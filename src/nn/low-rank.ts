@@ -3,7 +3,17 @@
  * the layer in training and merged into a copy of its weight for reading. Knows no adapter file and no model.
  */
 
-import { dtypeCode, Generator, invoke, noGrad, Op, scope, type Tensor, zeros } from '../torch/index.ts';
+import {
+  dtypeCode,
+  Generator,
+  invoke,
+  linearRows,
+  noGrad,
+  Op,
+  scope,
+  type Tensor,
+  zeros,
+} from '../torch/index.ts';
 import { hash32 } from '../util/rng.ts';
 import { Module } from './module.ts';
 
@@ -68,6 +78,16 @@ export class LowRank extends Module {
       .add(base.mul(ratio.sub(1)))
       .add(update.mul(ratio))
       .to(y.dtype);
+  }
+
+  /** Whether `step` serves: without magnitudes, whose ratios need the whole weight. */
+  get steps(): boolean {
+    return this.magnitude === null && !this.transposed;
+  }
+
+  /** `forward` for the rows [N, in] of a decoding step, the same roundings in products of few rows. */
+  step(wide: Tensor, y: Tensor): Tensor {
+    return y.add(linearRows(linearRows(wide, this.a).mul(this.scale), this.b)).to(y.dtype);
   }
 
   /** Rows `y` of an embedding for ids, with the update. */

@@ -29,7 +29,7 @@ export class NormedProjection implements Disposable {
 
   /** The outputs of all layers side by side in the last dimension. */
   forward(x: Tensor): Tensor {
-    if (this.frozen || this.linears.every(({ learnsWeight }) => learnsWeight)) {
+    if (this.frozen || this.isTrained) {
       const { weight, bias } = this.frozen ?? this.join(x.dtype);
       return this.norm.normalise(x).linear(weight, bias);
     }
@@ -47,8 +47,19 @@ export class NormedProjection implements Disposable {
   /** `forward` for the rows [N, in] of a decoding step. */
   step(x: Tensor): Tensor {
     if (this.joinedInt8) return int8Rows(this.norm.step(x), this.joinedInt8.weight, this.joinedInt8.bias);
-    if (!this.frozen) return this.forward(x);
-    return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
+    if (this.frozen)
+      return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
+    if (this.isTrained) return this.forward(x);
+    const normed = this.norm.step(x);
+    const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed) ?? null;
+    return cat(
+      this.linears.map((linear) => linear.step(normed, null, wide)),
+      -1,
+    );
+  }
+
+  private get isTrained(): boolean {
+    return this.linears.every(({ learnsWeight }) => learnsWeight);
   }
 
   /**

@@ -1,6 +1,6 @@
-/** Owns the rollouts of a training step: which problems, which prompts, sampled from a snapshot. Knows no reward. */
+/** Owns the rollouts of a training step: which problems, which prompts, sampled from the policy. Knows no reward. */
 
-import type { Decoder, WeightFormat } from '../models/index.ts';
+import { type Decoder, readerOf, type WeightFormat } from '../models/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { collectGroups, type Group } from '../rollouts/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -28,8 +28,8 @@ export interface CollectOptions {
 }
 
 /**
- * Samples the groups of a step from a fresh snapshot of the policy, so nothing stale is ever used; or from a snapshot of
- * another model of the same vocabulary, in its full weights.
+ * Samples the groups of a step from the policy as it is now, so nothing stale is ever used; or from another model of the
+ * same vocabulary, in its full weights.
  */
 export async function collectStep(
   session: Session,
@@ -39,17 +39,17 @@ export async function collectStep(
   step: number,
   model: Decoder = session.policy,
 ): Promise<Group[]> {
-  using snapshot = model.snapshot(model === session.policy ? sampling.weights : 'full');
+  using reader = readerOf(model, model === session.policy ? sampling.weights : 'full');
   const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
   const groups = await collectGroups(
-    snapshot,
+    reader.model,
     session.tokenizer,
     problems,
     (problem) => task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id })),
     {
       ...sampling,
       maxNewTokens: sampling.maxCompletionTokens,
-      stopIds: snapshot.config.eosTokenIds,
+      stopIds: model.config.eosTokenIds,
       stopStrings: task.stop ?? [],
       groupSize,
       seed,
