@@ -23,6 +23,8 @@ const parts: Readonly<Record<string, (repeats: number) => Promise<Measurement[]>
   door: async (repeats) => (await import('./door.ts')).benchDoor(repeats),
   grade: async (repeats) => (await import('./grade.ts')).benchGrade(repeats),
   int8: async (repeats) => (await import('./int8.ts')).benchInt8(repeats),
+  sampling: async (repeats) => (await import('./sampling.ts')).benchSampling(repeats),
+  mixed: async (repeats) => (await import('./mixed.ts')).benchMixed(repeats),
 };
 const everything = [...rows.map(({ id }) => id), ...Object.keys(parts)];
 

@@ -8,6 +8,7 @@ import {
   initialWeights,
   loadModel,
   openPolicy,
+  readerOf,
   saveModel,
 } from '../src/models/index.ts';
 import { trainableParameters } from '../src/nn/index.ts';
@@ -94,10 +95,10 @@ export function grpoSteps(work: GrpoWork, question: Question): Step {
   };
 
   async function sampled(): Promise<Completion[]> {
-    using snapshot = policy.snapshot();
+    using reader = readerOf(policy);
     const requests = prompts.map((promptIds, i) => ({ problemId: `p${i}`, promptIds, samples: work.group }));
     const options = { ...sampling, maxNewTokens: work.newTokens, step: step++ };
-    return (await generate(snapshot, tokenizer, requests, options)).flat();
+    return (await generate(reader.model, tokenizer, requests, options)).flat();
   }
 
   function update(rollouts: readonly Completion[]): void {

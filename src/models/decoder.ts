@@ -5,7 +5,17 @@
  */
 
 import { Embedding, Head, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
-import { arange, cat, type DType, full, linearRows, scope, swigluRows, type Tensor, zeros } from '../torch/index.ts';
+import {
+  arange,
+  cat,
+  type DType,
+  full,
+  linearRows,
+  scope,
+  swigluRows,
+  type Tensor,
+  zeros,
+} from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
 import { attendPast, causalAttention, pastMask, segmentMask } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';

@@ -47,8 +47,7 @@ export class NormedProjection implements Disposable {
   /** `forward` for the rows [N, in] of a decoding step. */
   step(x: Tensor): Tensor {
     if (this.joinedInt8) return int8Rows(this.norm.step(x), this.joinedInt8.weight, this.joinedInt8.bias);
-    if (this.frozen)
-      return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
+    if (this.frozen) return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
     if (this.isTrained) return this.forward(x);
     const normed = this.norm.step(x);
     const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed) ?? null;

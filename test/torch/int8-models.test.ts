@@ -228,8 +228,8 @@ describe('training with weights in 8 bit', () => {
         workWithSpread,
       );
       const mismatches = rows.map((row) => Number(row['policy/logp_mismatch_mean']));
-      // A rounded base under a new adapter is rounded to itself; all else differs by more than f32 rounds.
-      const alike = name === 'rollouts' ? 0 : 1;
+      // On a rounded base the engine reads base and adapter as the trainer does; all else differs by more than f32 rounds.
+      const alike = name === 'rollouts' ? 0 : mismatches.length;
       expect(Math.max(0, ...mismatches.slice(0, alike))).toBeLessThan(1e-5);
       expect(Math.min(...mismatches.slice(alike))).toBeGreaterThan(1e-5);
       expect(Math.max(...mismatches)).toBeLessThan(0.2);
@@ -237,7 +237,7 @@ describe('training with weights in 8 bit', () => {
         expect(row['policy/importance_mean']).toBeGreaterThan(0.5);
         expect(row['policy/importance_max']).toBeLessThanOrEqual(2);
       }
-      expect(Number(rows.at(-1)?.['policy/importance_max'])).toBeGreaterThan(1);
+      if (name === 'rollouts') expect(Number(rows.at(-1)?.['policy/importance_max'])).toBeGreaterThan(1);
     },
   );
 
