@@ -323,6 +323,7 @@ describe('one optimizer batch', () => {
     ['two-sided and dual clip', { clip: { low: 0.2, high: 0.2, cap: 1.5, dual: 3 } }],
     ['corrected KL', { kl: { beta: 0.1, estimator: 'k3', corrected: true } }],
     ['KL with the gradient of k2', { kl: { beta: 0.1, estimator: 'k3+' } }],
+    ['entropy bonus', { entropyCoefficient: 0.1 }],
     ['entropy bonus and top entropies', { entropyCoefficient: 0.1, topEntropyShare: 0.3 }],
     ['off-policy mask', { offPolicyThreshold: 0.01 }],
     ['importance of tokens', { importance: { level: 'token', beyond: 'mask', max: 1.5, min: 0.5 } }, true],

@@ -3,6 +3,7 @@
  * where the process was killed, so that files know of a step which no checkpoint has.
  */
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Reward } from '../../src/rewards/index.ts';
@@ -69,6 +70,12 @@ describe.each([
       // Entropy is above the target, so the weight falls with each of the four updates of a step, down to 0.
       expect(weights[0]).toBeCloseTo(0.05 - 4 * 0.005, 9);
       expect(weights.at(-1)).toBe(0);
+    }
+    if (name.includes('running mean')) {
+      const folder = join(harness.folder, `${name} ${dtype} whole`, 'checkpoints', 'step-000010');
+      const { extra } = JSON.parse(readFileSync(join(folder, 'trainer', 'state.json'), 'utf8'));
+      // A tenth a group up to the bound: it is only reached where one step begins with what the last one left.
+      expect(extra.running.momentum).toBe(0.9);
     }
     if (name.includes('adapting weights'))
       expect(Object.keys(harness.essence(`${name} ${dtype} whole`))).toContain(
