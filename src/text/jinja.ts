@@ -6,6 +6,7 @@
 
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { pythonMethods, stripped } from './python-strings.ts';
 
 /** Noncharacters of Unicode: no text has them. */
 const opening = '\uFDD0';
@@ -29,6 +30,10 @@ interface Node {
   readonly operator?: { readonly value: string };
   readonly left?: Node;
   readonly right?: Node;
+  readonly computed?: boolean;
+  readonly object?: Node;
+  readonly property?: { readonly value?: unknown };
+  readonly value?: unknown;
 }
 
 /** What the library's interpreter does, as far as it is changed here. */
@@ -38,6 +43,8 @@ interface Evaluator {
   evaluateFor(node: Node, scope: Environment): Value;
   evaluateBinaryExpression(node: Node, scope: Environment): Value;
   evaluateBlock(statements: readonly Node[], scope: Environment): Value;
+  evaluateMemberExpression(node: Node, scope: Environment): Value;
+  applyFilter(operand: Value, filter: Node, scope: Environment): Value;
 }
 
 const Base = Interpreter as unknown as new (scope: Environment) => Evaluator;
@@ -88,6 +95,28 @@ class PythonInterpreter extends Base {
       return super.evaluateBinaryExpression(node, scope);
     return stringValue((left.value as string).repeat(Math.max(0, Number(right.value))));
   }
+
+  /** Strings have Python's methods: the library's own leave out what `strip('x')` is given. */
+  override evaluateMemberExpression(node: Node, scope: Environment): Value {
+    const name = node.computed === true ? undefined : node.property?.value;
+    if (typeof name !== 'string' || !Object.hasOwn(pythonMethods, name))
+      return super.evaluateMemberExpression(node, scope);
+    const object = this.evaluate(node.object!, scope);
+    if (object.type !== 'StringValue') return super.evaluateMemberExpression(node, scope);
+    return runtimeValue((...given: string[]) => pythonMethods[name]!(object.value as string, ...given));
+  }
+
+  override applyFilter(operand: Value, filter: Node, scope: Environment): Value {
+    const isTrim = filter.type === 'Identifier' && filter.value === 'trim' && operand.type === 'StringValue';
+    return isTrim
+      ? stringValue(stripped(operand.value as string))
+      : super.applyFilter(operand, filter, scope);
+  }
+}
+
+/** A value of the library's own, made of a plain one. */
+function runtimeValue(plain: unknown): Value {
+  return new Environment().set('plain', plain);
 }
 
 /** The library does not export the class of its strings, but makes one of any text. */
@@ -150,6 +179,12 @@ export class JinjaTemplate {
       scope.set('false', false);
       scope.set('true', true);
       scope.set('none', null);
+      for (const [name, value] of [
+        ['False', false],
+        ['True', true],
+        ['None', null],
+      ] as const)
+        scope.set(name, value);
       scope.set('raise_exception', (message: string) => {
         throw new Error(message);
       });
