@@ -208,7 +208,7 @@ export class Decoder extends Module {
     this.computeDtype = computeDtype;
     this.embedding = this.child(
       'model.embed_tokens',
-      new Embedding(state, 'model.embed_tokens', { rows, width }),
+      new Embedding(state, 'model.embed_tokens', { rows, width, pad: config.padTokenId }),
     );
     this.blocks = Array.from({ length: config.layers }, (_, i) =>
       this.child(`model.layers.${i}`, new Layer(state, `model.layers.${i}`, config)),

@@ -123,10 +123,19 @@ export class Linear extends Layer {
 export class Embedding extends Layer {
   /** The table without any adapter. */
   readonly ownWeight: Tensor;
+  /** The row that learns nothing from its inputs, or -1. */
+  private readonly padding: number;
 
-  constructor(state: ReadonlyMap<string, Tensor>, path: string, sizes: { rows: number; width: number }) {
+  /** The pad token's row, where there is one, takes no gradient, as in PyTorch; a negative one counts from the end. */
+  constructor(
+    state: ReadonlyMap<string, Tensor>,
+    path: string,
+    { rows, width, pad = null }: { rows: number; width: number; pad?: number | null },
+  ) {
     super();
-    const shape = [sizes.rows, sizes.width];
+    const shape = [rows, width];
+    const row = pad !== null && pad < 0 ? rows + pad : (pad ?? -1);
+    this.padding = row < rows ? row : -1;
     this.ownWeight = this.parameter('weight', takeParameter(state, `${path}.weight`, shape));
   }
 
@@ -136,8 +145,8 @@ export class Embedding extends Layer {
 
   /** Rows [..., D] for ids of any shape. */
   forward(ids: Tensor): Tensor {
-    const y = this.weight.embedding(ids);
-    return this.lowRank ? this.lowRank.forwardRows(ids, y) : y;
+    const y = this.weight.embedding(ids, this.padding);
+    return this.lowRank ? this.lowRank.forwardRows(ids, y, this.padding) : y;
   }
 }
 

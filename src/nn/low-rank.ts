@@ -90,9 +90,9 @@ export class LowRank extends Module {
     return y.add(linearRows(linearRows(wide, this.a).mul(this.scale), this.b)).to(y.dtype);
   }
 
-  /** Rows `y` of an embedding for ids, with the update. */
-  forwardRows(ids: Tensor, y: Tensor): Tensor {
-    const update = this.a.transpose(0, 1).embedding(ids).linear(this.b).mul(this.scale);
+  /** Rows `y` of an embedding for ids, with the update; as in the embedding, the row `padding` gets no gradient. */
+  forwardRows(ids: Tensor, y: Tensor, padding = -1): Tensor {
+    const update = this.a.transpose(0, 1).embedding(ids, padding).linear(this.b).mul(this.scale);
     return y.add(update).to(y.dtype);
   }
 

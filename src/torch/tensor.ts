@@ -286,9 +286,9 @@ export class Tensor implements Disposable {
   linear(weight: Tensor, bias: Tensor | null = null): Tensor {
     return invoke(ops.linear, this.handle, weight.handle, bias?.handle ?? null);
   }
-  /** Rows of `this` [V, D] for ids of any shape. */
-  embedding(ids: Tensor): Tensor {
-    return invoke(ops.embedding, this.handle, ids.handle);
+  /** Rows of `this` [V, D] for ids of any shape; the row `padding`, where it is not -1, gets no gradient from here. */
+  embedding(ids: Tensor, padding = -1): Tensor {
+    return invoke(ops.embedding, this.handle, ids.handle, padding);
   }
 
   // Reductions.

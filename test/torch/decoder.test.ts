@@ -151,3 +151,28 @@ describe('snapshot', () => {
     expect(takeGradients(policy).size).toBe(0);
   });
 });
+
+describe('the embedding row of the pad token', () => {
+  const rowNorms = (padTokenId: number | null) => {
+    using model = tinyModel({ padTokenId, tieEmbeddings: false });
+    scope(() =>
+      backward(
+        model
+          .forward(ids([1, 5, 0, 9, 5], [1, 5]))
+          .square()
+          .sum(),
+      ),
+    );
+    const gradient = takeGradients(model).get('model.embed_tokens.weight')!;
+    const width = model.config.hiddenSize;
+    return [0, 5].map((row) => Math.hypot(...gradient.subarray(row * width, (row + 1) * width)));
+  };
+
+  it('takes no gradient from inputs, and others do, as in PyTorch', () => {
+    const [zero, five] = rowNorms(null);
+    expect(zero).toBeGreaterThan(0);
+    expect(rowNorms(0)).toEqual([0, five]);
+    expect(rowNorms(5)).toEqual([zero, 0]);
+    expect(rowNorms(99_999)).toEqual([zero, five]);
+  });
+});
