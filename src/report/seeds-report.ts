@@ -9,7 +9,7 @@ import type { Evaluation } from '../evaluate/evaluation.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { formatCount, formatDuration, formatPercent } from '../util/format.ts';
 import { mean, std } from '../util/statistics.ts';
-import type { ChartPoint } from './chart-math.ts';
+import { type ChartPoint, niceRange, rangeOf } from './chart-math.ts';
 import { type ChartSpec, chartFile } from './charts.ts';
 import { markdownTable } from './markdown.ts';
 import { type MethodPoint, type MethodResult, meanCurve, methodResults } from './methods.ts';
@@ -93,16 +93,20 @@ export function methodCharts(
   methods: readonly MethodResult[],
   clock: MethodClock = 'wall',
 ): { readonly file: string; readonly spec: ChartSpec }[] {
+  const curves = methods.map((method) => ({ label: method.name, points: meanCurve(method) }));
+  // Not from 0: all methods begin at the same accuracy, and what is compared lies above it.
+  const yRange = niceRange(rangeOf(curves.flatMap(({ points }) => points.map(({ passAt1 }) => passAt1))));
   const spec = (title: string, xLabel: string, x: (point: MethodPoint) => number): ChartSpec => ({
     title,
     unit: `pass@1, mean of ${methods[0]!.runs.length} seeds`,
     xLabel,
     percent: true,
+    yRange,
     width: 720,
     height: 420,
-    series: methods.map((method) => ({
-      label: method.name,
-      points: meanCurve(method).map((point): ChartPoint => ({ x: x(point), y: point.passAt1 })),
+    series: curves.map(({ label, points }) => ({
+      label,
+      points: points.map((point): ChartPoint => ({ x: x(point), y: point.passAt1 })),
     })),
   });
   return [
