@@ -127,7 +127,7 @@ export async function evaluateModel(
         maxCompletionTokens,
         ...(skipped > 0 ? { skippedPrompts: skipped } : {}),
         ...(request.tokenizer === null ? {} : { tokenizer: request.tokenizer }),
-        ...(request.weights === 'int8' ? { weights: 'int8' } : {}),
+        ...(request.weights === 'int8' ? { weights: request.weights } : {}),
       },
     },
     rows,

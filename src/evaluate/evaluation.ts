@@ -59,6 +59,8 @@ export interface SamplingFacts {
   readonly skippedPrompts?: number | undefined;
   /** The folder or id of the tokenizer, where it is not the model's own. */
   readonly tokenizer?: string | undefined;
+  /** Where the model sampled with rounded weights. */
+  readonly weights?: 'int8' | undefined;
 }
 
 /**
@@ -136,6 +138,7 @@ export const evaluationSchema: z.ZodType<Evaluation> = z.object({
       maxCompletionTokens: z.int().positive(),
       skippedPrompts: count.optional(),
       tokenizer: z.string().optional(),
+      weights: z.literal('int8').optional(),
     })
     .optional(),
   rows: z.string().optional(),

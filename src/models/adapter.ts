@@ -10,6 +10,7 @@ import {
   Embedding,
   type Layer,
   type LayerAdapter,
+  Linear,
   LowRank,
   layersOf,
   lowRankNames,
@@ -71,7 +72,7 @@ export function loadAdapter(model: Decoder, name: string, folder: string): Adapt
       return takeParameter(state, key, shape).to('f32', like.device);
     };
     attachAll(model, name, config, targets, {
-      lowRank: (key, shape, like) => take(key, shape, like),
+      lowRank: (key, shape, layer) => take(key, shape, storedOf(layer)),
       whole: (key, base) => take(key, base.shape, base),
       finish: () => requireNoRest(model, path, state, taken),
     });
@@ -87,7 +88,8 @@ export function loadAdapter(model: Decoder, name: string, folder: string): Adapt
 export function createAdapter(model: Decoder, name: string, config: AdapterConfig, seed: number): void {
   scope(() =>
     attachAll(model, name, config, adapterTargets(model, config), {
-      lowRank: (key, shape, base) => initialValue(key, shape, config, seed, base).to('f32', base.device),
+      lowRank: (key, shape, layer) =>
+        initialValue(key, shape, config, seed, layer).to('f32', storedOf(layer).device),
       whole: (_, base) => base.detach().to('f32').clone(),
     }),
   );
@@ -115,7 +117,7 @@ function namedFrom(config: AdapterConfig, folder: string): AdapterConfig {
 
 /** Where an adapter's tensors come from. */
 interface Source {
-  lowRank(key: string, shape: readonly number[], like: Tensor): Tensor;
+  lowRank(key: string, shape: readonly number[], layer: LowRankTarget['layer']): Tensor;
   whole(key: string, base: Tensor): Tensor;
   /** Called once everything was taken; may refuse what is left. */
   finish?(): void;
@@ -160,14 +162,18 @@ function makeLowRank(
 ): LowRank {
   const isEmbedding = layer instanceof Embedding;
   const names = lowRankNames(isEmbedding);
-  const base = layer.ownWeight;
-  const [rows, columns] = base.shape as [number, number];
+  const [rows, columns] = storedOf(layer).shape as [number, number];
   const [inputs, outputs] = isEmbedding ? [rows, columns] : [columns, rows];
-  const part = (own: string, shape: readonly number[]) => source.lowRank(`${path}.${own}`, shape, base);
+  const part = (own: string, shape: readonly number[]) => source.lowRank(`${path}.${own}`, shape, layer);
   const a = part(names.a, [rank, inputs]);
   const b = part(names.b, [outputs, rank]);
   const magnitude = config.dora ? part(names.magnitude, [outputs]) : null;
   return new LowRank({ a, b, magnitude, scale, dropout: config.dropout }, isEmbedding);
+}
+
+/** The weight as it is kept: a matrix in 8 bit is not widened to ask for its shape and device. */
+function storedOf(layer: LowRankTarget['layer']): Tensor {
+  return layer instanceof Linear ? layer.storedWeight : layer.ownWeight;
 }
 
 function initialValue(
@@ -175,9 +181,9 @@ function initialValue(
   shape: readonly number[],
   { init }: AdapterConfig,
   seed: number,
-  base: Tensor,
+  layer: LowRankTarget['layer'],
 ): Tensor {
-  if (key.endsWith('.lora_magnitude_vector')) return noGrad(() => rowLengths(base));
+  if (key.endsWith('.lora_magnitude_vector')) return noGrad(() => rowLengths(layer.ownWeight));
   if (key.endsWith('.lora_embedding_B')) return normal(shape, 1, seed, key);
   if (!key.endsWith('.lora_A.weight')) return zeros(shape);
   return init === 'gaussian'

@@ -46,6 +46,11 @@ export class Linear extends Layer {
       : null;
   }
 
+  /** The matrix [out, in] as it is kept, whole numbers where it is in 8 bit: for its shape and its device. */
+  get storedWeight(): Tensor {
+    return this.stored;
+  }
+
   /** The matrix [out, in] without any adapter; of one in 8 bit a fresh f32 tensor with the numbers it stands for. */
   get ownWeight(): Tensor {
     return this.ownInt8 ? dequantised(this.ownInt8) : this.stored;

@@ -93,7 +93,9 @@ say({ load, weightsGiB: (globalThis.model.parameterCount * 2) / 2 ** 30 });`,
     // 358 M numbers of the blocks in 1 byte, 136 M of the embedding in 2, against 2 for all.
     expect(full['weightsGiB']!).toBeGreaterThan(0.9);
     expect(rounded['weightsGiB']!).toBeLessThan(0.65 * full['weightsGiB']!);
-    expect(rounded['peakGiB']!).toBeLessThan(full['peakGiB']! - 0.15);
+    // The peak is that of the load, while the file that the numbers come from is still mapped.
+    expect(rounded['peakGiB']!).toBeLessThan(full['peakGiB']!);
+    expect(rounded['staysGiB']!).toBeLessThan(full['staysGiB']! - 0.2);
     expect(rounded['moved']).toBeGreaterThan(0);
     expect(Math.abs(rounded['loss']! - full['loss']!)).toBeLessThan(0.1);
   });
@@ -123,6 +125,6 @@ const took = await seconds(() => {
   optim.clipGradNorm(parameters.values(), 1);
   optimizer.step(1e-4);
 });
-say({ took, loss, weightsGiB, moved: [...parameters].find(([name]) => name.endsWith('lora_B.weight'))[1].square().sum().item() });`,
+say({ took, loss, weightsGiB, staysGiB: status('VmRSS'), moved: [...parameters].find(([name]) => name.endsWith('lora_B.weight'))[1].square().sum().item() });`,
   );
 }

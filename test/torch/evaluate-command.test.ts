@@ -116,6 +116,9 @@ describe('reckon evaluate', () => {
     );
     expect(short.evaluations[0].n + short.evaluations[0].sampling.skippedPrompts).toBe(30);
     expect(short.evaluations[0].sampling.skippedPrompts).toBeGreaterThan(0);
+    const rounded = JSON.parse(await evaluate('tiny', '--limit', '4', '--weights', 'int8'));
+    expect(rounded.evaluations[0]).toMatchObject({ n: 4, sampling: { weights: 'int8' } });
+    expect(rounded.evaluations[0].label).toContain('int8');
     await expect(evaluate('tiny', '--limit', '3', '--max-prompt', '2')).rejects.toMatchObject({
       code: 'nothing-to-evaluate',
     });

@@ -15,6 +15,7 @@ import {
   savePolicy,
 } from '../../src/models/index.ts';
 import { adapterParameters, Linear, layersOf, trainableParameters } from '../../src/nn/index.ts';
+import { formatRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
 import { backward, ids, liveTensors, noGrad, quantised, scope } from '../../src/torch/index.ts';
 import { workWithSpread } from './spread-reward.ts';
 import { expectExactResume, Harness, recipeWith } from './stage-harness.ts';
@@ -207,10 +208,8 @@ describe('a frozen base in 8 bit under an adapter', () => {
 });
 
 describe('training with weights in 8 bit', () => {
-  const sampling = (recipe: ReturnType<typeof recipeWith>) => ({
-    ...recipe,
-    sampling: { ...recipe.sampling, weights: 'int8' as const },
-  });
+  const sampling = (recipe: Recipe) =>
+    parseRecipe(formatRecipe(recipe), 'recipe.yaml', { set: ['sampling.weights=int8'] });
 
   it.each([
     ['rollouts', 'f32', ''],

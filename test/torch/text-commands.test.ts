@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { addChatCommand } from '../../src/cli/chat.ts';
 import { addGenerateCommand } from '../../src/cli/generate.ts';
 import { type GenerationOptions, generate } from '../../src/generate/index.ts';
-import { Decoder, initialWeights, loadModel, saveModel } from '../../src/models/index.ts';
+import { Decoder, initialWeights, loadModel, saveModel, type WeightFormat } from '../../src/models/index.ts';
 import { ChatTemplate, characterTokenizer, loadTokenizer, Tokenizer } from '../../src/text/index.ts';
 import { scope } from '../../src/torch/index.ts';
 import { DownloadServer } from '../null/hub-downloads.ts';
@@ -77,8 +77,10 @@ async function expected(
   ids: readonly number[],
   options: Partial<GenerationOptions> = {},
   id = '0',
+  weights: WeightFormat = 'full',
 ): Promise<string> {
-  using model = loadModel(place('plain'), { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+  using whole = loadModel(place('plain'), { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+  using model = whole.snapshot(weights);
   const [group] = await generate(model, plain, [{ problemId: id, promptIds: ids, samples: 1 }], {
     temperature: 1,
     topP: 1,
@@ -95,6 +97,17 @@ const withBos = (text: string) => [1, ...plain.encode(text)];
 const few = ['--max-tokens', '12'];
 
 describe('reckon generate', () => {
+  it('samples with matrices in 8 bit where it is asked to', async () => {
+    const long = ['--max-tokens', '40'];
+    const texts = [];
+    for (const weights of ['full', 'int8'] as const) {
+      const words = ['generate', place('plain'), '--prompt', '3 + 4', '--weights', weights, ...long];
+      texts.push(await reckon(words));
+      expect(texts.at(-1)).toBe(`${await expected(withBos('3 + 4'), { maxNewTokens: 40 }, '0', weights)}\n`);
+    }
+    expect(texts[0]).not.toBe(texts[1]);
+  });
+
   it('prints the completion of a prompt, at once or as it comes', async () => {
     const text = await expected(withBos('3 + 4'));
     expect(text.length).toBeGreaterThan(3);
