@@ -40,7 +40,7 @@ export interface GenerationOptions extends SamplingParameters {
    * Most tokens of a prompt in one pass: a longer prompt is prefilled in such chunks, between which the others are
    * decoded; by default whole prompts, up to 16,384 tokens at once.
    */
-  readonly prefillChunk?: number;
+  readonly prefillChunk?: number | undefined;
   /** How many ids can be sampled: all rows of the embedding unless a recipe says the tokenizer's size. */
   readonly vocabulary?: number;
   /** Records entropies, log-probabilities at temperature 1 and so many of the likeliest ids of every token. */

@@ -17,9 +17,9 @@ export interface SamplingParameters {
   /** Nucleus: the smallest set of tokens whose probabilities sum to at least this much; 1 keeps all. */
   readonly topP: number;
   /** As many of the likeliest tokens, and those as likely as the last of them; 0, the default, keeps all. */
-  readonly topK?: number;
+  readonly topK?: number | undefined;
   /** Tokens at least this share as likely as the likeliest; 0, the default, keeps all. */
-  readonly minP?: number;
+  readonly minP?: number | undefined;
   /** Divides positive and multiplies negative logits of tokens that stand in prompt or completion; default 1. */
   readonly repetitionPenalty?: number;
   /** Added to the logits of these ids; -Infinity bans one. */

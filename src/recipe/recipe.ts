@@ -52,6 +52,10 @@ export interface SamplingRecipe {
   readonly temperature: number;
   readonly topP: number;
   readonly maxCompletionTokens: number;
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  /** Tokens of a prompt in one pass; absent, whole prompts. */
+  readonly prefillChunk?: number | undefined;
   /** Of the policy's copy that samples; absent, its full weights. */
   readonly weights?: 'full' | 'int8' | undefined;
 }

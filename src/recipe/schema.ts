@@ -34,7 +34,12 @@ const samplingSchema = z
   .strictObject({
     temperature: z.number().positive().default(1).describe('of training rollouts'),
     topP: z.number().positive().max(1).default(1).describe('share of probability kept; 1 keeps all'),
+    topK: count().optional().describe('as many of the likeliest tokens; all by default'),
+    minP: z.number().positive().max(1).optional().describe('tokens this share as likely as the likeliest'),
     maxCompletionTokens: count().default(256).describe('a completion is cut at this length'),
+    prefillChunk: count()
+      .optional()
+      .describe('tokens of a prompt in one pass, others decoding in between; whole prompts by default'),
     weights: z
       .enum(['full', 'int8'])
       .optional()

@@ -13,12 +13,20 @@ export interface RolloutSampling {
   readonly topP: number;
   readonly maxCompletionTokens: number;
   /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  readonly prefillChunk?: number | undefined;
   readonly weights?: WeightFormat | undefined;
 }
 
-/** Whether completions come from another distribution than the policy's own: cut off by top-p, or of rounded weights. */
-export function samplerDiffers({ topP, weights }: Pick<RolloutSampling, 'topP' | 'weights'>): boolean {
-  return topP < 1 || weights === 'int8';
+/** Whether completions come from another distribution than the policy's own: cut off, or of rounded weights. */
+export function samplerDiffers({
+  topP,
+  topK,
+  minP,
+  weights,
+}: Pick<RolloutSampling, 'topP' | 'topK' | 'minP' | 'weights'>): boolean {
+  return topP < 1 || topK !== undefined || minP !== undefined || weights === 'int8';
 }
 
 export interface CollectOptions {

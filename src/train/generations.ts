@@ -22,6 +22,8 @@ import { itemsOfStep } from './order.ts';
 const settingsSchema = z.object({
   temperature: z.number(),
   topP: z.number(),
+  topK: z.number().optional(),
+  minP: z.number().optional(),
   maxCompletionTokens: z.number(),
   stopIds: z.array(z.number()),
 });
@@ -143,8 +145,9 @@ export class Generations implements Disposable {
   }
 
   private settingsOf({ sampling }: CollectOptions): Line['sampling'] {
-    const { temperature, topP, maxCompletionTokens } = sampling;
-    return { temperature, topP, maxCompletionTokens, stopIds: [...this.teacher.model.config.eosTokenIds] };
+    const { temperature, topP, topK, minP, maxCompletionTokens } = sampling;
+    const stopIds = [...this.teacher.model.config.eosTokenIds];
+    return { temperature, topP, topK, minP, maxCompletionTokens, stopIds };
   }
 
   private rolloutOf({ id }: Problem, { promptIds, sampleIndex, completionIds, stopReason }: Line): Rollout {
@@ -169,6 +172,8 @@ export class Generations implements Disposable {
 }
 
 function keyOf({ model, sampling, promptIds }: Pick<Line, 'model' | 'sampling' | 'promptIds'>): string {
-  const { temperature, topP, maxCompletionTokens, stopIds } = sampling;
-  return sha256(JSON.stringify([model, temperature, topP, maxCompletionTokens, stopIds, promptIds]));
+  const { temperature, topP, topK, minP, maxCompletionTokens, stopIds } = sampling;
+  const plain = [model, temperature, topP, maxCompletionTokens, stopIds, promptIds];
+  const cut = topK === undefined && minP === undefined ? [] : [topK ?? null, minP ?? null];
+  return sha256(JSON.stringify([...plain, ...cut]));
 }

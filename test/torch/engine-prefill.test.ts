@@ -93,6 +93,7 @@ describe('chunked prefill', () => {
     const engine = batches[0]!.order.flatMap((i) => completions[i]!.logps);
     const differences = engine.map((logp, i) => Math.abs(logp - trainer[i]!));
     expect(differences.reduce((a, b) => a + b, 0) / differences.length).toBeLessThan(0.003);
+    expect(Math.max(...differences)).toBeLessThan(0.02);
   });
 
   it('decodes the others between the chunks of a long prompt', async () => {

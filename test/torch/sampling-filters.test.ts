@@ -92,9 +92,10 @@ function draw(level: string, logits: readonly number[], uniforms: readonly numbe
       fromBytes(flat, 'f32', [uniforms.length, logits.length]),
       fromBytes(Float32Array.from(uniforms), 'f32', [uniforms.length]),
       {
-        topK: 0,
-        minP: 0,
-        ...by,
+        temperature: by.temperature,
+        topK: by.topK ?? 0,
+        topP: by.topP,
+        minP: by.minP ?? 0,
         repetitionPenalty: 1,
         seen: null,
         bias: null,
