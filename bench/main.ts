@@ -20,6 +20,7 @@ import { Python } from './side.ts';
 
 /** Parts of our own that have no other side. */
 const parts: Readonly<Record<string, (repeats: number) => Promise<Measurement[]>>> = {
+  evaluate: async (repeats) => (await import('./evaluate.ts')).benchEvaluate(repeats),
   door: async (repeats) => (await import('./door.ts')).benchDoor(repeats),
   grade: async (repeats) => (await import('./grade.ts')).benchGrade(repeats),
   int8: async (repeats) => (await import('./int8.ts')).benchInt8(repeats),

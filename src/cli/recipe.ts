@@ -11,7 +11,7 @@ import {
   openRecipe,
   recipeJsonSchema,
 } from '../recipe/index.ts';
-import { diskFree, thisMachine } from '../run/index.ts';
+import { diskFree, hubModels, thisMachine } from '../run/index.ts';
 import { formatTable } from '../util/format.ts';
 import { isModuleFile } from '../util/typescript.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
@@ -80,8 +80,17 @@ async function check(file: string, options: CheckOptions): Promise<void> {
   const found = estimate(recipe, plan, machine);
   const free = diskFree(options.runsDir);
   const types = typed === null ? [] : ['', typed ? 'types: checked' : 'types: not checked, no tsc was found'];
-  const text = [formatPlan(plan), formatEstimate(found, machine, free), ...types].join('\n');
-  printResult(options, { plan, estimate: found, typesChecked: typed, recipe }, text);
+  const hub = await hubModels(recipe);
+  const text = [formatPlan(plan), formatEstimate(found, machine, free), ...fromHub(hub), ...types].join('\n');
+  printResult(options, { plan, estimate: found, hub, typesChecked: typed, recipe }, text);
+}
+
+function fromHub(models: Awaited<ReturnType<typeof hubModels>>): string[] {
+  const missing = models.flatMap(({ id, here }) => (here ? [] : [id]));
+  if (missing.length === 0) return [];
+  return [
+    `  hub     ${missing.join(' and ')} not on this machine yet: the run downloads what is missing first`,
+  ];
 }
 
 function writeSchema(options: SchemaOptions): void {

@@ -85,7 +85,9 @@ export function estimate(recipe: Recipe, plan: Plan, machine: Machine): Estimate
 export function formatEstimate(found: Estimate | null, machine: Machine, free: number): string {
   if (found === null) return 'estimate: the size of the model is not known here, so none is made';
   const time =
-    found.seconds === null ? 'no estimate on a GPU' : `at most about ${formatDuration(found.seconds)}`;
+    found.seconds === null
+      ? 'no estimate on a GPU'
+      : `at most about ${formatDuration(found.seconds)} on this CPU (a GPU's is not estimated)`;
   const lines = [
     `memory  about ${formatBytes(found.memoryBytes)} of ${formatBytes(machine.memoryBytes)}${found.memoryBytes > machine.memoryBytes ? ', more than this machine has' : ''}`,
     `disk    about ${formatBytes(found.diskBytes)} of ${formatBytes(free)} free${found.diskBytes > free ? ', too little' : ''}`,

@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
-import { localModel, parseRepoId } from '../hub/index.ts';
+import { cachedModel, localModel, parseRepoId } from '../hub/index.ts';
 import type { Recipe } from '../recipe/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -30,6 +30,18 @@ const NAMED: readonly (readonly string[])[] = [
   ['value', 'model'],
 ];
 
+/** The models of the hub that a recipe names, each once, and whether this machine has it already. Asks no network. */
+export async function hubModels(
+  recipe: Recipe,
+): Promise<readonly { readonly id: string; readonly here: boolean }[]> {
+  const ids = new Set<string>();
+  await withModels(recipe, async (name) => {
+    if (!existsSync(name) && parseRepoId(name, 'model') !== null) ids.add(name);
+    return name;
+  });
+  return [...ids].map((id) => ({ id, here: cachedModel(id, null) !== null }));
+}
+
 /** The recipe with folders in the place of hub ids; folders, and names of stages, stay as they are. */
 export async function locateModels(
   recipe: Recipe,
@@ -49,6 +61,11 @@ export async function locateModels(
     }
     return folder;
   };
+  return await withModels(recipe, locate);
+}
+
+/** The recipe with every name of a model changed. */
+async function withModels(recipe: Recipe, locate: (name: string) => Promise<string>): Promise<Recipe> {
   const model = await replaced(recipe.model, ['path'], locate);
   const stages: Recipe['stages'][number][] = [];
   for (const stage of recipe.stages) {

@@ -5,6 +5,7 @@ export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from '
 export { diskFree, requireDisk } from './disk.ts';
 export { describeEnvironment, type Environment, readEnvironment, settleEnvironment } from './environment.ts';
 export { type ExecuteOptions, executeRun, type RunResult, type StageModule } from './execute.ts';
+export { hubModels } from './hub-models.ts';
 export { listRuns, type RunState, type RunSummary } from './listing.ts';
 export { acquireLock, type LockHolder, lockHolder, type RunLock as HeldLock } from './lock.ts';
 export { openRunLog, type RunLog } from './log.ts';

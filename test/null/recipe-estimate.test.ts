@@ -13,7 +13,7 @@ import {
   parseRecipe,
 } from '../../src/recipe/index.ts';
 import { sizeOf } from '../../src/recipe/model-size.ts';
-import { requireDisk } from '../../src/run/index.ts';
+import { hubModels, requireDisk } from '../../src/run/index.ts';
 
 const MACHINE: Machine = { threads: 2, bf16: true, memoryBytes: 16e9 };
 
@@ -85,6 +85,20 @@ describe('the estimate', () => {
     const unknown = parseRecipe(recipe('path: org/model'), 'r.yaml');
     expect(estimate(unknown, derivePlan(unknown), MACHINE)).toBeNull();
     expect(formatEstimate(null, MACHINE, 1e9)).toContain('not known here');
+  });
+
+  it('goes with the models that the hub has to give first, stages and folders apart', async () => {
+    const more =
+      'stages:\n  - { type: distill, teacher: none-here/teacher, steps: 1 }\n  - { type: distill, teacher: sft, steps: 1 }';
+    const text = `version: 1\nname: e\ntask: {name: game24}\nmodel: {path: none-here/student}\n${more}\n`;
+    const named = parseRecipe(
+      text.replace('stages:', 'stages:\n  - type: prepare\n  - { type: sft, steps: 1 }'),
+      'r.yaml',
+    );
+    expect(await hubModels(named)).toEqual([
+      { id: 'none-here/student', here: false },
+      { id: 'none-here/teacher', here: false },
+    ]);
   });
 
   it('makes no guess of a time on a GPU', () => {
