@@ -75,7 +75,8 @@ export interface TextModel extends Disposable {
 /** Opens a model or adapter, folder or hub id, in the dtype that it computes in: nothing is kept twice. */
 export async function openTextModel(name: string, options: SamplingOptions): Promise<TextModel> {
   const folder = await localModel(name, downloadOptions(options));
-  const { adapterBase, isAdapterFolder, loadModel } = await import('../models/index.ts');
+  const { adapterBase, isAdapterFolder, loadModel, readConfig } = await import('../models/index.ts');
+  readConfig(folder);
   const { resolveCompute } = await import('../run/compute.ts');
   const { setThreads } = await import('../torch/index.ts');
   const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;

@@ -1,7 +1,7 @@
 /** Owns a model as a folder in Hugging Face's format: config.json, model.safetensors, generation_config.json. */
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { useAdapter } from '../nn/index.ts';
 import { type DType, isFloating, type Tensor } from '../torch/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
@@ -138,6 +138,11 @@ function fitted(
 /** Reads config.json of a model folder, or of an adapter folder's base. */
 export function readConfig(folder: string): ModelConfig {
   const path = join(isAdapterFolder(folder) ? adapterBase(folder) : folder, 'config.json');
+  if (!existsSync(path)) {
+    const found = `expected a model folder with config.json, found none in ${dirname(path)}`;
+    const what = 'give a checkpoint, a folder in Hugging Face format or a hub id';
+    throw new ReckonError('data', 'bad-model-folder', `${found}; ${what}`);
+  }
   let json: unknown;
   try {
     json = JSON.parse(readFileSync(path, 'utf8'));

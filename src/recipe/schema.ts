@@ -17,7 +17,12 @@ const modelSchema = z
 
 const computeSchema = z
   .strictObject({
-    device: z.enum(['auto', 'cpu', 'cuda']).default('auto').describe('auto takes CUDA where there is one, and spreads a teacher and a reference over further GPUs'),
+    device: z
+      .enum(['auto', 'cpu', 'cuda'])
+      .default('auto')
+      .describe(
+        'auto takes CUDA where there is one, and spreads a teacher and a reference over further GPUs',
+      ),
     dtype: z.enum(['auto', 'f32', 'bf16']).default('auto').describe('of the weights in forward and backward'),
     threads: z
       .union([z.literal('auto'), count()])

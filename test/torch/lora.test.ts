@@ -30,7 +30,16 @@ import {
   withAdapter,
   withDropout,
 } from '../../src/nn/index.ts';
-import { backward, type DType, ids, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
+import {
+  backward,
+  type DType,
+  ids,
+  manualSeed,
+  noGrad,
+  op,
+  scope,
+  type Tensor,
+} from '../../src/torch/index.ts';
 import { assertNoLeaks, largestDifference, tinyModel } from './tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'reckon-lora-'));
@@ -59,6 +68,7 @@ function addTrained(
 ): AdapterConfig {
   const config = { ...adapterDefaults, rank: 4, alpha: 6, ...changes };
   createAdapter(model, name, config, seed);
+  manualSeed(seed);
   noGrad(() =>
     scope(() => {
       for (const [own, value] of adapterParameters(model, name)) {

@@ -178,6 +178,12 @@ describe('reckon generate', () => {
     await expect(reckon(['generate', place('plain'), ...words])).rejects.toThrow(message);
   });
 
+  it('says what a folder without a model lacks', async () => {
+    mkdirSync(place('nothing'), { recursive: true });
+    const words = ['generate', place('nothing'), '--prompt', 'x'];
+    await expect(reckon(words)).rejects.toThrow(/expected a model folder with config\.json, found none in/);
+  });
+
   it('names the line of a prompt that is none', async () => {
     writeFileSync(place('bad.jsonl'), '{"prompt":"x"}\n{"text":"y"}\n');
     const words = ['generate', place('plain'), '--prompts', place('bad.jsonl')];

@@ -47,7 +47,9 @@ export const distillKind: StageKind<DistillStage> = {
           .string()
           .min(1)
           .optional()
-          .describe("where the teacher computes; by default with the policy, or with device auto on a GPU of its own where there are several"),
+          .describe(
+            'where the teacher computes; by default with the policy, or with device auto on a GPU of its own where there are several',
+          ),
         objective: z
           .enum(['divergence', 'log-ratio', 'sequence'])
           .default('divergence')

@@ -93,7 +93,9 @@ export function intrinsicKey(): z.ZodType<IntrinsicRecipe | null> {
         .string()
         .min(1)
         .optional()
-        .describe("where the teacher computes; by default with the policy, or with device auto on a GPU of its own where there are several"),
+        .describe(
+          'where the teacher computes; by default with the policy, or with device auto on a GPU of its own where there are several',
+        ),
     })
     .nullable()
     .default(null)

@@ -47,7 +47,9 @@ export function referenceKeys(): {
       .string()
       .min(1)
       .optional()
-      .describe("where the reference computes; by default with the policy, or with device auto on a GPU of its own where there are several"),
+      .describe(
+        'where the reference computes; by default with the policy, or with device auto on a GPU of its own where there are several',
+      ),
   };
 }
 
