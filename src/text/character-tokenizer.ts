@@ -1,6 +1,7 @@
 /** Owns the making of a character-level tokenizer in tokenizer.json format: byte-level BPE with no merges. */
 
 import { ReckonError } from '../util/errors.ts';
+import { byteLevel, byteToken, characterPretokenizer } from './character-ids.ts';
 import { Tokenizer } from './tokenizer.ts';
 import type { TokenizerFiles } from './tokenizer-files.ts';
 
@@ -30,13 +31,6 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
   const tokens = [...new Set(alphabet)].map((character) => (isAscii ? byteToken(character) : character));
   const vocab = Object.fromEntries([...specialTokens, ...tokens].map((token, id) => [token, id]));
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false, use_regex: false };
-  const split = {
-    type: 'Split',
-    pattern: { Regex: '[\\s\\S]' },
-    behavior: 'Isolated',
-    invert: false,
-  };
   return {
     tokenizer: {
       version: '1.0',
@@ -44,9 +38,9 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
       padding: null,
       added_tokens: specialTokens.map((content, id) => ({ id, content, ...flags })),
       normalizer: null,
-      pre_tokenizer: isAscii ? { type: 'Sequence', pretokenizers: [split, bytes] } : split,
+      pre_tokenizer: characterPretokenizer(isAscii),
       post_processor: null,
-      decoder: isAscii ? bytes : { type: 'Fuse' },
+      decoder: isAscii ? byteLevel : { type: 'Fuse' },
       model: {
         type: 'BPE',
         dropout: null,
@@ -69,10 +63,4 @@ function characterTokenizerFiles(alphabet: readonly string[]): TokenizerFiles {
       model_max_length: 1_000_000,
     },
   };
-}
-
-/** GPT-2's letter for a byte of ASCII: control characters and the space stand at 256 and above. */
-function byteToken(character: string): string {
-  const code = character.charCodeAt(0);
-  return code > 32 && code < 127 ? character : String.fromCharCode(256 + (code === 127 ? 33 : code));
 }

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
+import { type CharacterIds, characterIds } from './character-ids.ts';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.ts';
 
 /** Encodes and decodes; the ids of the special tokens are looked up once. */
@@ -17,6 +18,7 @@ export class Tokenizer {
   private readonly tokens: ReadonlyMap<number, string>;
   private readonly added: ReadonlySet<number>;
   private readonly byteLevel: boolean;
+  private readonly characters: CharacterIds | null;
 
   constructor(files: TokenizerFiles) {
     this.files = files;
@@ -27,6 +29,7 @@ export class Tokenizer {
     this.tokens = new Map([...vocabulary].map(([token, id]) => [id, token]));
     this.added = new Set(added.map(({ id }) => id));
     this.byteLevel = JSON.stringify(files.tokenizer['decoder'] ?? null).includes('ByteLevel');
+    this.characters = characterIds(files);
     this.size = ids.reduce((most, id) => Math.max(most, id + 1), 0);
     this.bosId = this.special('bos_token');
     this.eosId = this.special('eos_token');
@@ -35,7 +38,7 @@ export class Tokenizer {
 
   /** The ids of a text, without special tokens added around it. */
   encode(text: string): number[] {
-    return this.hub.encode(text, { add_special_tokens: false }).ids;
+    return this.characters?.(text) ?? this.hub.encode(text, { add_special_tokens: false }).ids;
   }
 
   /** The text of ids, special tokens left out. */

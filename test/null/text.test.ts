@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Tokenizer as Library } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { alphabet } from '../../src/data/game24-traces.ts';
@@ -57,6 +58,22 @@ describe('character tokenizers', () => {
     expect(all.decode(ascii.map((_, i) => i + 3))).toBe(ascii.join(''));
     expect([all.idOf('Ġ'), all.idOf('Ċ'), all.idOf('a')]).toEqual([32 + 3, 10 + 3, 97 + 3]);
     expect(() => encodePrompt(tokenizer, '3 € 8')).toThrow(/lacks a character/);
+  });
+
+  it.each([
+    ['ASCII', [...'abc 12+-\n~\t']],
+    ['more than ASCII', [...'αβγ 12√🧮ab']],
+  ])('have the ids that the library gives, %s', (_, letters) => {
+    const ours = characterTokenizer(letters);
+    const library = new Library(ours.files.tokenizer, ours.files.config);
+    const units = [...letters, '<bos>', '<eos', '>', 'é', '\u{1F9EE}', '\uD800', 'Ġ'];
+    const text = fc.string({ unit: fc.constantFrom(...units), maxLength: 60 });
+    fc.assert(
+      fc.property(text, (one) => {
+        expect(ours.encode(one)).toEqual(library.encode(one, { add_special_tokens: false }).ids);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('have larger alphabets too', () => {

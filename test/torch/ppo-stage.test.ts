@@ -66,13 +66,15 @@ afterAll(() => harness[Symbol.dispose]());
 
 describe('PPO', () => {
   it('learns what a rule asks for, the value head first', { timeout: 60_000 }, async () => {
-    await harness.run(recipe, 'rule', undefined, undefined, work({}));
+    await harness.run(recipe, 'rule', undefined, undefined, work({ steps: 40 }));
     const rows = harness.metrics('rule');
     const of = (name: string, from: number, to: number) =>
       mean(rows.slice(from, to).map((row) => Number(row[name])));
-    expect(of('reward/mean', 18, 24)).toBeGreaterThan(of('reward/mean', 0, 5) + 0.2);
+    expect(of('reward/mean', 34, 40)).toBeGreaterThan(of('reward/mean', 0, 5) + 0.4);
     expect(rows[0]!['value/mean']).toBe(0);
-    expect(Math.abs(of('value/mean', 18, 24) - of('reward/mean', 18, 24))).toBeLessThan(0.15);
+    // The values learn the reward of the start, and follow it as it rises.
+    expect(Math.abs(of('value/mean', 3, 10) - of('reward/mean', 0, 10))).toBeLessThan(0.1);
+    expect(of('value/mean', 34, 40)).toBeGreaterThan(of('value/mean', 3, 10) + 0.3);
     // Until the policy moves it is the reference.
     for (const row of rows.slice(0, 5)) expect(Math.abs(Number(row['policy/kl']))).toBe(0);
     expect(rows.slice(0, 4).every((row) => row['policy/ratio_mean'] === undefined)).toBe(true);
