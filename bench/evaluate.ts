@@ -14,6 +14,7 @@ import {
   workOf,
   writeEvaluation,
 } from '../src/evaluate/index.ts';
+import { localEngine } from '../src/generate/index.ts';
 import { Decoder, initialWeights, qwen2Traits } from '../src/models/index.ts';
 import { encodePrompt } from '../src/prompts/index.ts';
 import { parseTask } from '../src/recipe/index.ts';
@@ -62,9 +63,9 @@ async function evaluateOnce(folder: string, seed: number): Promise<Timing> {
   const tokenizer = characterTokenizer(task.alphabet);
   const problems = task.splits.test;
   using model = tinyModel(tokenizer.size, task, problems);
-  using snapshot = model.snapshot();
+  using engine = localEngine(model, tokenizer);
   // A random model's completions hold no answer: what they cost to judge is measured on right ones in their place.
-  const work = workOf(snapshot, tokenizer, task, {
+  const work = workOf(engine, tokenizer, task, {
     samplesPerProblem: 1,
     temperature: 1,
     topP: 1,

@@ -3,7 +3,18 @@
  * such as a checkpoint of the quickstart: `npx tsx examples/custom-grpo.ts <folder> [steps]`.
  */
 
-import { advantages, losses, models, optim, rewards, rollouts, text, train, util } from '../src/index.ts';
+import {
+  advantages,
+  generate,
+  losses,
+  models,
+  optim,
+  rewards,
+  rollouts,
+  text,
+  train,
+  util,
+} from '../src/index.ts';
 
 /** Trains the model of `folder` on the 24 game by a reward of one's own; returns the mean reward of every step. */
 export async function customGrpo(
@@ -24,9 +35,9 @@ export async function customGrpo(
   const means: number[] = [];
   for (let step = 1; step <= steps; step++) {
     const problems = task.splits.train.slice(8 * (step - 1), 8 * step);
-    using sampler = policy.snapshot();
+    using engine = generate.localEngine(policy, tokenizer);
     const groups = await rollouts.collectGroups(
-      sampler,
+      engine,
       tokenizer,
       problems,
       (problem) => task.prompt(problem, new util.Rng({ seed: step, purpose: 'prompt', id: problem.id })),
@@ -35,7 +46,7 @@ export async function customGrpo(
         temperature: 1,
         topP: 1,
         maxNewTokens: 64,
-        stopIds: policy.config.eosTokenIds,
+        stopIds: engine.eosTokenIds,
         seed: 1,
         step,
       },

@@ -100,15 +100,14 @@ class Conversation {
   }
 
   private async sample(turns: readonly ChatMessage[]): Promise<string> {
-    const { model, tokenizer, template, generation } = this.text;
-    const { generate } = await import('../generate/index.ts');
+    const { engine, tokenizer, template, generation } = this.text;
     const decoder = new StreamDecoder(tokenizer);
     const isJson = this.options.json === true;
     const show = (piece: string) => (isJson ? undefined : process.stdout.write(piece));
     const promptIds = template!.encode(turns, { addGenerationPrompt: true });
     // The turn's number is part of the seed: the same question asked twice may be answered otherwise.
     const request = { problemId: `${turns.length}`, promptIds, samples: 1 };
-    const [group] = await generate(model, tokenizer, [request], {
+    const [group] = await engine.generate([request], {
       ...generation,
       onToken: (_problem, _sample, id) => show(decoder.push(id)),
       stopRequested: () => this.cut,

@@ -12,17 +12,17 @@ import {
   workOf,
   writeEvaluation,
 } from '../evaluate/index.ts';
-import { loadModel, type WeightFormat } from '../models/index.ts';
+import type { WeightFormat } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Recipe } from '../recipe/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { progressOf } from '../run/evaluation-progress.ts';
-import { resolveCompute } from '../run/stage-functions.ts';
 import { openTaskOf } from '../run/stages/task.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
-import { setThreads } from '../torch/index.ts';
 import type { ProgressStream } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
+import type { Endpoint } from './endpoint.ts';
+import { openEvaluationEngine } from './evaluate-engine.ts';
 import type { EvaluationTarget } from './evaluate-targets.ts';
 
 /** What is asked of a model, every default decided. */
@@ -45,6 +45,8 @@ export interface EvaluationRequest {
   readonly batch: number;
   /** Folder of another tokenizer than the model's; null takes its own. */
   readonly tokenizer: string | null;
+  /** Servers that sample in place of the target's model, which then lends its tokenizer and its task. */
+  readonly endpoint?: Endpoint | null;
   readonly keepIds: boolean;
   readonly weights?: WeightFormat;
   readonly fresh: boolean;
@@ -84,27 +86,20 @@ export async function evaluateModel(
   const files = evaluationFiles(request.out, request.label);
   refuseForeign(files, request);
   const task = await openTaskOf(request.recipe);
-  const compute = await resolveCompute(request.recipe);
-  setThreads(compute.threads);
   const tokenizer = loadTokenizer(request.tokenizer ?? target.folder);
   const { problems, skipped } = choose(task, tokenizer, request);
   mkdirSync(request.out, { recursive: true });
   const { samples, temperature, topP, seed, maxCompletionTokens, split } = request;
-  using model = loadModel(target.folder, {
-    dtype: 'f32',
-    computeDtype: compute.dtype,
-    device: compute.device,
-  });
-  using snapshot = model.snapshot(request.weights);
+  using opened = await openEvaluationEngine(target, request, tokenizer, hooks);
   const { keepIds, batch: maxRows } = request;
   const { stopRequested } = hooks;
   const options = { samplesPerProblem: samples, temperature, topP, maxCompletionTokens, seed };
   const { rows, finished, seconds } = await evaluateResumably({
-    ...workOf(snapshot, tokenizer, task, { ...options, maxRows, keepIds, stopRequested }),
+    ...workOf(opened.engine, tokenizer, task, { ...options, maxRows, keepIds, stopRequested }),
     rowsPath: files.rows,
     samplesPath: files.samples,
     settingsPath: files.settings,
-    settings: settingsOf(target, request, compute),
+    settings: settingsOf(target, request, opened),
     fresh: request.fresh,
     problems,
     batch: Math.max(1, Math.floor(request.batch / samples)),
@@ -171,7 +166,7 @@ function settingsOf(
   const { split, samples, temperature, topP, seed, maxCompletionTokens, maxPromptTokens, limit, batch } =
     request;
   return {
-    model: modelFingerprint(target.folder),
+    model: request.endpoint ? `${request.endpoint.model} on servers` : modelFingerprint(target.folder),
     task: JSON.stringify(request.recipe.task),
     split,
     samples,

@@ -82,7 +82,7 @@ function runAbove(folder: string): string | null {
 }
 
 /** A path's or hub id's last part, of letters, digits, '.', '_' and '-' only. */
-function safeName(text: string): string {
+export function safeName(text: string): string {
   const safe = basename(text)
     .replace(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '');

@@ -7,13 +7,14 @@ import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
 import { watchSignals } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
+import { type Endpoint, type EndpointOptions, endpointOf, servedBy } from './endpoint.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
-import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
+import { type EvaluationTarget, findTargets, safeName } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { collect, wholeNumber } from './values.ts';
 
 /** The options of the command as they were given. */
-export interface EvaluateOptions extends GlobalOptions {
+export interface EvaluateOptions extends GlobalOptions, EndpointOptions {
   readonly runsDir: string;
   readonly task?: string;
   readonly set?: readonly string[];
@@ -39,10 +40,13 @@ export interface EvaluateOptions extends GlobalOptions {
 
 /** Adds the command; `finish` takes its exit code. */
 export function addEvaluateCommand(program: Command, finish: (code: ExitCode) => void): void {
-  program
+  const command = program
     .command('evaluate')
     .description('measure a model on a task; an evaluation that was cut off is gone on with')
-    .argument('<model>', 'name of a run, a checkpoint, a model or adapter folder, or a hub id')
+    .argument(
+      '[model]',
+      'name of a run, a checkpoint, a model or adapter folder, or a hub id; with --endpoint it lends its task and tokenizer',
+    )
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--task <name>', "task of a recipe; by default that of the model's run")
     .option(
@@ -83,19 +87,20 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
     .option('--label <name>', 'name of the files; by default made of model and settings')
     .option('--out <folder>', "where the files go; by default the run's evaluations, or ./evaluations")
     .option('--ids', 'keep token ids in the rows')
-    .option('--fresh', 'throw away what this evaluation has done before')
+    .option('--fresh', 'throw away what this evaluation has done before');
+  servedBy(command)
     .addHelpText(
       'after',
-      '\nExample:\n  reckon evaluate quickstart --samples 8\n  reckon evaluate quickstart --all-checkpoints --greedy\n  reckon evaluate models/mine --task game24 --limit 20 --max-completion 128',
+      '\nExample:\n  reckon evaluate quickstart --samples 8\n  reckon evaluate quickstart --all-checkpoints --greedy\n  reckon evaluate models/mine --task game24 --limit 20 --max-completion 128\n  reckon evaluate --endpoint http://localhost:8000 --model Qwen/Qwen2.5-0.5B-Instruct --tokenizer Qwen/Qwen2.5-0.5B-Instruct --task gsm8k',
     )
-    .action(async (model: string, _options, command: Command) => {
+    .action(async (model: string | undefined, _options, command: Command) => {
       finish(await evaluate(model, command.optsWithGlobals<EvaluateOptions>()));
     });
 }
 
-async function evaluate(model: string, options: EvaluateOptions): Promise<ExitCode> {
+async function evaluate(model: string | undefined, options: EvaluateOptions): Promise<ExitCode> {
   checkCombinations(options);
-  const targets = await findTargets(model, options);
+  const targets = await targetsOf(model, options);
   const requests = [];
   for (const target of targets) requests.push({ target, requests: await requestsFor(target, options) });
   const { evaluateModel } = await import('./evaluate-model.ts');
@@ -125,6 +130,30 @@ async function evaluate(model: string, options: EvaluateOptions): Promise<ExitCo
   return 0;
 }
 
+/** The models that are measured; for one on servers, what is here of it: a run or folder, or its tokenizer alone. */
+async function targetsOf(name: string | undefined, options: EvaluateOptions): Promise<EvaluationTarget[]> {
+  const endpoint = endpointOf(options, options.batch);
+  if (name !== undefined) {
+    const targets = await findTargets(name, options);
+    return endpoint ? targets.map((target) => served(target, endpoint)) : targets;
+  }
+  if (!endpoint || options.tokenizer === undefined) {
+    const message = endpoint
+      ? '--endpoint needs a model here for its task and tokenizer, or --tokenizer and --task'
+      : 'name a model, or servers with --endpoint and --model';
+    throw new ReckonError('usage', 'no-model', message);
+  }
+  const { localModel } = await import('../hub/index.ts');
+  const folder = await localModel(options.tokenizer, { withWeights: false });
+  const nothing = { name: '', folder, checkpoint: '', runDirectory: null, recipe: null };
+  return [served(nothing, endpoint)];
+}
+
+/** A target under the name that servers have for it. */
+function served(target: EvaluationTarget, { model, servers }: Endpoint): EvaluationTarget {
+  return { ...target, name: safeName(model), checkpoint: `${model} at ${servers.join(', ')}` };
+}
+
 function checkCombinations(options: EvaluateOptions): void {
   const clash = (what: string): never => {
     throw new ReckonError('usage', 'evaluate-options', what);
@@ -137,6 +166,10 @@ function checkCombinations(options: EvaluateOptions): void {
   if (label !== undefined && (allCheckpoints === true || (seeds?.length ?? 1) > 1))
     clash('--label names one evaluation; leave it out with --all-checkpoints or several --seeds');
   if ((against?.length ?? 0) > 2) clash('--against compares two or three models in all; name at most two');
+  if (options.endpoint !== undefined && (against !== undefined || allCheckpoints === true))
+    clash(
+      '--endpoint measures one model, whose weights are elsewhere; leave out --against and --all-checkpoints',
+    );
   if (against !== undefined && allCheckpoints === true)
     clash('--against compares one model with others; leave out --all-checkpoints');
 }
@@ -149,7 +182,8 @@ async function requestsFor(target: EvaluationTarget, options: EvaluateOptions): 
   const out =
     options.out ?? (target.runDirectory === null ? 'evaluations' : join(target.runDirectory, 'evaluations'));
   const { localModel } = await import('../hub/index.ts');
-  const tokenizer = options.tokenizer === undefined ? null : await localModel(options.tokenizer);
+  const tokenizer =
+    options.tokenizer === undefined ? null : await localModel(options.tokenizer, { withWeights: false });
   return seeds.map((seed) => ({
     label: options.label ?? labelOf(target, recipe, options, seeds.length > 1 ? seed : null),
     out: resolve(out),
@@ -164,6 +198,7 @@ async function requestsFor(target: EvaluationTarget, options: EvaluateOptions): 
     limit: options.limit ?? null,
     batch: options.batch,
     tokenizer,
+    endpoint: endpointOf(options, options.batch),
     keepIds: options.ids === true || options.against !== undefined,
     weights: options.weights,
     fresh: options.fresh === true,

@@ -3,10 +3,12 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import * as z from 'zod';
-import type { Completion, GenerationRequest } from '../generate/index.ts';
+import type { Completion } from '../generate/completion.ts';
+import type { GenerationRequest } from '../generate/engine.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import { type ChatMessage, StreamDecoder } from '../text/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { type EndpointOptions, endpointOf, servedBy } from './endpoint.ts';
 import { type ExitCode, printResult } from './output.ts';
 import {
   openTextModel,
@@ -16,7 +18,7 @@ import {
   type TextModel,
 } from './text-model.ts';
 
-interface GenerateOptions extends SamplingOptions {
+interface GenerateOptions extends SamplingOptions, EndpointOptions {
   readonly prompt?: string;
   readonly prompts?: string;
   readonly chat?: boolean;
@@ -32,7 +34,10 @@ export function addGenerateCommand(program: Command, finish: (code: ExitCode) =>
   const command = program
     .command('generate')
     .description('complete a prompt, or every prompt of a file')
-    .argument('<model>', 'model or adapter folder, or hub id (org/name@revision)')
+    .argument(
+      '<model>',
+      'model or adapter folder, or hub id (org/name@revision); with --endpoint it lends its tokenizer',
+    )
     .option('--prompt <text>', 'what to complete')
     .option(
       '--prompts <file>',
@@ -54,10 +59,10 @@ export function addGenerateCommand(program: Command, finish: (code: ExitCode) =>
     )
     .option('--batch <n>', 'completions at once', (text) => Math.max(1, Math.floor(Number(text)) || 1), 16)
     .option('--stream', 'shows the completion of one prompt as it comes');
-  sampledBy(command)
+  servedBy(sampledBy(command))
     .addHelpText(
       'after',
-      '\nExample:\n  reckon generate Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 17 * 23?" --stream',
+      '\nExample:\n  reckon generate Qwen/Qwen2.5-0.5B-Instruct --chat --prompt "What is 17 * 23?" --stream\n  reckon generate Qwen/Qwen2.5-7B-Instruct --endpoint http://localhost:8000 --prompts prompts.jsonl --batch 256',
     )
     .action(async (model: string, _options, command: Command) => {
       await generateTexts(model, command.optsWithGlobals<GenerateOptions>());
@@ -77,7 +82,7 @@ async function generateTexts(name: string, options: GenerateOptions): Promise<vo
     const message = '--stream shows one completion of one prompt; leave it out for more, and under --json';
     throw new ReckonError('usage', 'bad-stream', message);
   }
-  const text = await openTextModel(name, options);
+  const text = await openTextModel(name, options, endpointOf(options, options.batch, name));
   using _model = text;
   const requests = prompts.map(({ input }, i) => ({
     problemId: `${i}`,
@@ -126,13 +131,12 @@ function show(result: Result, { prompts, stream }: GenerateOptions): void {
 }
 
 async function complete(
-  { model, tokenizer, generation }: TextModel,
+  { engine, tokenizer, generation }: TextModel,
   requests: readonly GenerationRequest[],
   options: GenerateOptions,
 ): Promise<Completion[][]> {
-  const { generate } = await import('../generate/index.ts');
   const decoder = new StreamDecoder(tokenizer);
-  const groups = await generate(model, tokenizer, requests, {
+  const groups = await engine.generate(requests, {
     ...generation,
     maxRows: options.batch,
     stopStrings: options.stop,

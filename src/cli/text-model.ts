@@ -6,11 +6,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { GenerationOptions } from '../generate/index.ts';
+import type { Engine, GenerationOptions } from '../generate/engine.ts';
 import { localModel } from '../hub/index.ts';
 import type { Decoder, WeightFormat } from '../models/index.ts';
 import { ChatTemplate, loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
+import { type Endpoint, endpointEngine } from './endpoint.ts';
 import { downloadOptions } from './model-files.ts';
 import type { GlobalOptions } from './output.ts';
 
@@ -64,7 +65,7 @@ function numberFrom(text: string, least: number): number {
 
 /** A model that is only read, and what belongs to it. */
 export interface TextModel extends Disposable {
-  readonly model: Decoder;
+  readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   /** Null where the tokenizer has none. */
   readonly template: ChatTemplate | null;
@@ -72,22 +73,25 @@ export interface TextModel extends Disposable {
   readonly generation: Omit<GenerationOptions, 'stopStrings'>;
 }
 
-/** Opens a model or adapter, folder or hub id, in the dtype that it computes in: nothing is kept twice. */
-export async function openTextModel(name: string, options: SamplingOptions): Promise<TextModel> {
-  const folder = await localModel(name, downloadOptions(options));
-  const { adapterBase, isAdapterFolder, loadModel, readConfig } = await import('../models/index.ts');
-  readConfig(folder);
-  const { resolveCompute } = await import('../run/compute.ts');
-  const { setThreads } = await import('../torch/index.ts');
-  const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;
-  const { device, dtype, threads } = await resolveCompute({ compute });
-  setThreads(threads);
-  const base = isAdapterFolder(folder) ? adapterBase(folder) : folder;
+/**
+ * Opens a model or adapter, folder or hub id, in the dtype that it computes in: nothing is kept twice. Where an endpoint
+ * samples, the name lends its tokenizer and its configs alone.
+ */
+export async function openTextModel(
+  name: string,
+  options: SamplingOptions,
+  endpoint: Endpoint | null = null,
+): Promise<TextModel> {
+  const folder = await localModel(name, { ...downloadOptions(options), withWeights: endpoint === null });
+  if (!endpoint) (await import('../models/index.ts')).readConfig(folder);
+  const base = existsSync(join(folder, 'adapter_config.json')) ? await baseOf(folder) : folder;
   const tokenizer = loadTokenizer(existsSync(join(folder, 'tokenizer.json')) ? folder : base);
-  const load = { dtype, computeDtype: dtype, device, map: true } as const;
-  const model = options.weights === 'int8' ? rounded(loadModel(folder, load)) : loadModel(folder, load);
+  const log = (line: string) => void process.stderr.write(`${line}\n`);
+  const { engine, vocabulary } = endpoint
+    ? { engine: endpointEngine(endpoint, tokenizer, base, log), vocabulary: tokenizer.size }
+    : await openEngine(folder, tokenizer, options);
   return {
-    model,
+    engine,
     tokenizer,
     template: tokenizer.files.config['chat_template'] === undefined ? null : new ChatTemplate(tokenizer),
     generation: {
@@ -98,11 +102,34 @@ export async function openTextModel(name: string, options: SamplingOptions): Pro
       maxNewTokens: options.maxTokens,
       seed: options.seed,
       step: 0,
-      stopIds: endingIds(base, model, tokenizer),
-      vocabulary: Math.min(tokenizer.size, model.config.vocabSize),
+      stopIds: endingIds(base, engine, tokenizer),
+      vocabulary: Math.min(tokenizer.size, vocabulary),
     },
-    [Symbol.dispose]: () => model[Symbol.dispose](),
+    [Symbol.dispose]: () => engine[Symbol.dispose](),
   };
+}
+
+/** The folder of an adapter folder's base; the folder itself where it is a whole model. */
+async function baseOf(folder: string): Promise<string> {
+  const { adapterBase, isAdapterFolder } = await import('../models/index.ts');
+  return isAdapterFolder(folder) ? adapterBase(folder) : folder;
+}
+
+async function openEngine(
+  folder: string,
+  tokenizer: Tokenizer,
+  options: SamplingOptions,
+): Promise<{ readonly engine: Engine; readonly vocabulary: number }> {
+  const { loadModel } = await import('../models/index.ts');
+  const { engineOf } = await import('../generate/index.ts');
+  const { resolveCompute } = await import('../run/compute.ts');
+  const { setThreads } = await import('../torch/index.ts');
+  const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;
+  const { device, dtype, threads } = await resolveCompute({ compute });
+  setThreads(threads);
+  const full = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
+  const model = options.weights === 'int8' ? rounded(full) : full;
+  return { engine: engineOf(model, tokenizer), vocabulary: model.config.vocabSize };
 }
 
 /** A model with its matrices in 8 bit in place of one that is freed. */
@@ -112,13 +139,12 @@ function rounded(full: Decoder): Decoder {
 }
 
 /** The ids that end a completion by the config, the generation config and the tokenizer together. */
-function endingIds(folder: string, model: Decoder, tokenizer: Tokenizer): number[] {
+function endingIds(folder: string, { eosTokenIds }: Engine, { eosId }: Tokenizer): number[] {
   const path = join(folder, 'generation_config.json');
   const stated = existsSync(path)
     ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>)['eos_token_id']
     : null;
-  const all = [...model.config.eosTokenIds, stated, tokenizer.eosId].flat();
-  return [...new Set(all.filter((id): id is number => typeof id === 'number'))];
+  return [...new Set([...eosTokenIds, stated, eosId].flat().filter((id) => typeof id === 'number'))];
 }
 
 /** The template, or an error that says what to do without one. */

@@ -1,11 +1,10 @@
 /** Owns the measuring of a model on problems: sample, judge. Knows no run directory and no file. */
 
 import type { Problem } from '../data/problem.ts';
-import { type Decoder, readerOf } from '../models/index.ts';
+import type { Engine } from '../generate/index.ts';
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import { collectGroups, type Group, type Rollout } from '../rollouts/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { kernelsServe } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
 import type { EvaluationJob } from './resumable.ts';
 import { rowsOf } from './rows.ts';
@@ -24,15 +23,13 @@ export interface MeasureOptions {
 
 /** Samples and judges every problem; how a prompt is varied and what is drawn follow from the seed and the problem. */
 export async function measure(
-  model: Decoder,
+  engine: Engine,
   tokenizer: Tokenizer,
   task: Task,
   problems: readonly Problem[],
   options: MeasureOptions,
 ): Promise<ScoredGroup[]> {
-  using reader = readerOf(model);
-  const groups = await sampleProblems(reader.model, tokenizer, task, problems, options);
-  return await scoreGroups(task, [], groups);
+  return await scoreGroups(task, [], await sampleProblems(engine, tokenizer, task, problems, options));
 }
 
 /** What is known of some problems already, and who is told of the completions of each other one as soon as they end. */
@@ -41,9 +38,9 @@ export interface PartOf {
   readonly onProblem: (completions: readonly Rollout[]) => void;
 }
 
-/** Samples problems with a snapshot that the caller made; the groups of problems that are known come back empty. */
+/** Samples problems; the groups of problems that are known come back empty. */
 export async function sampleProblems(
-  snapshot: Decoder,
+  engine: Engine,
   tokenizer: Tokenizer,
   task: Task,
   problems: readonly Problem[],
@@ -54,7 +51,7 @@ export async function sampleProblems(
   const lengths = (rollouts: readonly Rollout[]): number[] =>
     rollouts.map(({ completionIds }) => completionIds.length);
   return await collectGroups(
-    snapshot,
+    engine,
     tokenizer,
     problems,
     (problem) => evaluationPrompt(task, problem, seed),
@@ -62,7 +59,7 @@ export async function sampleProblems(
       temperature,
       topP,
       maxNewTokens: maxCompletionTokens,
-      stopIds: snapshot.config.eosTokenIds,
+      stopIds: engine.eosTokenIds,
       stopStrings: task.stop ?? [],
       groupSize: samplesPerProblem,
       seed,
@@ -75,9 +72,9 @@ export async function sampleProblems(
   );
 }
 
-/** What of {@link evaluateResumably}'s work a model on this machine does: it samples, is judged, and is exact within a batch or not. */
+/** What of {@link evaluateResumably}'s work is an engine's: it samples, is judged, and is exact within a batch or not. */
 export function workOf(
-  snapshot: Decoder,
+  engine: Engine,
   tokenizer: Tokenizer,
   task: Task,
   options: MeasureOptions & { readonly keepIds?: boolean },
@@ -86,9 +83,9 @@ export function workOf(
   const promptText = (ids: readonly number[]): string => tokenizer.decodeAll(ids);
   return {
     samplesPerProblem: options.samplesPerProblem,
-    exactWithin: kernelsServe({ dtype: snapshot.computeDtype, device: snapshot.device }),
+    exactWithin: engine.keepsOthers,
     sample: async (problems, known, keep) => {
-      await sampleProblems(snapshot, tokenizer, task, problems, options, { known, onProblem: keep });
+      await sampleProblems(engine, tokenizer, task, problems, options, { known, onProblem: keep });
     },
     judge: async (problems, completions) => {
       const groups = problems.map((problem, i) => ({ problem, rollouts: completions[i]! }));

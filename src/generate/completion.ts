@@ -21,9 +21,15 @@ export interface Completion {
   readonly promptIds: readonly number[];
   /** Sampled ids, the ending id included. */
   readonly completionIds: readonly number[];
-  /** Log-probability of each id at the sampling temperature over the whole policy vocabulary (nats, f32). */
+  /**
+   * Log-probability of each id at the sampling temperature over the whole policy vocabulary (nats, f32); empty where a
+   * server said none of that kind.
+   */
   readonly logps: readonly number[];
-  /** Log-probability under the distribution sampled from, after bans, penalty, top-k, top-p and min-p (nats). */
+  /**
+   * Log-probability under the distribution sampled from, after bans, penalty, top-k, top-p and min-p (nats); empty where a
+   * server did not say.
+   */
   readonly samplingLogps: readonly number[];
   readonly stopReason: StopReason;
   /** The completion decoded, special tokens left out. */

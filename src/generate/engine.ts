@@ -1,11 +1,11 @@
-/** Owns generation as its users see it: requests and options in, completions out. What runs when is in batch.ts. */
+/**
+ * Owns generation as its users see it: requests and options in, completions out, whoever computes them. Knows no model, no
+ * server and no torch.
+ */
 
-import type { Decoder } from '../models/index.ts';
-import type { Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { Batch } from './batch.ts';
 import type { Completion } from './completion.ts';
-import { checkSampling, type SamplingParameters } from './filters.ts';
+import { checkSampling, type SamplingParameters } from './sampling.ts';
 
 /** One prompt and how many completions it gets. */
 export interface GenerationRequest {
@@ -16,7 +16,7 @@ export interface GenerationRequest {
   readonly maxNewTokens?: number;
   /**
    * Lengths of all its samples where they are known from before. They then only take their places beside the others, which
-   * come out as if these were sampled again; nothing of them is computed or given back. Exact where `kernelsServe` the model.
+   * come out as if these were sampled again; nothing of them is computed or given back. Exact where the engine `keepsOthers`.
    */
   readonly knownLengths?: readonly number[] | undefined;
 }
@@ -47,70 +47,33 @@ export interface GenerationOptions extends SamplingParameters {
   readonly statistics?: { readonly alternatives: number };
   /** Asked between steps; a true answer ends all that runs with the reason 'aborted'. */
   readonly stopRequested?: () => boolean;
-  /** Told of every id as it is sampled, the ending one included. */
+  /** The same from outside, at once: a server is told no more than that its client is gone. */
+  readonly signal?: AbortSignal;
+  /** Told of every id as it is sampled, the ending one included; by a remote engine once a completion is there. */
   readonly onToken?: (problemId: string, sampleIndex: number, id: number) => void;
   /** Told of a request's completions as soon as all of them have ended by themselves. */
   readonly onRequest?: ((completions: readonly Completion[]) => void) | undefined;
 }
 
-/**
- * Completes every request. Returns the completions in the order of the requests, `samples` each, whatever order they
- * finished in. The model is read only: give it a snapshot of the policy. Yields to the event loop between steps.
- */
-export async function generate(
-  model: Decoder,
-  tokenizer: Tokenizer,
-  requests: readonly GenerationRequest[],
-  options: GenerationOptions,
-): Promise<Completion[][]> {
-  checkRequests(model, requests, options);
-  using batch = new Batch(model, tokenizer, requests, options);
-  const completionsOf = (request: number): Completion[] =>
-    batch.finished[request]!.map((sequence) => sequence.completed(tokenizer, options.step));
-  let lastYield = performance.now();
-  while (batch.busy) {
-    if (options.stopRequested?.()) batch.abort();
-    else for (const request of batch.advance()) options.onRequest?.(completionsOf(request));
-    if (performance.now() - lastYield > 50) {
-      await new Promise((resolve) => setImmediate(resolve));
-      lastYield = performance.now();
-    }
-  }
-  return requests.map((request, i) => (request.knownLengths === undefined ? completionsOf(i) : []));
+/** What completes prompts: a model in this process, or servers elsewhere. */
+export interface Engine extends Disposable {
+  /** The ids that end a completion by the model's own config. */
+  readonly eosTokenIds: readonly number[];
+  /** Whether requests of `knownLengths` leave the completions of the others as they would be without it. */
+  readonly keepsOthers: boolean;
+  /** The completions in the order of the requests, `samples` each, whatever order they finished in. */
+  generate(requests: readonly GenerationRequest[], options: GenerationOptions): Promise<Completion[][]>;
 }
 
-function checkRequests(
-  model: Decoder,
-  requests: readonly GenerationRequest[],
-  options: GenerationOptions,
-): void {
+/** Fails on parameters that make no distribution, and on requests that ask for nothing. */
+export function checkRequests(requests: readonly GenerationRequest[], options: GenerationOptions): void {
   checkSampling(options);
-  const { prefillChunk = 1, statistics, vocabulary = model.config.vocabSize } = options;
-  const alternatives = statistics?.alternatives ?? 0;
-  if (!Number.isSafeInteger(prefillChunk) || prefillChunk < 1)
-    throw new ReckonError('usage', 'bad-chunk', `prefillChunk must be 1 or more, found ${prefillChunk}`);
-  if (!Number.isSafeInteger(alternatives) || alternatives < 0 || alternatives > vocabulary) {
+  for (const { problemId, promptIds, samples, maxNewTokens = 1 } of requests) {
+    if (promptIds.length > 0 && samples >= 1 && Math.min(options.maxNewTokens, maxNewTokens) >= 1) continue;
     throw new ReckonError(
       'usage',
-      'bad-statistics',
-      `alternatives must lie between 0 and the vocabulary's ${vocabulary}, found ${alternatives}`,
+      'empty-request',
+      `${problemId}: a request needs a prompt, a sample and a token`,
     );
-  }
-  for (const { problemId, promptIds, samples, maxNewTokens = 1 } of requests) {
-    const longest = promptIds.length + options.maxNewTokens;
-    if (promptIds.length === 0 || samples < 1 || Math.min(options.maxNewTokens, maxNewTokens) < 1) {
-      throw new ReckonError(
-        'usage',
-        'empty-request',
-        `${problemId}: a request needs a prompt, a sample and a token`,
-      );
-    }
-    if (longest > model.config.maxPositions) {
-      throw new ReckonError(
-        'usage',
-        'too-long',
-        `${problemId}: prompt and completion would take ${longest} positions, the model has ${model.config.maxPositions}; lower maxCompletionTokens`,
-      );
-    }
   }
 }

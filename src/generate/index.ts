@@ -1,9 +1,12 @@
-/** Owns the public face of generation: the engine and the sampler. */
+/** Owns the public face of generation: the engines and the sampler. */
 
 export type { Completion, StopReason, TokenStatistics } from './completion.ts';
-export { type GenerationOptions, type GenerationRequest, generate } from './engine.ts';
-
-export { type Excluded, filterLogits, type SamplingParameters } from './filters.ts';
+export type { Engine, GenerationOptions, GenerationRequest } from './engine.ts';
+export { type Excluded, filterLogits } from './filters.ts';
+export { engineOf, generate, localEngine } from './local.ts';
+export { RemoteClient, type RemoteOptions } from './remote/client.ts';
+export { type RemoteModel, remoteEngine } from './remote/engine.ts';
+export { type ProbeOptions, PublishedPolicy, type PublishedVersion } from './remote/published.ts';
 export {
   type SampledRows,
   type SampledStatistics,
@@ -11,3 +14,4 @@ export {
   sampleTokens,
   uniformOf,
 } from './sampler.ts';
+export type { SamplingParameters } from './sampling.ts';

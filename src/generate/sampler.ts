@@ -2,7 +2,8 @@
 
 import { drawKernel, fromBytes, kernelsServe, op, sampleKernel, type Tensor } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { type Excluded, filterLogits, isUnfiltered, type SamplingParameters } from './filters.ts';
+import { type Excluded, filterLogits } from './filters.ts';
+import { isUnfiltered, type SamplingParameters } from './sampling.ts';
 
 const sortOp = op('aten::sort', 'stable');
 

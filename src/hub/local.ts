@@ -12,6 +12,8 @@ import { type DownloadOptions, type FileChoice, openSnapshot } from './snapshot.
 export interface ModelOptions extends DownloadOptions {
   /** An adapter's base comes along where it is named by its hub id; default true. */
   readonly withBase?: boolean;
+  /** False leaves the weights where they are: configs and tokenizer only; default true. */
+  readonly withWeights?: boolean;
 }
 
 /**
@@ -19,10 +21,11 @@ export interface ModelOptions extends DownloadOptions {
  * downloaded into its cache.
  */
 export async function localModel(name: string, options: ModelOptions = {}): Promise<string> {
-  const folder = await localRepo(name, 'model', modelFiles, options);
+  const choose = options.withWeights === false ? textFiles : modelFiles;
+  const folder = await localRepo(name, 'model', choose, options);
   const base = options.withBase === false ? null : adapterBaseOf(folder);
   if (base !== null && !existsSync(join(folder, base.name)) && !existsSync(base.name)) {
-    await localRepo(repoText(base), 'model', modelFiles, options);
+    await localRepo(repoText(base), 'model', choose, options);
   }
   return folder;
 }
@@ -50,7 +53,6 @@ export function cachedFolder(name: string): string {
 /** What a model is made of: configs, tokenizer and safetensors in the repository's own folder. */
 export function modelFiles(paths: readonly string[]): string[] {
   const own = paths.filter((path) => !path.includes('/'));
-  const isWeights = (path: string) => /\.safetensors$/.test(path);
   const weights = own.includes('model.safetensors')
     ? ['model.safetensors']
     : own.filter((path) => /^model-\d+-of-\d+\.safetensors$/.test(path));
@@ -63,8 +65,12 @@ export function modelFiles(paths: readonly string[]): string[] {
       `expected model.safetensors, shards of it or adapter_model.safetensors in the repository, found ${found ?? 'no weights'}; choose one that has them`,
     );
   }
-  const text = own.filter((path) => /\.(json|jinja|txt)$/.test(path) && !isWeights(path));
-  return [...text, ...weights, ...adapter];
+  return [...textFiles(paths), ...weights, ...adapter];
+}
+
+/** Configs and tokenizer in the repository's own folder. */
+function textFiles(paths: readonly string[]): string[] {
+  return paths.filter((path) => !path.includes('/') && /\.(json|jinja|txt)$/.test(path));
 }
 
 async function localRepo(

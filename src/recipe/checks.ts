@@ -1,5 +1,6 @@
 /** Owns the checks across keys: combinations that the schema allows and that cannot work. Runs nothing. */
 
+import { checkEngine } from './engine.ts';
 import type { RecipeProblem } from './issues.ts';
 import { checkOrigins } from './lineage.ts';
 import { checkInit } from './model-init.ts';
@@ -19,6 +20,7 @@ export function checkCombinations(recipe: Recipe): RecipeProblem[] {
     ...checkOrder(recipe.stages),
     ...checkLabels(recipe.stages),
     ...checkOrigins(recipe.stages),
+    ...checkEngine(recipe),
   ];
 }
 

@@ -86,7 +86,7 @@ export function formatEstimate(found: Estimate | null, machine: Machine, free: n
   if (found === null) return 'estimate: the size of the model is not known here, so none is made';
   const time =
     found.seconds === null
-      ? 'no estimate on a GPU'
+      ? 'no estimate on a GPU or with servers'
       : `at most about ${formatDuration(found.seconds)} on this CPU (a GPU's is not estimated)`;
   const lines = [
     `memory  about ${formatBytes(found.memoryBytes)} of ${formatBytes(machine.memoryBytes)}${found.memoryBytes > machine.memoryBytes ? ', more than this machine has' : ''}`,
@@ -124,7 +124,9 @@ function estimateStage(
     memoryBytes: BASE_BYTES + memoryOf(setting, stage, trainable, numbers),
     diskBytes: diskOf(setting, stage, trainable, sampled),
     seconds:
-      recipe.compute.device === 'cuda' ? null : secondsOf(setting, sampled, trained, numbers, rollouts),
+      recipe.compute.device === 'cuda' || (recipe.engine.kind === 'remote' && sampled > 0)
+        ? null
+        : secondsOf(setting, sampled, trained, numbers, rollouts),
   };
 }
 

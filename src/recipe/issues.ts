@@ -117,7 +117,7 @@ function schemaAt(path: KeyPath, raw: unknown): JsonSchema | undefined {
     if (branches === undefined) continue;
     const here = path.slice(0, depth + 1);
     schema = branches.find((branch) =>
-      ['type', 'name'].some((key) => {
+      ['type', 'name', 'kind'].some((key) => {
         const wanted = branch.properties?.[key]?.const;
         return wanted !== undefined && wanted === valueAt(raw, [...here, key]).value;
       }),

@@ -1,5 +1,6 @@
 /** Owns the Recipe type: what a run is told to do, every default filled in. Knows neither YAML nor validation. */
 
+import type { EngineRecipe } from './engine.ts';
 import type { Stage } from './stages.ts';
 import type { TaskRecipe } from './task.ts';
 import type { TrackingRecipe } from './tracking.ts';
@@ -13,6 +14,7 @@ export interface Recipe {
   readonly model: ModelRecipe;
   readonly compute: ComputeRecipe;
   readonly sampling: SamplingRecipe;
+  readonly engine: EngineRecipe;
   readonly evaluation: EvaluationRecipe;
   readonly checkpoints: CheckpointsRecipe;
   readonly tracking: TrackingRecipe;

@@ -1,6 +1,7 @@
 /** Owns the recipe's shape, its defaults and its key descriptions; knows no file and runs nothing. */
 
 import * as z from 'zod';
+import { type EngineRecipe, engineSchema } from './engine.ts';
 import { modelInitSchema } from './model-init.ts';
 import type { Recipe } from './recipe.ts';
 import { count, type StageKind } from './stages/kind.ts';
@@ -90,6 +91,7 @@ const schema = z.strictObject({
   model: modelSchema,
   compute: computeSchema.prefault({}),
   sampling: samplingSchema.prefault({}),
+  engine: engineSchema,
   evaluation: evaluationSchema.prefault({}),
   checkpoints: checkpointsSchema.prefault({}),
   tracking: trackingSchema.prefault({}),
@@ -98,7 +100,10 @@ const schema = z.strictObject({
 
 /** Version 1 of the recipe: what the YAML holds becomes a Recipe; the cross checks are in checks.ts. */
 export const recipeSchema: z.ZodType<Recipe> = schema.transform(
-  (parsed): Recipe => ({ ...parsed, stages: parsed.stages.map(fillDerived) }),
+  (parsed): Recipe => ({
+    ...parsed,
+    stages: parsed.stages.map((stage) => fillDerived(stage, parsed.engine)),
+  }),
 );
 
 /** The schema as JSON Schema: what editors, documentation and the nearest-key search read. */
@@ -116,8 +121,8 @@ export interface JsonSchema {
   readonly oneOf?: readonly JsonSchema[];
 }
 
-function fillDerived(parsed: Readonly<Record<string, unknown>>): Stage {
+function fillDerived(parsed: Readonly<Record<string, unknown>>, engine: EngineRecipe): Stage {
   const stage = parsed as unknown as Stage;
   const { derive } = kindOf(stage.type) as StageKind<Stage>;
-  return derive ? derive(stage) : stage;
+  return derive ? derive(stage, engine) : stage;
 }

@@ -1,8 +1,7 @@
-/** Owns the collecting of groups: problems to prompts to completions by the engine. Knows no reward. */
+/** Owns the collecting of groups: problems to prompts to completions by an engine. Knows no reward. */
 
 import type { Problem } from '../data/problem.ts';
-import { type GenerationOptions, generate } from '../generate/index.ts';
-import type { Decoder } from '../models/index.ts';
+import type { Engine, GenerationOptions } from '../generate/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import type { Group } from './rollout.ts';
@@ -13,9 +12,9 @@ export interface CollectOptions extends GenerationOptions {
   readonly known?: ReadonlyMap<string, readonly number[]> | undefined;
 }
 
-/** Samples `groupSize` completions of each problem's prompt from a snapshot of the policy. */
+/** Samples `groupSize` completions of each problem's prompt. */
 export async function collectGroups(
-  snapshot: Decoder,
+  engine: Engine,
   tokenizer: Tokenizer,
   problems: readonly Problem[],
   promptOf: (problem: Problem) => string,
@@ -27,6 +26,6 @@ export async function collectGroups(
     samples: options.groupSize,
     knownLengths: options.known?.get(problem.id),
   }));
-  const rollouts = await generate(snapshot, tokenizer, requests, options);
+  const rollouts = await engine.generate(requests, options);
   return problems.map((problem, i) => ({ problem, rollouts: rollouts[i]! }));
 }

@@ -25,6 +25,10 @@ export function stageInputs(recipe: Recipe, index: number): StageInputs {
   flatten(recipe.model, 'model', flat);
   if (trains || samples) flatten(recipe.compute, 'compute', flat);
   if (samples) flatten(recipe.sampling, 'sampling', flat);
+  // Which servers, and how patient to be with them, may change from one start to the next.
+  const { engine } = recipe;
+  if (samples && engine.kind === 'remote')
+    flatten({ kind: engine.kind, model: engine.model, logprobs: engine.logprobs }, 'engine', flat);
   const measures = relevant.some((stage) => stage && 'budget' in stage && stage.budget?.measureEvery);
   if (types.has('evaluate') || measures) flatten(recipe.evaluation, 'evaluation', flat);
   for (const [i, stage] of relevant.entries()) flatten(stage, `stages[${i}]`, flat);

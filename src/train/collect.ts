@@ -1,6 +1,8 @@
-/** Owns the rollouts of a training step: which problems, which prompts, sampled from the policy. Knows no reward. */
+/** Owns the rollouts of a training step: which problems, which prompts, sampled by an engine. Knows no reward. */
 
-import { type Decoder, readerOf, type WeightFormat } from '../models/index.ts';
+import type { Problem } from '../data/problem.ts';
+import type { Decoder, WeightFormat } from '../models/index.ts';
+import { encodePrompt } from '../prompts/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { collectGroups, type Group } from '../rollouts/index.ts';
 import { Rng } from '../util/rng.ts';
@@ -47,23 +49,20 @@ export async function collectStep(
   step: number,
   model: Decoder = session.policy,
 ): Promise<Group[]> {
-  using reader = readerOf(model, model === session.policy ? sampling.weights : 'full');
   const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
-  const groups = await collectGroups(
-    reader.model,
-    session.tokenizer,
-    problems,
-    (problem) => task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id })),
-    {
-      ...sampling,
-      maxNewTokens: sampling.maxCompletionTokens,
-      stopIds: model.config.eosTokenIds,
-      stopStrings: task.stop ?? [],
-      groupSize,
-      seed,
-      step,
-    },
-  );
+  const promptOf = (problem: Problem) =>
+    task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id }));
+  const first = () => encodePrompt(session.tokenizer, promptOf(problems[0]!));
+  using engine = await session.engines.open(model, step, first, sampling, sampling.weights);
+  const groups = await collectGroups(engine, session.tokenizer, problems, promptOf, {
+    ...sampling,
+    maxNewTokens: sampling.maxCompletionTokens,
+    stopIds: engine.eosTokenIds,
+    stopStrings: task.stop ?? [],
+    groupSize,
+    seed,
+    step,
+  });
   session.countGenerated(groups.flatMap((group) => group.rollouts));
   return groups;
 }

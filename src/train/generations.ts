@@ -7,6 +7,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import * as z from 'zod';
 import type { Problem } from '../data/problem.ts';
+import { localEngine } from '../generate/index.ts';
 import type { Decoder } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Task } from '../rewards/index.ts';
@@ -105,8 +106,8 @@ export class Generations implements Disposable {
     const settings = this.settingsOf(options);
     const { maxCompletionTokens: maxNewTokens, ...rest } = settings;
     const { groupSize } = options;
-    using snapshot = model.snapshot();
-    const groups = await collectGroups(snapshot, tokenizer, problems, promptOf, {
+    using engine = localEngine(model, tokenizer);
+    const groups = await collectGroups(engine, tokenizer, problems, promptOf, {
       ...rest,
       maxNewTokens,
       groupSize,

@@ -44,7 +44,7 @@ export interface GrpoOptions
     ScoredOptions {
   readonly kl: PolicyUpdateOptions['kl'];
   /** `always` weighs every token by trainer over engine, also where they differ by rounding alone (bf16). */
-  readonly importance?: ImportanceOptions & { readonly always?: boolean };
+  readonly importance?: ImportanceOptions & { readonly always?: boolean | undefined };
   /** Sequences in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -109,7 +109,7 @@ export async function trainGrpo(
         ...minibatch,
         oldLogps: recorded?.[i] ?? null,
         temperature,
-        truncated: samplerDiffers(sampling) || options.importance?.always === true,
+        truncated: samplerDiffers(sampling) || options.importance?.always === true || Boolean(options.remote),
         loss: lossOptions(session, options),
       });
       const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);

@@ -32,7 +32,10 @@ export interface PolicySequence extends TrainingSequence {
   readonly advantage: number;
   /** One a token, in place of one for all. */
   readonly tokenAdvantages?: readonly number[];
-  /** From the engine: at the sampling temperature, and under the truncated distribution that was sampled. */
+  /**
+   * From the engine: at the sampling temperature (empty where it did not say: not compared), and under the truncated
+   * distribution that was sampled.
+   */
   readonly logps: readonly number[];
   readonly samplingLogps: readonly number[];
   /** Sampled from an earlier policy (replay): its tokens get importance weights and are not compared with the engine. */
@@ -49,7 +52,7 @@ export interface PolicyUpdate {
   /** Log-probabilities before the first update by micro-batch; null when this is it, and they are today's. */
   readonly oldLogps: readonly Float32Array[] | null;
   readonly temperature: number;
-  /** The sampler is another distribution (top-p, rounded weights), so importance weights correct for it. */
+  /** The sampler is another distribution (top-p, rounded weights, servers), so importance weights correct for it. */
   readonly truncated: boolean;
   readonly loss: PolicyUpdateOptions;
   /** Added to the loss of a micro-batch, by its place among the batches: a value head's, from the same hidden states. */
@@ -184,11 +187,13 @@ function oneMicroBatch(
   const batch = update.batches[place]!;
   const recorded = update.oldLogps?.[place] ?? null;
   const floats = (values: Float32Array) => fromBytes(values, 'f32', [values.length]).to('f32', device);
-  const engine = gathered(batch, sequences, (sequence) => sequence.logps);
+  const engine = gathered(batch, sequences, (one) =>
+    isSaid(one) ? one.logps : one.completionIds.map(() => 0),
+  );
   const fresh = spread(
     batch,
     sequences,
-    sequences.map((one) => (one.replayed ? 0 : 1)),
+    sequences.map((one) => Number(isSaid(one) && !one.replayed)),
   );
   const referenceLogps_N = reference && floats(recordedLogps(reference, [batch], temperature)[0]!);
   const advantages_N = floats(gathered(batch, sequences, tokenAdvantages));
@@ -246,6 +251,10 @@ function oneMicroBatch(
   );
   close();
   return { ...sums!, loss: loss.item() };
+}
+
+function isSaid({ logps, completionIds }: PolicySequence): boolean {
+  return logps.length === completionIds.length;
 }
 
 /**

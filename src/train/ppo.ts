@@ -153,7 +153,7 @@ interface PpoUpdate {
   readonly batches: readonly MicroBatch[];
   readonly options: Pick<
     PpoOptions,
-    'clip' | 'entropyCoefficient' | 'valueClip' | 'valueCoefficient' | 'sampling'
+    'clip' | 'entropyCoefficient' | 'valueClip' | 'valueCoefficient' | 'sampling' | 'remote'
   >;
 }
 
@@ -171,7 +171,7 @@ interface PpoSums {
 /** Accumulates the gradient of one optimizer batch: clipped policy loss, entropy bonus and clipped value loss. */
 export function accumulatePpo(update: PpoUpdate): PpoSums {
   const { policy, head, trunk, sequences, batches, options } = update;
-  const { clip, entropyCoefficient, valueClip, valueCoefficient, sampling } = options;
+  const { clip, entropyCoefficient, valueClip, valueCoefficient, sampling, remote } = options;
   const lengths = sequences.map((one) => one.completionIds.length);
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const shared: ValueSums = { loss: 0, clipped: 0 };
@@ -187,7 +187,7 @@ export function accumulatePpo(update: PpoUpdate): PpoSums {
     weights: lossWeights(lengths, 'tokens', sampling.maxCompletionTokens),
     oldLogps: batches.map((batch) => gathered(batch, sequences, (one) => one.oldLogps)),
     temperature: sampling.temperature,
-    truncated: samplerDiffers(sampling),
+    truncated: samplerDiffers(sampling) || Boolean(remote),
     loss: { clip, kl: { beta: 0, estimator: 'k1' }, entropyCoefficient },
     ...(trunk ? {} : { alsoLoss }),
   });

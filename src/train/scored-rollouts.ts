@@ -4,6 +4,8 @@
  */
 
 import { type Reward, type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
+import type { Group } from '../rollouts/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { type CollectOptions, collectStep } from './collect.ts';
 import type { Session, TrainContext } from './session.ts';
 
@@ -57,7 +59,17 @@ async function draw(
   place: number,
 ): Promise<ScoredGroup[]> {
   const groups = await collectStep(session, context, task, options, place);
+  requireBehaviour(groups);
   return await scoreGroups(task, options.rewards, groups);
+}
+
+/** What is learned from needs the probability that it was sampled with: importance weights divide by it. */
+function requireBehaviour(groups: readonly Group[]): void {
+  const all = groups.flatMap((group) => group.rollouts);
+  const silent = all.find((one) => one.samplingLogps.length !== one.completionIds.length);
+  if (!silent) return;
+  const message = `${silent.problemId}: the engine gave no log-probabilities of the distribution that it sampled from; at another temperature than 1, or with top-p, servers must be started with --logprobs-mode processed_logprobs and the recipe say engine.logprobs: processed`;
+  throw new ReckonError('environment', 'no-sampling-logps', message);
 }
 
 function hasSpread({ scored }: ScoredGroup): boolean {

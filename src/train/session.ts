@@ -18,6 +18,7 @@ import {
   writeModelCard,
   writeModelInfo,
 } from '../checkpoints/index.ts';
+import type { Engine, SamplingParameters } from '../generate/index.ts';
 import {
   type AdapterOptions,
   type Decoder,
@@ -38,6 +39,7 @@ import { BudgetClock, type TokenBudget } from './budget.ts';
 import { computeWith } from './compute.ts';
 import type { StageContext, StageOutcome } from './context.ts';
 import { type LimitOptions, Limits } from './limits.ts';
+import { type RemoteRollouts, RolloutEngines } from './rollout-engine.ts';
 
 /** What trainers need of their stage. */
 export type TrainContext = Pick<
@@ -67,9 +69,14 @@ export interface SessionOptions extends AdamWOptions, LimitOptions {
   readonly adapter?: AdapterOptions | undefined;
   /** Ends the stage by the tokens it samples, if `steps` do not end it before. */
   readonly budget?: TokenBudget | null | undefined;
+  /** Servers that sample the policy's completions; null, the default, samples them here. */
+  readonly remote?: RemoteRollouts | null | undefined;
   /** Measures the policy where the budget says so; the record goes into the step's metrics. */
-  readonly measure?: (policy: Decoder, tokenizer: Tokenizer) => Promise<MetricRecord>;
+  readonly measure?: (open: OpenEngine, tokenizer: Tokenizer) => Promise<MetricRecord>;
 }
+
+/** Opens an engine of the policy as it is now; the prompt is for a probe. */
+export type OpenEngine = (prompt: () => readonly number[], sampling: SamplingParameters) => Promise<Engine>;
 
 /** Means above these say that engine and trainer compute different things, not that they round differently. */
 const mismatchBounds = { f32: 1e-4, bf16: 0.05, int8: 0.2 } as const;
@@ -79,6 +86,8 @@ export class Session implements Disposable {
   readonly policy: Decoder;
   readonly tokenizer: Tokenizer;
   readonly optimizer: AdamW;
+  /** Where rollouts are sampled. */
+  readonly engines: RolloutEngines;
   /** Steps done before this process began. */
   readonly startStep: number;
   /** What the trainer keeps between steps, as JSON; it is in every checkpoint, and here again after a resume. */
@@ -109,6 +118,7 @@ export class Session implements Disposable {
     this.options = options;
     this.policy = this.open(folder);
     this.tokenizer = loadTokenizer(folder);
+    this.engines = new RolloutEngines(context, this.policy, this.tokenizer, options.remote ?? null);
     this.optimizer = new AdamW(trainableParameters(this.policy), options);
     if (newest) loadOptimizer(newest.path, this.optimizer);
     this.startStep = state?.step ?? 0;
@@ -204,7 +214,7 @@ export class Session implements Disposable {
       ...record,
       'time/cpu_s': (cpu.user + cpu.system) / 1e6,
       ...(this.clock.generated > 0 ? { 'rollouts/generated_tokens': this.clock.generated } : {}),
-      ...(due ? await this.options.measure?.(this.policy, this.tokenizer) : {}),
+      ...(due ? await this.options.measure?.(this.engines.opener(step), this.tokenizer) : {}),
       'memory/live_tensors': liveTensors(),
       'memory/rss_bytes': process.memoryUsage.rss(),
     };
@@ -240,7 +250,8 @@ export class Session implements Disposable {
     weights: WeightFormat = 'full',
   ): void {
     const mean = update.mismatch / Math.max(1, update.compared);
-    const bound = mismatchBounds[weights === 'int8' ? 'int8' : this.context.compute.dtype];
+    const own = mismatchBounds[weights === 'int8' ? 'int8' : this.context.compute.dtype];
+    const bound = this.options.remote?.mismatchBound ?? own;
     if (mean <= bound) return;
     const found = `the mean |logp engine - logp trainer| is ${mean.toPrecision(3)}, more than ${bound}`;
     throw this.failed(step, 'engine-mismatch', found, batch);
@@ -259,6 +270,7 @@ export class Session implements Disposable {
   /** Writes the last checkpoint if it is not there, names it as the stage's output, closes the files. */
   async end(outcome: StageOutcome): Promise<StageOutcome> {
     this.progress.finish();
+    await this.engines.close();
     if (outcome === 'stopped')
       this.context.log(`${this.context.name}: stopped after step ${this.lastSaved}, which is saved`);
     const { newest } = newestWholeCheckpoint(this.context.directory);
@@ -314,6 +326,7 @@ export class Session implements Disposable {
 
   [Symbol.dispose](): void {
     this.metrics.close();
+    this.engines[Symbol.dispose]();
     this.optimizer[Symbol.dispose]();
     this.policy[Symbol.dispose]();
   }

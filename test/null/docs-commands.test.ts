@@ -11,6 +11,7 @@ const PAGES = [
   'docs/from-the-seeds.md',
   'docs/guide.md',
   'docs/recipes.md',
+  'docs/remote.md',
   'docs/tracking.md',
   'templates/experiment/README.md',
 ];

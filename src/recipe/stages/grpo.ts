@@ -1,6 +1,7 @@
 /** Owns the `grpo` stage of a recipe. Runs nothing. */
 
 import * as z from 'zod';
+import type { EngineRecipe } from '../engine.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
@@ -241,7 +242,7 @@ export const grpoKind: StageKind<GrpoStage> = {
 };
 
 /** Explicit keys win over the preset, the preset over the defaults, key by key also inside clip, kl and advantages. */
-function fill(stage: GrpoStage): GrpoStage {
+function fill(stage: GrpoStage, engine: EngineRecipe): GrpoStage {
   const said = stage as unknown as GrpoKeys;
   const preset: Partial<GrpoSwitches> = grpoPresets[stage.preset];
   const merged = Object.fromEntries(
@@ -252,7 +253,13 @@ function fill(stage: GrpoStage): GrpoStage {
       return [name, { ...value, ...(preset[name] as object | undefined), ...Object.fromEntries(own) }];
     }),
   ) as unknown as GrpoSwitches;
-  return { ...stage, ...merged, optimizerBatch: said.optimizerBatch ?? sequencesOf(stage) };
+  const always = stage.importance.always ?? engine.kind === 'remote';
+  return {
+    ...stage,
+    ...merged,
+    importance: { ...stage.importance, always },
+    optimizerBatch: said.optimizerBatch ?? sequencesOf(stage),
+  };
 }
 
 /** Sequences that a step learns from, replayed ones included. */

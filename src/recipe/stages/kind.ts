@@ -1,6 +1,7 @@
 /** Owns what a type of stage says of itself in a recipe: its keys, its checks and its plan. Runs nothing. */
 
 import * as z from 'zod';
+import type { EngineRecipe } from '../engine.ts';
 import type { RecipeProblem } from '../issues.ts';
 import { formatPath, type KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
@@ -22,7 +23,7 @@ export interface StageKind<S> {
   /** Whether the stage is made again, at no cost, whenever one before it has run. */
   readonly summarises?: boolean;
   /** Fills in what follows from other keys. */
-  readonly derive?: (stage: S) => S;
+  readonly derive?: (stage: S, engine: EngineRecipe) => S;
   /** Combinations that the keys allow and that cannot work. */
   check(stage: S, path: KeyPath, recipe: Recipe): RecipeProblem[];
   plan(stage: S, recipe: Recipe): StageWords;

@@ -16,7 +16,8 @@ export interface ImportanceRecipe {
   readonly beyond: 'truncate' | 'mask';
   readonly max: number;
   readonly min: number | null;
-  readonly always: boolean;
+  /** By default only where servers sample. */
+  readonly always?: boolean | undefined;
 }
 
 /** The key `replay`; null, the default, is none. */
@@ -45,11 +46,13 @@ export function importanceKey(): z.ZodType<ImportanceRecipe> {
       min: z.number().min(0).nullable().default(null).describe('lower bound; null for none'),
       always: z
         .boolean()
-        .default(false)
-        .describe('weigh every token by trainer over engine, also where they differ by rounding alone'),
+        .optional()
+        .describe(
+          'weigh every token by trainer over engine, also where they differ by rounding alone; by default with a remote engine',
+        ),
     })
     .prefault({})
-    .describe('truncated importance sampling where top-p or replay makes the sampler another policy');
+    .describe('truncated importance sampling where top-p, replay or servers make the sampler another policy');
 }
 
 /** The key `adaptiveEntropy`; null, the default, keeps `entropyCoefficient`. */

@@ -1,9 +1,11 @@
-/** Owns what a stage's budget of sampled tokens comes to in a run: its end, and how held-out problems are measured. */
+/** Owns what a stage samples with and for how long in a run: servers, its budget of tokens, how held-out problems are measured. */
 
-import { measure } from '../../evaluate/index.ts';
+import { evaluationPrompt, measure } from '../../evaluate/index.ts';
+import { encodePrompt } from '../../prompts/index.ts';
 import type { BudgetRecipe, Recipe } from '../../recipe/index.ts';
 import type { SessionOptions } from '../../train/session.ts';
 import { mean } from '../../util/statistics.ts';
+import { remoteOf } from './engine.ts';
 import { taskOf } from './task.ts';
 
 interface Budgeted {
@@ -12,15 +14,23 @@ interface Budgeted {
   readonly seed: number;
 }
 
-/** The budget as trainers take it; measurements sample as `evaluate` stages do, with the same seeds. */
-export function budgetOf({ recipe, stage, seed }: Budgeted): Pick<SessionOptions, 'budget' | 'measure'> {
+/** The budget and the engine as trainers take them; measurements sample as `evaluate` stages do, with the same seeds. */
+export function budgetOf({
+  recipe,
+  stage,
+  seed,
+}: Budgeted): Pick<SessionOptions, 'budget' | 'measure' | 'remote'> {
   const { split, samplesPerProblem, temperature } = recipe.evaluation;
   const task = taskOf(recipe);
   return {
     budget: stage.budget ?? null,
-    measure: async (policy, tokenizer) => {
+    remote: remoteOf(recipe),
+    measure: async (open, tokenizer) => {
       const started = performance.now();
-      const groups = await measure(policy, tokenizer, task, task.splits[split], {
+      const problems = task.splits[split];
+      const prompt = () => encodePrompt(tokenizer, evaluationPrompt(task, problems[0]!, seed));
+      using engine = await open(prompt, { temperature, topP: 1 });
+      const groups = await measure(engine, tokenizer, task, problems, {
         samplesPerProblem,
         temperature,
         topP: 1,

@@ -3,14 +3,22 @@
 import { mkdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { modelFingerprint } from '../../checkpoints/index.ts';
-import { evaluateResumably, summariseRows, workOf, writeEvaluation } from '../../evaluate/index.ts';
+import {
+  evaluateResumably,
+  evaluationPrompt,
+  summariseRows,
+  workOf,
+  writeEvaluation,
+} from '../../evaluate/index.ts';
 import { loadModel } from '../../models/index.ts';
+import { encodePrompt } from '../../prompts/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import { formatPercent } from '../../util/format.ts';
 import { progressOf } from '../evaluation-progress.ts';
 import type { RunStageContext } from '../stages.ts';
+import { withEngine } from './engine.ts';
 import { parentOf, taskOf } from './task.ts';
 
 /** Samples and judges completions of held-out problems. */
@@ -28,21 +36,29 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const problems = task.splits[split];
   mkdirSync(join(runDirectory, 'evaluations'), { recursive: true });
   using model = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
-  using snapshot = model.snapshot();
-  const { rows, finished, seconds } = await evaluateResumably({
-    ...workOf(snapshot, tokenizer, task, { ...options, stopRequested: context.stopRequested }),
-    rowsPath: join(runDirectory, 'evaluations', rowsFile),
-    samplesPath: join(context.directory, 'samples.jsonl'),
-    settingsPath: join(context.directory, 'progress.json'),
-    // The stage's folder goes where another input changes; a model of the same path can be another one.
-    settings: { model: modelFingerprint(folder), split, ...options, dtype, device },
-    fresh: false,
-    others: 'replace',
-    problems,
-    batch: Math.max(1, problems.length),
-    stopRequested: context.stopRequested,
-    onProgress: progressOf(context.name, problems.length, context),
-  });
+  const prompt = () => encodePrompt(tokenizer, evaluationPrompt(task, problems[0]!, context.seed));
+  const log = (line: string) => context.log(`${context.name}: ${line}`);
+  const measured = { folder, model, tokenizer };
+  const { rows, finished, seconds } = await withEngine(
+    recipe,
+    measured,
+    { prompt, temperature, log },
+    (engine) =>
+      evaluateResumably({
+        ...workOf(engine, tokenizer, task, { ...options, stopRequested: context.stopRequested }),
+        rowsPath: join(runDirectory, 'evaluations', rowsFile),
+        samplesPath: join(context.directory, 'samples.jsonl'),
+        settingsPath: join(context.directory, 'progress.json'),
+        // The stage's folder goes where another input changes; a model of the same path can be another one.
+        settings: { model: modelFingerprint(folder), split, ...options, dtype, device },
+        fresh: false,
+        others: 'replace',
+        problems,
+        batch: Math.max(1, problems.length),
+        stopRequested: context.stopRequested,
+        onProgress: progressOf(context.name, problems.length, context),
+      }),
+  );
   if (!finished) return 'stopped';
   const evaluation = summariseRows(
     {

@@ -1,0 +1,37 @@
+/** Owns what answers an evaluation: servers, or the target's model loaded here. Samples nothing. */
+
+import type { Engine } from '../generate/engine.ts';
+import type { Tokenizer } from '../text/index.ts';
+import { endpointEngine } from './endpoint.ts';
+import type { EvaluationHooks, EvaluationRequest } from './evaluate-model.ts';
+import type { EvaluationTarget } from './evaluate-targets.ts';
+
+/** An engine, and what it computes on as far as that is known. */
+export interface EvaluationEngine extends Disposable {
+  readonly engine: Engine;
+  readonly device: string;
+  readonly dtype: string;
+}
+
+/** Opens servers where the request names some; libtorch is loaded only where it does not. */
+export async function openEvaluationEngine(
+  target: EvaluationTarget,
+  request: EvaluationRequest,
+  tokenizer: Tokenizer,
+  { stream, quiet }: EvaluationHooks,
+): Promise<EvaluationEngine> {
+  if (request.endpoint) {
+    const log = (line: string) => void (quiet || stream.write(`${line}\n`));
+    const engine = endpointEngine(request.endpoint, tokenizer, request.tokenizer ?? target.folder, log);
+    return { engine, device: 'server', dtype: 'server', [Symbol.dispose]: () => engine[Symbol.dispose]() };
+  }
+  const { resolveCompute } = await import('../run/compute.ts');
+  const { setThreads } = await import('../torch/index.ts');
+  const { loadModel } = await import('../models/index.ts');
+  const { localEngine } = await import('../generate/index.ts');
+  const { device, dtype, threads } = await resolveCompute(request.recipe);
+  setThreads(threads);
+  using model = loadModel(target.folder, { dtype: 'f32', computeDtype: dtype, device });
+  const engine = localEngine(model, tokenizer, request.weights);
+  return { engine, device, dtype, [Symbol.dispose]: () => engine[Symbol.dispose]() };
+}
