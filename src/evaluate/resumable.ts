@@ -82,8 +82,12 @@ const progressSchema = z.object({
 
 /** Problems that are judged together, and whose rows are written at once. */
 const JUDGED_TOGETHER = 64;
-/** Between two syncs: a process that is killed loses nothing, a machine that loses its power at most this. */
+/**
+ * Between two syncs, or longer where the disk is slow, so that they take a hundredth of the time: a process that is killed
+ * loses nothing, a machine that loses its power at most this.
+ */
 const SYNC_MS = 1000;
+const SYNC_SHARE = 0.01;
 
 /**
  * Evaluates what is not on the disk yet, batch by batch: completions are kept as they end, rows as they are judged, in
@@ -165,7 +169,7 @@ class Clock {
   private readonly earlier: number;
   private readonly files: readonly JsonlWriter[];
   private readonly start = performance.now();
-  private saved = performance.now();
+  private due = 0;
 
   constructor(
     job: Pick<EvaluationJob<Named>, 'settingsPath' | 'settings'>,
@@ -179,15 +183,17 @@ class Clock {
   }
 
   tick(): void {
-    if (performance.now() - this.saved > SYNC_MS) this.save();
+    if (performance.now() > this.due) this.save();
   }
 
   save(): number {
+    const begun = performance.now();
     for (const file of this.files) file.sync();
     const seconds = this.earlier + (performance.now() - this.start) / 1000;
     const progress = { version: 1, seconds, settings: this.job.settings };
     writeFileAtomic(this.job.settingsPath, `${JSON.stringify(progress, null, 1)}\n`);
-    this.saved = performance.now();
+    const ended = performance.now();
+    this.due = ended + Math.max(SYNC_MS, (ended - begun) / SYNC_SHARE);
     return seconds;
   }
 }
