@@ -246,7 +246,8 @@ export class Decoder extends Module {
     this.blocks.forEach((block, i) => {
       const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
       watched?.(x);
-      x = block.forward(x, (input) => block.attention.forward(input, rotation, mask, capture));
+      const attend = (states: Tensor) => block.attention.forward(states, rotation, mask, capture);
+      x = through((input) => block.forward(input, attend), x, watched !== undefined);
     });
     return this.norm.forward(x);
   }
@@ -288,9 +289,9 @@ export class Decoder extends Module {
     const rotation = this.rope.at(arange(start, start + length, 'i64', this.device).unsqueeze(0), x);
     const mask = pastMask(start, length, x);
     this.blocks.forEach((block, i) => {
-      const attend = (input: Tensor) =>
-        block.attention.extend(input, rotation, mask, (keys, values) => append(i, keys, values));
-      x = block.forward(x, attend);
+      const attend = (states: Tensor) =>
+        block.attention.extend(states, rotation, mask, (keys, values) => append(i, keys, values));
+      x = through((input) => block.forward(input, attend), x);
     });
     return this.norm.forward(x);
   }
@@ -299,7 +300,7 @@ export class Decoder extends Module {
   step(ids_N: Tensor, context: StepContext): Tensor {
     let x = this.embed(ids_N);
     this.blocks.forEach((block, i) => {
-      x = block.step(x, i, context);
+      x = through((input) => block.step(input, i, context), x);
     });
     return this.norm.step(x);
   }
@@ -352,6 +353,16 @@ export class Decoder extends Module {
     super[Symbol.dispose]();
     this.rope[Symbol.dispose]();
   }
+}
+
+/**
+ * What a block makes of x. What it made on the way is freed, and x too unless somebody holds it: without a gradient a pass
+ * takes the memory of one block, and with one that of what the gradient needs.
+ */
+function through(block: (x: Tensor) => Tensor, x: Tensor, isHeld = false): Tensor {
+  const y = scope(() => block(x));
+  if (!isHeld) x.dispose();
+  return y;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { causalAttention } from '../../src/models/attention.ts';
 import { KvCache, stepContext } from '../../src/models/index.ts';
-import { backward, ids, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
+import { backward, ids, liveTensors, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
 import { assertNoLeaks, largestDifference, takeGradients, tinyModel } from './tiny.ts';
 
 assertNoLeaks();
@@ -49,6 +49,24 @@ describe.each([
       }),
     );
   });
+});
+
+it('a pass holds what one block makes, however many there are', () => {
+  using policy = tinyModel({ layers: 5 });
+  const tokens = sequences[0]!;
+  const alive: number[][] = [[], [], []];
+  scope(() => {
+    const row = ids(tokens, [1, tokens.length]);
+    noGrad(() => policy.forward(row, () => alive[0]!.push(liveTensors())));
+    noGrad(() =>
+      policy.extend(row, 0, (_, keys, values) => {
+        alive[1]!.push(liveTensors());
+        return { keys, values };
+      }),
+    );
+    policy.forward(row, () => alive[2]!.push(liveTensors()));
+  });
+  for (const counts of alive) expect(counts).toEqual(new Array(5).fill(counts[0]));
 });
 
 describe('attention', () => {
