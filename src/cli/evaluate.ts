@@ -124,6 +124,7 @@ async function evaluate(model: string | undefined, options: EvaluateOptions): Pr
   await print(
     evaluations,
     done.map(({ request }) => request),
+    done[0]?.target.runDirectory ?? null,
     distances,
     options,
   );
@@ -253,12 +254,14 @@ async function distancesOf(
 async function print(
   evaluations: readonly Evaluation[],
   requests: readonly EvaluationRequest[],
+  run: string | null,
   distances: readonly ModelDistance[],
   options: EvaluateOptions,
 ): Promise<void> {
-  const { distanceText, evaluationText, writeCurve } = await import('../report/index.ts');
+  const { distanceText, evaluationText, readRun, writeCurve } = await import('../report/index.ts');
   const files = requests.map(({ out, label }) => join(out, `${label}.json`));
-  const curve = options.allCheckpoints === true ? writeCurve(requests[0]!.out, evaluations) : null;
+  const stages = options.allCheckpoints !== true || run === null ? null : readRun(run).stages;
+  const curve = stages === null ? null : writeCurve(requests[0]!.out, { stages, evaluations });
   const text = [
     evaluationText(evaluations),
     ...(distances.length > 0 ? [distanceText(distances)] : []),

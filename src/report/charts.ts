@@ -20,6 +20,8 @@ export interface ChartSeries {
   readonly smooth?: boolean;
   /** Draws a dot and the interval at each point: for few, separate measurements. */
   readonly markers?: boolean;
+  /** Intervals as bars alone, without the band between them: for many lines. */
+  readonly bars?: boolean;
 }
 
 /** What a chart shows. Values that are not finite are gaps in the line. */
@@ -222,7 +224,7 @@ function boundaryMark(boundary: { readonly x: number; readonly label: string }, 
 function seriesMarks(series: ChartSeries, index: number, frame: Frame): string {
   const smooth = (series.smooth ?? false) ? smoothed(series.points) : [];
   const raw = linePath(thinned(series.points), frame);
-  const marks = [bandMark(series.points, frame)];
+  const marks = (series.bars ?? false) ? [] : [bandMark(series.points, frame)];
   if (smooth.length > 0) {
     if (raw !== '') marks.push(`<path class="raw" d="${raw}"/>`);
     marks.push(`<path class="line${dash(index)}" d="${linePath(thinned(smooth), frame)}"/>`);

@@ -3,9 +3,19 @@
 import { join } from 'node:path';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import type { ChartPoint } from './chart-math.ts';
+import type { Interval } from '../util/statistics.ts';
+import { type ChartPoint, niceRange, rangeOf } from './chart-math.ts';
 import { type ChartSeries, type ChartSpec, chartFile } from './charts.ts';
-import { placeOfCheckpoint, type RunData, type RunStage } from './read-run.ts';
+import {
+  evaluationAt,
+  evaluationsOf,
+  type Line,
+  linesOf,
+  measuredAlike,
+  type PlacedEvaluation,
+  stagesBehind,
+} from './lineage.ts';
+import { type RunData, type RunStage, runLineage } from './read-run.ts';
 
 interface Curve {
   readonly title: string;
@@ -106,70 +116,43 @@ function pointsOf(stage: RunStage, metric: string): ChartPoint[] {
   });
 }
 
-/**
- * Held-out results over the steps of all training stages put end to end, with 95 % bands and a mark where each stage
- * begins. Undefined where fewer than two evaluations have a known place.
- */
-export function heldOutChart(run: RunData): ChartSpec | undefined {
-  const starts = stageStarts(run.stages);
-  const placed = run.evaluations.flatMap((evaluation) => {
-    const place = placeOfCheckpoint(evaluation.checkpoint);
-    const start = place === undefined ? undefined : starts.get(place.folder);
-    return place === undefined || start === undefined ? [] : [{ evaluation, x: start + place.step }];
-  });
-  if (placed.length < 2) return undefined;
-  const boundaries = run.stages
-    .filter((stage) => stage.metrics.length > 0)
-    .map((stage) => ({ x: starts.get(stage.folder) ?? 0, label: stage.name }));
-  return shareChart(placed, boundaries);
-}
+/** What a chart of evaluations is drawn from. */
+export type MeasuredRun = Pick<RunData, 'stages' | 'evaluations'>;
 
 /**
- * pass@1 over checkpoints of one run, stages put end to end by their steps, with a mark where each begins. Undefined where
- * fewer than two evaluations have a known place.
+ * Held-out results over the steps of training behind each model, with 95 % intervals. Stages one after the other: the
+ * shares, and a mark where each stage begins. Stages that branch: pass@1, a line for each branch from the model that it
+ * starts from. Undefined where fewer than two evaluations have a known place.
  */
-export function checkpointChart(evaluations: readonly Evaluation[]): ChartSpec | undefined {
-  const placed = evaluations.flatMap((evaluation) => {
-    const place = placeOfCheckpoint(evaluation.checkpoint);
-    return place === undefined ? [] : [{ ...place, evaluation }];
-  });
-  if (placed.length < 2) return undefined;
-  const boundaries: { x: number; label: string }[] = [];
-  const points: { x: number; evaluation: Evaluation }[] = [];
-  let start = 0;
-  for (const folder of [...new Set(placed.map((one) => one.folder))]) {
-    const those = placed.filter((one) => one.folder === folder).sort((a, b) => a.step - b.step);
-    boundaries.push({ x: start, label: folder.slice(folder.indexOf('-') + 1) });
-    points.push(...those.map(({ step, evaluation }) => ({ x: start + step, evaluation })));
-    start += those.at(-1)?.step ?? 0;
-  }
-  return shareChart(
-    points,
-    boundaries.filter(({ x }, i) => boundaries[i + 1]?.x !== x),
+export function heldOutChart(run: MeasuredRun): ChartSpec | undefined {
+  const alike = measuredAlike(run.evaluations);
+  const lines = linesOf(runLineage({ ...run, evaluations: alike })).filter(
+    (line) => evaluationsOf(line, alike).length > 0,
   );
+  const placed = lines.map((line) => evaluationsOf(line, alike));
+  if (placed.flat().length < 2) return undefined;
+  const [only] = lines;
+  return lines.length === 1 && only ? chainChart(placed[0]!, only) : branchChart(run, lines, alike);
 }
 
-/** Writes the curve of evaluations over checkpoints as an SVG into a folder; null where there is none to draw. */
-export function writeCurve(folder: string, evaluations: readonly Evaluation[]): string | null {
-  const chart = checkpointChart(evaluations);
+/** Writes the chart of evaluations over checkpoints as an SVG into a folder; null where there is none to draw. */
+export function writeCurve(folder: string, run: MeasuredRun): string | null {
+  const chart = heldOutChart(run);
   if (chart === undefined) return null;
   const path = join(folder, 'checkpoints.svg');
   writeFileAtomic(path, chartFile(chart));
   return path;
 }
 
-function shareChart(
-  placed: readonly { readonly x: number; readonly evaluation: Evaluation }[],
-  boundaries: readonly { readonly x: number; readonly label: string }[],
-): ChartSpec {
+const RESULTS_SIZE = { width: 720, height: 320 } as const;
+
+function chainChart(placed: readonly PlacedEvaluation[], line: Line): ChartSpec {
   const series = (['passAt1', 'passAt8', 'format'] as const).flatMap((key): ChartSeries[] => {
     const label = { passAt1: 'pass@1', passAt8: 'pass@8', format: 'format' }[key];
-    const points = placed.flatMap(({ evaluation, x }) => {
-      const estimate = evaluation[key];
-      return estimate === null ? [] : [{ x, y: estimate.mean, low: estimate.low, high: estimate.high }];
-    });
+    const points = placed.flatMap(({ evaluation, steps }) => intervalPoint(steps, evaluation[key]));
     return points.length === 0 ? [] : [{ label, points, markers: true }];
   });
+  const begun = line.stages.filter(({ steps }) => steps > 0);
   return {
     title: 'Held-out problems',
     unit: 'share, with 95 % intervals',
@@ -177,18 +160,59 @@ function shareChart(
     percent: true,
     yRange: [0, 1],
     series,
-    boundaries,
-    width: 720,
-    height: 320,
+    boundaries: begun.map(({ start, name }) => ({ x: start, label: name })),
+    ...RESULTS_SIZE,
   };
 }
 
-function stageStarts(stages: readonly RunStage[]): Map<string, number> {
-  const starts = new Map<string, number>();
-  let done = 0;
-  for (const stage of stages) {
-    starts.set(stage.folder, done);
-    done += stage.metrics.at(-1)?.step ?? 0;
-  }
-  return starts;
+/** The stages that branches differ by may take very different numbers of steps, so the axis counts stages. */
+function branchChart(run: MeasuredRun, lines: readonly Line[], alike: readonly Evaluation[]): ChartSpec {
+  const series = lines.map((line, i): ChartSeries => {
+    // Ends that lie on one place are drawn beside each other.
+    const aside =
+      line.origin === null ? 0 : Math.min(0.03, 0.18 / lines.length) * (i - (lines.length - 1) / 2);
+    const own = evaluationsOf(line, alike);
+    const start = evaluationAt(line.origin, alike);
+    const points = [
+      ...(start === undefined ? [] : [{ x: line.stages[0]!.depth, y: start.passAt1.mean }]),
+      ...measuredOnTheWay(run, line, own),
+      ...own.flatMap(({ evaluation, stages }) => intervalPoint(stages + aside, evaluation.passAt1)),
+    ].sort((a, b) => a.x - b.x);
+    return { label: lineName(line), points, markers: true, bars: true };
+  });
+  const values = series.flatMap(({ points }) => points.flatMap(({ y, low = y, high = y }) => [low, high]));
+  return {
+    title: 'Held-out problems',
+    unit: 'pass@1, with 95 % intervals; each branch from its own start',
+    xLabel: 'stages of training behind the model, by the share of its steps within one',
+    percent: true,
+    // Not from 0: branches begin at one accuracy, and what is compared lies around it.
+    yRange: niceRange(rangeOf(values)),
+    series,
+    width: RESULTS_SIZE.width,
+    height: RESULTS_SIZE.height + 20 * lines.length,
+  };
+}
+
+/** What a stage measured between its steps, where no evaluation says it. */
+function measuredOnTheWay(
+  { stages }: MeasuredRun,
+  { stages: own }: Line,
+  placed: readonly PlacedEvaluation[],
+): ChartPoint[] {
+  return own.flatMap((stage) => {
+    const taken = placed.flatMap(({ place }) => (place.folder === stage.folder ? [place.step] : []));
+    return pointsOf(stages.find(({ folder }) => folder === stage.folder)!, 'evaluation/pass_at_1')
+      .filter(({ x }) => !taken.includes(x))
+      .map(({ x, y }) => ({ x: stagesBehind(stage, x), y }));
+  });
+}
+
+function lineName({ stages }: Line): string {
+  const trained = stages.filter(({ steps }) => steps > 0);
+  return (trained.length > 0 ? trained : stages).map(({ name }) => name).join(' → ');
+}
+
+function intervalPoint(x: number, estimate: Interval | null): ChartPoint[] {
+  return estimate === null ? [] : [{ x, y: estimate.mean, low: estimate.low, high: estimate.high }];
 }

@@ -7,6 +7,7 @@ import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { messageOf } from '../util/errors.ts';
 import { game24Table } from './game24.ts';
 import { type ExtremeRollouts, extremeRollouts } from './last-rollouts.ts';
+import { type MethodResult, methodResults } from './methods.ts';
 import type { RunData } from './read-run.ts';
 import type { RolloutLine } from './rollouts.ts';
 import { type RewardedToken, tokenTexts } from './shading.ts';
@@ -21,6 +22,8 @@ export interface ReportExtras {
   readonly shaded: ReadonlyMap<RolloutLine, readonly RewardedToken[]>;
   /** The 24-game table of the last evaluation that kept rows. */
   readonly game24: { readonly label: string; readonly table: readonly (readonly string[])[] } | null;
+  /** Training methods that begin at one model, where there are two or more. */
+  readonly methods: readonly MethodResult[];
   /** What could not be read, a sentence each. */
   readonly notes: readonly string[];
 }
@@ -31,6 +34,7 @@ export const NO_EXTRAS: ReportExtras = {
   extremes: null,
   shaded: new Map(),
   game24: null,
+  methods: [],
   notes: [],
 };
 
@@ -51,8 +55,15 @@ export function readExtras(run: RunData): ReportExtras {
     extremes,
     shaded: attempt('the tokenizer', () => shadedRollouts(run, extremes), new Map()),
     game24: attempt('the rows', () => lastGame24(run), null),
+    methods: attempt('the methods', () => branching(methodResults([run.directory])), []),
     notes,
   };
+}
+
+/** A single method, or one after the other, is told by the run's results alone. */
+function branching(methods: readonly MethodResult[]): readonly MethodResult[] {
+  const starts = methods.map(({ runs }) => runs[0]!.start.checkpoint);
+  return methods.length > 1 && new Set(starts).size === 1 ? methods : [];
 }
 
 function problemCounts({ directory, stages }: RunData): [string, number][] {

@@ -88,6 +88,8 @@ function moreSection({ title, blocks }: Section, extras: ReportExtras): string {
 function blockHtml(block: Block, { shaded }: ReportExtras): string {
   if (block.kind === 'text') return soft(block.text);
   if (block.kind === 'table') return table(block.rows, block.rows[0]?.length === 2 ? ' class="facts"' : '');
+  if (block.kind === 'chart') return `<div class="wide hero">${lineChart(block.spec)}</div>`;
+  if (block.kind === 'tree') return `<pre class="tree">${escapeHtml(block.text)}</pre>`;
   return rolloutArticle(block.title, block.line, shaded.get(block.line));
 }
 
@@ -111,7 +113,7 @@ function results(run: RunData): string {
   const chart = heldOutChart(run);
   return section(
     'Results',
-    `<p class="headline">${escapeHtml(headline(run.evaluations))}</p>`,
+    `<p class="headline">${escapeHtml(headline(run)).replaceAll(' %', '\u00a0%')}</p>`,
     run.evaluations.length > 0 ? table(resultsTable(run.evaluations)) : '',
     soft(resultsCaption(run.evaluations)),
     chart === undefined ? '' : `<div class="wide hero">${lineChart(chart)}</div>`,

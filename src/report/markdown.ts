@@ -2,6 +2,7 @@
 
 import { escapeMarkdown, fencedBlock } from './escape.ts';
 import { NO_EXTRAS, type ReportExtras } from './extras.ts';
+import { markdownTable } from './markdown-table.ts';
 import type { RunData } from './read-run.ts';
 import {
   chosenTranscripts,
@@ -28,7 +29,7 @@ export function markdownReport(run: RunData, extras: ReportExtras = NO_EXTRAS): 
     `# ${escapeMarkdown(run.name)}`,
     escapeMarkdown(settingSentence(run)),
     '## Results',
-    `**${escapeMarkdown(headline(run.evaluations))}**`,
+    `**${escapeMarkdown(headline(run))}**`,
     ...(run.evaluations.length > 0 ? [markdownTable(resultsTable(run.evaluations))] : []),
     escapeMarkdown(resultsCaption(run.evaluations)),
     ...openingSections(run, extras).flatMap(sectionBlocks),
@@ -56,18 +57,12 @@ function sectionBlocks({ title, blocks }: Section): string[] {
 function blockTexts(block: Block): string[] {
   if (block.kind === 'text') return [escapeMarkdown(block.text)];
   if (block.kind === 'table') return [markdownTable(block.rows, block.rows[0]?.length === 2 ? 2 : 1)];
+  if (block.kind === 'chart') return [];
+  if (block.kind === 'tree') return [fencedBlock(block.text)];
   const { completion, verdict, reason, stopReason } = block.line;
   return [
     `### ${escapeMarkdown(block.title)}`,
     fencedBlock(completion),
     `Verdict: **${escapeMarkdown(verdict)}** (${escapeMarkdown(reason)}); ended by ${escapeMarkdown(stopReason)}.`,
   ];
-}
-
-/** A pipe table; the first `leftColumns` columns are left-aligned, the others right. */
-export function markdownTable(rows: readonly (readonly string[])[], leftColumns = 1): string {
-  const [header = [], ...body] = rows;
-  const line = (cells: readonly string[]): string => `| ${cells.map(escapeMarkdown).join(' | ')} |`;
-  const rule = header.map((_, column) => (column < leftColumns ? ':--' : '--:'));
-  return [line(header), `| ${rule.join(' | ')} |`, ...body.map(line)].join('\n');
 }

@@ -6,6 +6,7 @@ import { parse as parseYaml } from 'yaml';
 import { type Evaluation, readEvaluation } from '../evaluate/evaluation.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { numberFromJson, readJsonl } from '../util/jsonl.ts';
+import { type ModelStage, modelStages } from './lineage.ts';
 
 /** One line of a stage's metrics.jsonl: metrics by name, those without a value left out. */
 export interface StepMetrics {
@@ -21,6 +22,10 @@ export interface RunStage {
   /** What stage.json says of it, or 'unknown'. */
   readonly status: string;
   readonly metrics: readonly StepMetrics[];
+  /** What stage.json calls it, where it does. */
+  readonly type?: string | undefined;
+  /** The checkpoint that it started from; null for a beginning, left out where nothing says it. */
+  readonly parent?: string | null | undefined;
 }
 
 /** What the report says of the recipe; a part that cannot be read is left out. */
@@ -68,7 +73,7 @@ export function readRun(runDirectory: string): RunData {
   const stages = stageFolders(directory).map((folder) => ({
     folder,
     name: folder.slice(folder.indexOf('-') + 1),
-    status: attempt(`${folder}/stage.json`, () => statusOf(join(directory, folder, 'stage.json')), 'unknown'),
+    ...attempt(`${folder}/stage.json`, () => recordOf(join(directory, folder, 'stage.json')), UNKNOWN),
     metrics: attempt(
       `${folder}/metrics.jsonl`,
       () => readSteps(join(directory, folder, 'metrics.jsonl')),
@@ -127,10 +132,30 @@ function evaluationPaths(directory: string): string[] {
   return names.sort().map((name) => join(folder, name));
 }
 
-function statusOf(path: string): string {
-  if (!existsSync(path)) return 'unknown';
-  const status = asObject(JSON.parse(readFileSync(path, 'utf8')))['status'];
-  return typeof status === 'string' ? status : 'unknown';
+const UNKNOWN: Pick<RunStage, 'status' | 'type' | 'parent'> = { status: 'unknown' };
+
+function recordOf(path: string): Pick<RunStage, 'status' | 'type' | 'parent'> {
+  if (!existsSync(path)) return UNKNOWN;
+  const { status, type, parent } = asObject(JSON.parse(readFileSync(path, 'utf8')));
+  return {
+    status: typeof status === 'string' ? status : 'unknown',
+    ...(typeof type === 'string' ? { type } : {}),
+    // A further model has its tokenizer from the stage it names, not its weights.
+    ...(parent === null || type === 'model' ? { parent: null } : {}),
+    ...(typeof parent === 'string' && type !== 'model' ? { parent } : {}),
+  };
+}
+
+/** The stages of a run that leave models, and what each started from. */
+export function runLineage({ stages, evaluations }: Pick<RunData, 'stages' | 'evaluations'>): ModelStage[] {
+  const known = stages.map(({ folder, name, type, metrics, parent }) => ({
+    folder,
+    // `03-grpo-dapo` is the grpo stage with the label dapo.
+    name: type !== undefined && name.startsWith(`${type}-`) ? name.slice(type.length + 1) : name,
+    steps: metrics.at(-1)?.step ?? 0,
+    parent,
+  }));
+  return modelStages(known, evaluations);
 }
 
 function readSteps(path: string): StepMetrics[] {
@@ -186,10 +211,4 @@ function cell(value: unknown): string {
 /** Stage folders and step folders are numbered with leading zeros, so that paths sort as they were made. */
 function byCheckpoint(a: Evaluation, b: Evaluation): number {
   return a.checkpoint < b.checkpoint ? -1 : a.checkpoint > b.checkpoint ? 1 : a.label < b.label ? -1 : 1;
-}
-
-/** Stage folder and step of a checkpoint's path (`04-grpo/checkpoints/step-000100`), or undefined for another path. */
-export function placeOfCheckpoint(checkpoint: string): { folder: string; step: number } | undefined {
-  const match = /^([0-9]+-[^/]+)\/checkpoints\/step-([0-9]+)$/.exec(checkpoint);
-  return match === null ? undefined : { folder: match[1] ?? '', step: Number(match[2]) };
 }

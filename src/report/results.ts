@@ -4,7 +4,8 @@ import { relative } from 'node:path';
 import type { Evaluation, Transcript } from '../evaluate/evaluation.ts';
 import { formatCount, formatDuration, formatNumber, formatPercent } from '../util/format.ts';
 import type { Interval } from '../util/statistics.ts';
-import type { RunData, RunStage } from './read-run.ts';
+import { evaluationAt, evaluationsOf, linesOf, type ModelStage, measuredAlike } from './lineage.ts';
+import { type RunData, type RunStage, runLineage } from './read-run.ts';
 
 /** Header and rows of the results table, an evaluation a row. */
 export function resultsTable(evaluations: readonly Evaluation[]): string[][] {
@@ -52,25 +53,85 @@ export function resultsCaption(evaluations: readonly Evaluation[]): string {
 /** What the run asked of which model, in a sentence or two. */
 export function settingSentence(run: RunData): string {
   const { task, seed, model } = run.setting;
-  const what = `How much better does a model get at ${task ?? 'the task'} through ${stageList(run.stages)}?`;
+  const what = `How much better does a model get at ${task ?? 'the task'} through ${stageList(run)}?`;
   const asked = run.evaluations[0]?.n;
   const measure = asked === undefined ? '' : ` Measured on ${asked} problems that no training saw.`;
   const facts = [model === undefined ? '' : `Model: ${model}.`, seed === undefined ? '' : `Seed: ${seed}.`];
   return [what + measure, ...facts.filter((fact) => fact !== '')].join(' ');
 }
 
-function stageList(stages: readonly RunStage[]): string {
-  const trained = stages.filter((stage) => stage.metrics.length > 0);
-  const parts = trained.map((stage) => `${stage.name} (${stage.metrics.at(-1)?.step ?? 0} steps)`);
-  return parts.length === 0 ? 'its stages' : parts.join(' and then ');
+/** Stages one after the other, or each branch behind what it starts from. */
+function stageList(run: RunData): string {
+  const stages = runLineage(run);
+  const lines = linesOf(stages).flatMap(({ origin, stages: own }) => {
+    const trained = own.filter(({ steps }) => steps > 0);
+    const told = trained.map(({ name, steps }) => `${name} (${steps} steps)`).join(' and then ');
+    return trained.length === 0 ? [] : [{ origin: nameOf(stages, origin?.folder), told }];
+  });
+  return lines.length === 0 ? 'its stages' : byOrigin(lines, ', ');
 }
 
-/** pass@1 after each evaluation, in one line: the run's answer. */
-export function headline(evaluations: readonly Evaluation[]): string {
-  const parts = evaluations.map(
-    (evaluation) => `${formatPercent(evaluation.passAt1.mean)} ${evaluation.label}`,
-  );
-  return parts.length === 0 ? 'No evaluation yet.' : `pass@1: ${parts.join(' → ')}`;
+/** Lines behind the name of what they start from. */
+function byOrigin(
+  lines: readonly { readonly origin: string | null; readonly told: string }[],
+  between: string,
+): string {
+  const origins = [...new Set(lines.map(({ origin }) => origin))];
+  const parts = origins.map((origin) => {
+    const those = lines.filter((line) => line.origin === origin).map(({ told }) => told);
+    return `${origin === null ? '' : `from ${origin}: `}${those.join(origin === null ? between : ', ')}`;
+  });
+  return parts.join('; ');
+}
+
+function nameOf(stages: readonly ModelStage[], folder: string | undefined): string | null {
+  return stages.find((stage) => stage.folder === folder)?.name ?? null;
+}
+
+/** pass@1 after each evaluation, in one line: the run's answer. What branches off is told behind what it starts from. */
+export function headline(run: RunData): string {
+  const stages = runLineage(run);
+  const lines = linesOf(stages).flatMap((line) => {
+    const placed = evaluationsOf(line, run.evaluations).map(({ evaluation }) => evaluation);
+    const origin = nameOf(stages, line.origin?.folder);
+    return placed.length === 0 ? [] : [{ origin, placed, told: arrows(placed) }];
+  });
+  const told = new Set(lines.flatMap(({ placed }) => placed));
+  const others = run.evaluations.filter((evaluation) => !told.has(evaluation));
+  const all = [byOrigin(lines, '; '), arrows(others)].filter((part) => part !== '');
+  return all.length === 0 ? 'No evaluation yet.' : `pass@1: ${all.join('; ')}`;
+}
+
+function arrows(evaluations: readonly Evaluation[]): string {
+  return evaluations.map(({ passAt1, label }) => `${formatPercent(passAt1.mean)} ${label}`).join(' → ');
+}
+
+/** The stages that leave models as a tree of text, with their steps and the pass@1 of their last model; null for a chain. */
+export function stageTree(run: RunData): string | null {
+  const stages = runLineage(run);
+  if (linesOf(stages).length < 2) return null;
+  const alike = measuredAlike(run.evaluations);
+  const told = ({ folder, name, steps }: ModelStage): string => {
+    const measured = evaluationAt({ folder, step: steps }, alike);
+    const facts = [
+      ...(steps > 0 ? [`${formatCount(steps)} steps`] : []),
+      ...(measured === undefined ? [] : [`pass@1 ${formatPercent(measured.passAt1.mean)}`]),
+    ];
+    return facts.length === 0 ? name : `${name}: ${facts.join(', ')}`;
+  };
+  const below = (stage: ModelStage, indent: string): string[] => {
+    const children = stages.filter(({ parent }) => parent?.folder === stage.folder);
+    return children.flatMap((child, i) => {
+      const last = i === children.length - 1;
+      const at = child.parent!.step === stage.steps ? '' : ` (from step ${child.parent!.step})`;
+      return [
+        `${indent}${last ? '└─ ' : '├─ '}${told(child)}${at}`,
+        ...below(child, `${indent}${last ? '   ' : '│  '}`),
+      ];
+    });
+  };
+  const roots = stages.filter(({ parent }) => parent === null);
+  return roots.flatMap((root) => [told(root), ...below(root, '')]).join('\n');
 }
 
 /**

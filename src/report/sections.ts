@@ -5,12 +5,16 @@ import { evaluationAnswers } from '../evaluate/answer-set.ts';
 import { compareSets } from '../evaluate/compare.ts';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatNumber } from '../util/format.ts';
+import type { ChartSpec } from './charts.ts';
 import { CAPTION, pairsTable } from './comparison-text.ts';
 import { diagnose } from './diagnosis.ts';
 import { DISTANCE_CAPTION, distanceTable } from './distance-text.ts';
 import { atKTable, factsTable } from './evaluation-text.ts';
 import type { ReportExtras } from './extras.ts';
-import type { RunData } from './read-run.ts';
+import { askedAlike, evaluatedBefore } from './lineage.ts';
+import { methodCharts, methodsTable } from './methods-report.ts';
+import { type RunData, runLineage } from './read-run.ts';
+import { stageTree } from './results.ts';
 import type { RolloutLine } from './rollouts.ts';
 import { TRAINING_FACTS_CAPTION, trainingFactsTable } from './training-facts.ts';
 
@@ -18,6 +22,8 @@ import { TRAINING_FACTS_CAPTION, trainingFactsTable } from './training-facts.ts'
 export type Block =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'table'; readonly rows: readonly (readonly string[])[] }
+  | { readonly kind: 'tree'; readonly text: string }
+  | { readonly kind: 'chart'; readonly spec: ChartSpec }
   | { readonly kind: 'rollout'; readonly title: string; readonly line: RolloutLine };
 
 /** A titled part of a report. */
@@ -30,10 +36,15 @@ const text = (content: string): Block => ({ kind: 'text', text: content });
 const table = (rows: readonly (readonly string[])[]): Block[] =>
   rows.length > 1 ? [{ kind: 'table', rows }] : [];
 
+const tree = (content: string | null): Block[] => (content === null ? [] : [{ kind: 'tree', text: content }]);
+
 /** The sections before the training curves: setting and data. */
 export function openingSections(run: RunData, extras: ReportExtras): Section[] {
   return filled([
-    { title: 'Setting', blocks: [...table(stagesTable(run)), ...table(settingTable(run))] },
+    {
+      title: 'Setting',
+      blocks: [...tree(stageTree(run)), ...table(stagesTable(run)), ...table(settingTable(run))],
+    },
     {
       title: 'Data',
       blocks: table([
@@ -49,7 +60,8 @@ export function resultSections(run: RunData, extras: ReportExtras): Section[] {
   const last = run.evaluations.at(-1);
   const distances = run.evaluations.flatMap((evaluation) => evaluation.distances ?? []);
   return filled([
-    { title: 'Before and after', blocks: comparisonBlocks(run.evaluations) },
+    { title: 'Methods from one start', blocks: methodBlocks(extras) },
+    { title: 'Before and after', blocks: comparisonBlocks(run) },
     {
       title: last === undefined ? '' : `More of ${last.label}`,
       blocks: last?.details === undefined ? [] : [...table(factsTable(last)), ...table(atKTable(last))],
@@ -101,13 +113,14 @@ const GAME24_CAPTION = (label: string): string =>
   `Of the evaluation "${label}", means over samples. invalid lines break the format, the arithmetic or the numbers; repeated lines stood there before. ` +
   'Puzzles by exact search: many, some, few ways by the share of first steps that still lead to 24 (above 25 %, above 10 %, fewer).';
 
-/** Each evaluation with the next one that measured the same problems in the same way. */
-function comparisonBlocks(evaluations: readonly Evaluation[]): Block[] {
-  const alike = (a: Evaluation, b: Evaluation): boolean =>
-    a.task === b.task && a.split === b.split && a.temperature === b.temperature && sharesProblems(a, b);
-  const pairs = evaluations.flatMap((evaluation, i) => {
-    const next = evaluations.slice(i + 1).find((other) => alike(evaluation, other));
-    return next === undefined ? [] : [[evaluation, next] as const];
+/** Each evaluation with that of the nearest model before it in its own line, on the same problems in the same way. */
+function comparisonBlocks(run: RunData): Block[] {
+  const lineage = runLineage(run);
+  const pairs = run.evaluations.flatMap((evaluation) => {
+    const before = evaluatedBefore(evaluation, run.evaluations, lineage).find(
+      (other) => askedAlike(evaluation, other) && sharesProblems(evaluation, other),
+    );
+    return before === undefined ? [] : [[before, evaluation] as const];
   });
   if (pairs.length === 0) return [];
   const rows = pairs.map(([a, b]) => {
@@ -120,6 +133,13 @@ function comparisonBlocks(evaluations: readonly Evaluation[]): Block[] {
     ...table([header, ...rows.map((row) => shown.map((i) => row[i]!))]),
     text(`${CAPTION.split('; p (Holm)')[0]}.`),
   ];
+}
+
+function methodBlocks({ methods }: ReportExtras): Block[] {
+  if (methods.length === 0) return [];
+  const { rows, caption } = methodsTable(methods);
+  const [chart] = methodCharts(methods);
+  return [...table(rows), text(caption), { kind: 'chart', spec: chart!.spec }];
 }
 
 function sharesProblems(a: Evaluation, b: Evaluation): boolean {

@@ -8,7 +8,7 @@ import { formatDuration, formatPercent, formatTable } from '../util/format.ts';
 import { mean } from '../util/statistics.ts';
 import type { ChartPoint } from './chart-math.ts';
 import { type ChartSeries, type ChartSpec, chartFile } from './charts.ts';
-import { markdownTable } from './markdown.ts';
+import { markdownTable } from './markdown-table.ts';
 import { readRun } from './read-run.ts';
 
 /** A run of a sweep as the report needs it. */

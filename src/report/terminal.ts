@@ -10,7 +10,7 @@ const MOST_LINES = 30;
 
 /** Table and three transcripts as lines of text, ending in a newline; with `paint` the verdicts are coloured. */
 export function terminalReport(run: RunData, paint: Painter = PLAIN): string {
-  const blocks = [paint('bold', headline(run.evaluations))];
+  const blocks = [paint('bold', headline(run))];
   if (run.evaluations.length > 0) {
     blocks.push(
       formatTable(resultsTable(run.evaluations), ['left', 'left']),

@@ -8,7 +8,8 @@ import { niceRange, niceTicks, rangeOf, smoothed, thinned } from '../../src/repo
 import { type ChartSpec, chartFile, lineChart, MARGIN } from '../../src/report/charts.ts';
 import { CURVE_METRICS, heldOutChart, stageCharts } from '../../src/report/curves.ts';
 import { escapeHtml, escapeMarkdown, fencedBlock } from '../../src/report/escape.ts';
-import { placeOfCheckpoint, readRun } from '../../src/report/read-run.ts';
+import { placeOfCheckpoint } from '../../src/report/lineage.ts';
+import { readRun } from '../../src/report/read-run.ts';
 import { chosenTranscripts, costTable, repeatCommand } from '../../src/report/results.ts';
 import { makeSummary, readSummary, writeSummary } from '../../src/report/summary.ts';
 import { terminalReport } from '../../src/report/terminal.ts';
