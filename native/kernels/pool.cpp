@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -80,7 +81,11 @@ void shareWork(int64_t items, int threads, Work work, void* context) {
     return;
   }
   Pool& p = pool();
-  for (; p.started < threads - 1; p.started++) std::thread(help, p.started).detach();
+  try {
+    for (; p.started < threads - 1; p.started++) std::thread(help, p.started).detach();
+  } catch (const std::system_error&) {
+    // The system starts no more threads: those that there are take their work too.
+  }
   const uint32_t job = p.announced.load(std::memory_order_relaxed) + 1;
   p.ticket.store((static_cast<uint64_t>(job) << 32) | 0xffffffffu, std::memory_order_release);
   p.work.store(work, std::memory_order_release);

@@ -1,15 +1,25 @@
 /**
- * Owns which sequences run and where in the cache: finished ones leave between steps, waiting ones enter, and the
- * samples of one request share its prompt's prefill and cache. Knows no reward and no task.
+ * Owns which sequences run and where in the cache: finished ones leave between steps, waiting ones enter, the samples of
+ * one request share its prompt's prefill and cache, and fewer run where memory does not suffice. Knows no reward and no task.
  */
 
-import { type Decoder, type KvCache, type StepPlace, stepContext } from '../models/index.ts';
+import { type Decoder, type StepPlace, stepContext } from '../models/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { ids, kernelsServe, noGrad, scope, stack, type Tensor } from '../torch/index.ts';
-import { allocateCache } from './cache-plan.ts';
+import {
+  freeCachedMemory,
+  ids,
+  kernelsServe,
+  lacksMemory,
+  noGrad,
+  scope,
+  stack,
+  type Tensor,
+} from '../torch/index.ts';
+import { messageOf } from '../util/errors.ts';
+import type { CacheDemand } from './cache-plan.ts';
 import type { GenerationOptions, GenerationRequest } from './engine.ts';
 import type { EarlyEndings } from './filters.ts';
-import { descending, Prompts } from './prompts.ts';
+import { Room } from './room.ts';
 import { type SampledTokens, sampleTokens } from './sampler.ts';
 import { Sequence } from './sequence.ts';
 
@@ -18,6 +28,11 @@ interface Running {
   readonly slot: number;
 }
 
+/** Padded tokens of one prefill at most, for its memory. */
+const prefillTokens = 16_384;
+/** A prefill of so few tokens is not cut further for its memory. */
+const leastPrefill = 128;
+
 /** The sequences of one call of `generate`. */
 export class Batch implements Disposable {
   /** By request and sample; complete when the batch is no longer busy. */
@@ -25,15 +40,14 @@ export class Batch implements Disposable {
   private readonly model: Decoder;
   private readonly tokenizer: Tokenizer;
   private readonly options: GenerationOptions;
-  private readonly cache: KvCache;
-  private readonly prompts: Prompts;
-  private readonly freeSlots: number[];
-  /** A slot that no sequence has, where rows go that only fill up a shape; null where none are needed. */
-  private readonly spare: number | null;
+  private readonly demand: CacheDemand;
+  private room: Room;
   private readonly waiting: Sequence[];
   /** They have a slot, and wait for their prompt. */
   private entering: Running[] = [];
   private running: Running[] = [];
+  /** Samples of each request that have not ended. */
+  private readonly left: number[];
   /** Requests of which the last sample has ended since `advance` was last asked. */
   private ended: number[] = [];
 
@@ -47,25 +61,24 @@ export class Batch implements Disposable {
     this.tokenizer = tokenizer;
     this.options = options;
     this.finished = requests.map(() => []);
+    this.left = requests.map(({ samples }) => samples);
     this.waiting = requests.flatMap((request, i) =>
       Array.from({ length: request.samples }, (_, sample) => new Sequence(request, i, sample, options)),
     );
     const longestPrompt = Math.max(0, ...requests.map((request) => request.promptIds.length));
     model.rope.reserve(longestPrompt + options.maxNewTokens);
-    const spare = kernelsServe({ dtype: model.computeDtype, device: model.device }) ? 0 : 1;
-    this.cache = allocateCache(model, {
+    this.demand = {
       sequences: this.waiting.length,
       requests: requests.length,
       longestPrompt,
       maxNewTokens: options.maxNewTokens,
       maxRows: options.maxRows,
       maxBytes: options.cacheBytes,
-      spare,
-    });
-    this.prompts = new Prompts(model, this.cache, options.prefillChunk);
-    const { slots } = this.cache.shape;
-    this.spare = spare > 0 ? slots - 1 : null;
-    this.freeSlots = descending(slots - spare);
+      spare: kernelsServe({ dtype: model.computeDtype, device: model.device }) ? 0 : 1,
+    };
+    const { prefillChunk } = options;
+    const limits = { tokens: prefillChunk ?? prefillTokens, piecewise: prefillChunk !== undefined };
+    this.room = new Room(model, this.demand, limits, this.say);
   }
 
   get busy(): boolean {
@@ -73,24 +86,64 @@ export class Batch implements Disposable {
   }
 
   /**
-   * Admits what fits, or decodes one token of every running sequence; both where prompts are prefilled in chunks. Gives the
-   * requests, known ones apart, that ended by it.
+   * Admits what fits, or decodes one token of every running sequence; both where prompts are prefilled in chunks. Where
+   * there is no memory for that, fewer sequences run from then on. Gives the requests, known ones apart, that ended by it.
    */
   advance(): number[] {
     this.ended = [];
-    const free = this.freeSlots.length;
+    try {
+      this.admitOrDecode();
+    } catch (error) {
+      this.retreat(error);
+    }
+    return this.ended;
+  }
+
+  private admitOrDecode(): void {
+    const { slots, freeSlots: free, prompts } = this.room;
     // Prefill in lots: a lone newcomer would cost a whole pass over the weights.
-    const worthwhile = this.running.length === 0 || free >= Math.max(1, this.cache.shape.slots >> 3);
+    const worthwhile = this.running.length === 0 || free >= Math.max(1, slots >> 3);
     if (this.entering.length === 0 && this.waiting.length > 0 && worthwhile)
       this.enter(this.waiting.splice(0, free));
     const entered = this.entering.length > 0;
     if (entered) {
-      this.prompts.advance();
+      prompts.advance();
       this.start();
     }
-    if (this.running.length > 0 && (!entered || this.prompts.piecewise)) this.decode();
-    return this.ended;
+    if (this.running.length > 0 && (!entered || prompts.limits.piecewise)) this.decode();
   }
+
+  /**
+   * What is done where there is no memory: half of those that run get slots in a new cache, or where a prefill was too
+   * large, half as many tokens go into one. Sequences keep their tokens and are computed again from them, in the same
+   * steps that the others go on in, so they come out as they would in any other batch. Throws what it cannot help.
+   */
+  private retreat(error: unknown): void {
+    const { slots, prompts } = this.room;
+    const smaller = prompts.underWay > leastPrefill;
+    if (!lacksMemory(error) || (slots === 1 && !smaller)) throw error;
+    const preempted = [...this.running, ...this.entering].map(({ sequence }) => sequence);
+    for (const sequence of preempted) sequence.preempt();
+    // As they stood in line: no request begins before the samples of those that have begun.
+    preempted.sort((a, b) => a.requestIndex - b.requestIndex || a.sampleIndex - b.sampleIndex);
+    this.waiting.unshift(...preempted);
+    this.running = [];
+    this.entering = [];
+    this.room[Symbol.dispose]();
+    freeCachedMemory(this.model.device);
+    const maxRows = smaller ? slots : Math.ceil(preempted.length / 2);
+    const limits = smaller ? { tokens: prompts.underWay >> 1, piecewise: true } : prompts.limits;
+    this.room = new Room(this.model, { ...this.demand, maxRows }, limits, this.say);
+    const reason = messageOf((error as Error).cause ?? error).split('\n')[0]!;
+    this.say(
+      `sampling ran out of memory (${reason}): from here on ${this.room.slots} sequences at once, ${limits.tokens} tokens of prompts`,
+    );
+  }
+
+  private readonly say = (line: string): void => {
+    const { log = process.emitWarning } = this.options;
+    log(line);
+  };
 
   /** Ends everything as it stands. */
   abort(): void {
@@ -102,25 +155,27 @@ export class Batch implements Disposable {
 
   /** Gives newcomers their slots, and plans the prefill of those prompts that the cache has not. */
   private enter(newcomers: readonly Sequence[]): void {
-    const fresh = newcomers.filter(({ requestIndex }) => !this.prompts.get(requestIndex));
-    this.prompts.add(new Map(fresh.map((sequence) => [sequence.requestIndex, sequence.request])));
-    this.entering = newcomers.map((sequence) => ({ sequence, slot: this.freeSlots.pop()! }));
+    const fresh = newcomers.filter(({ requestIndex }) => !this.room.prompts.get(requestIndex));
+    this.room.prompts.add(new Map(fresh.map((sequence) => [sequence.requestIndex, sequence.request])));
+    this.entering = newcomers.map((sequence) => ({ sequence, slot: this.room.takeSlot() }));
   }
 
   /** Samples the first token of those whose prompt is in the cache. */
   private start(): void {
-    const isReady = ({ sequence }: Running) => this.prompts.get(sequence.requestIndex) !== undefined;
+    const isReady = ({ sequence }: Running) => this.room.prompts.get(sequence.requestIndex) !== undefined;
     const ready = this.entering.filter(isReady);
     if (ready.length === 0) return;
-    this.entering = this.entering.filter((one) => !isReady(one));
-    this.running.push(...this.take(ready, (unknown) => this.sampleFirst(unknown)));
+    const rest = this.entering.filter((one) => !isReady(one));
+    const started = this.take(ready, (unknown) => this.sampleFirst(unknown));
+    this.entering = rest;
+    this.running.push(...started);
   }
 
   /** The first token of sequences whose prompts are in the cache. */
   private sampleFirst(entered: readonly Running[]): SampledTokens {
     const newcomers = entered.map(({ sequence }) => sequence);
     const indices = [...new Set(newcomers.map((sequence) => sequence.requestIndex))];
-    const hidden_PD = stack(indices.map((index) => this.prompts.get(index)!.hidden_D!));
+    const hidden_PD = stack(indices.map((index) => this.room.prompts.get(index)!.hidden_D!));
     const rows = new Map(indices.map((index, i) => [index, i]));
     const sources = newcomers.map((sequence) => rows.get(sequence.requestIndex)!);
     const logits_PV = this.model.stepLogits(hidden_PD, this.options.vocabulary);
@@ -136,19 +191,19 @@ export class Batch implements Disposable {
   }
 
   private step(running: readonly Running[]): SampledTokens {
-    const { model, cache } = this;
-    const fillers = this.spare === null ? 0 : roundedRows(running.length) - running.length;
+    const { model, room } = this;
+    const fillers = room.spare === null ? 0 : roundedRows(running.length) - running.length;
     const places: StepPlace[] = running.map(({ sequence, slot }) => ({
       slot,
       position: sequence.position,
-      prefix: this.prompts.get(sequence.requestIndex)!.place,
+      prefix: this.room.prompts.get(sequence.requestIndex)!.place,
       prefixLength: sequence.request.promptIds.length,
     }));
     for (let i = 0; i < fillers; i++)
-      places.push({ slot: this.spare!, position: 0, prefix: 0, prefixLength: 0 });
-    const lastIds = running.map(({ sequence }) => sequence.lastId);
-    const tokens = ids([...lastIds, ...new Array<number>(fillers).fill(0)], undefined, model.device);
-    const hidden_ND = model.step(tokens, stepContext(cache, model.rope, places));
+      places.push({ slot: room.spare!, position: 0, prefix: 0, prefixLength: 0 });
+    const nextIds = running.map(({ sequence }) => sequence.nextId);
+    const tokens = ids([...nextIds, ...new Array<number>(fillers).fill(0)], undefined, model.device);
+    const hidden_ND = model.step(tokens, stepContext(room.cache, model.rope, places));
     const logits_NV = model.stepLogits(hidden_ND, this.options.vocabulary);
     return this.sample(
       fillers > 0 ? logits_NV.narrow(0, 0, running.length) : logits_NV,
@@ -191,7 +246,7 @@ export class Batch implements Disposable {
       const ended =
         sampled === null || sequence.known
           ? sequence.skip()
-          : sequence.push(sampled, row++, this.tokenizer, this.options);
+          : sequence.take(sampled, row++, this.tokenizer, this.options);
       if (ended) this.finish(sequence, slot);
       return !ended;
     });
@@ -199,14 +254,14 @@ export class Batch implements Disposable {
 
   private finish(sequence: Sequence, slot: number | null): void {
     this.finished[sequence.requestIndex]![sequence.sampleIndex] = sequence;
-    if (slot !== null) this.freeSlots.push(slot);
-    const ended = this.prompts.release(sequence.requestIndex);
-    if (ended && !sequence.known) this.ended.push(sequence.requestIndex);
+    if (slot !== null) this.room.giveSlot(slot);
+    if (--this.left[sequence.requestIndex]! > 0) return;
+    this.room.prompts.release(sequence.requestIndex);
+    if (!sequence.known) this.ended.push(sequence.requestIndex);
   }
 
   [Symbol.dispose](): void {
-    this.prompts[Symbol.dispose]();
-    this.cache[Symbol.dispose]();
+    this.room[Symbol.dispose]();
   }
 }
 

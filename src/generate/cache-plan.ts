@@ -4,8 +4,8 @@
  */
 
 import { totalmem } from 'node:os';
-import { type CacheShape, cacheBytes, type Decoder, KvCache } from '../models/index.ts';
-import { lacksMemory } from '../torch/index.ts';
+import { type CacheShape, cacheBytes, type Decoder, gatheredBytes, KvCache } from '../models/index.ts';
+import { kernelsServe, lacksMemory } from '../torch/index.ts';
 
 /** What the cache must hold. */
 export interface CacheDemand {
@@ -22,7 +22,10 @@ export interface CacheDemand {
 
 const defaultRows = 512;
 
-/** The shape that fits: at least one slot, at most `maxRows`, and within the bound unless one slot alone exceeds it. */
+/**
+ * The shape that fits, with what a step copies of the cache where no kernel reads it in place: at least one slot, at most
+ * `maxRows`, and within the bound unless one slot alone exceeds it.
+ */
 export function cacheShape(model: Decoder, demand: CacheDemand): CacheShape {
   const { layers, keyValueHeads, headDim } = model.config;
   const shape = (slots: number): CacheShape => ({
@@ -38,14 +41,21 @@ export function cacheShape(model: Decoder, demand: CacheDemand): CacheShape {
   const bound = demand.maxBytes ?? (model.device === 'cpu' ? totalmem() / 4 : 16 * 2 ** 30);
   let slots = Math.max(1, Math.min(demand.maxRows ?? defaultRows, demand.sequences));
   for (;;) {
-    const bytes = cacheBytes(shape(slots), model.computeDtype);
+    const bytes = plannedBytes(model, shape(slots));
     if (slots === 1 || bytes <= bound) return shape(slots);
     slots = Math.max(1, Math.min(slots - 1, Math.floor((slots * bound) / bytes)));
   }
 }
 
-/** Allocates the cache; where the device has less memory than that, half the slots are tried, down to one. */
-export function allocateCache(model: Decoder, demand: CacheDemand): KvCache {
+function plannedBytes({ computeDtype, device, config }: Decoder, shape: CacheShape): number {
+  const inPlace = kernelsServe({ dtype: computeDtype, device });
+  return cacheBytes(shape, computeDtype) + (inPlace ? 0 : gatheredBytes(shape, config.heads, computeDtype));
+}
+
+/**
+ * Allocates the cache; where the device has less memory than that, half the slots are tried, down to one, and `say` is told.
+ */
+export function allocateCache(model: Decoder, demand: CacheDemand, say: (line: string) => void): KvCache {
   for (let maxRows = demand.maxRows; ; ) {
     const shape = cacheShape(model, { ...demand, maxRows });
     const slots = shape.slots - demand.spare;
@@ -54,6 +64,8 @@ export function allocateCache(model: Decoder, demand: CacheDemand): KvCache {
     } catch (error) {
       if (slots === 1 || !lacksMemory(error)) throw error;
       maxRows = Math.ceil(slots / 2);
+      const mebibytes = (cacheBytes(shape, model.computeDtype) / 2 ** 20).toFixed(0);
+      say(`no memory for keys and values of ${slots} sequences (${mebibytes} MiB), trying ${maxRows}`);
     }
   }
 }

@@ -45,6 +45,8 @@ export interface GenerationOptions extends SamplingParameters {
   readonly vocabulary?: number;
   /** Records entropies, log-probabilities at temperature 1 and so many of the likeliest ids of every token. */
   readonly statistics?: { readonly alternatives: number };
+  /** Told where fewer sequences run than were planned, for want of memory; by default a warning of the process. */
+  readonly log?: ((line: string) => void) | undefined;
   /** Asked between steps; a true answer ends all that runs with the reason 'aborted'. */
   readonly stopRequested?: () => boolean;
   /** The same from outside, at once: a server is told no more than that its client is gone. */

@@ -7,16 +7,19 @@ import type { Decoder, KvCache } from '../models/index.ts';
 import { ids, noGrad, scope, type Tensor } from '../torch/index.ts';
 import type { GenerationRequest } from './engine.ts';
 
-/** Padded tokens of one prefill at most, for its memory; a longer prompt goes alone. */
-const prefillTokens = 16_384;
-
 /** A prompt in the cache, for as long as a sample of it runs or waits. */
 export interface Resident {
   readonly place: number;
   /** What its last token's hidden state [D] is: every sample starts from it. Null for a known request. */
   readonly hidden_D: Tensor | null;
-  /** Samples that have not ended. */
-  users: number;
+}
+
+/** How much of prompts one pass of the model takes. */
+export interface PrefillLimits {
+  /** Padded tokens at most. */
+  readonly tokens: number;
+  /** Whether a longer prompt is cut, and decoding goes on between passes; else it goes alone, and all at once. */
+  readonly piecewise: boolean;
 }
 
 /** A request with its index. */
@@ -36,22 +39,18 @@ type Piece = { readonly lot: readonly Entry[] } | { readonly chunk: Chunk };
 export class Prompts implements Disposable {
   private readonly model: Decoder;
   private readonly cache: KvCache;
-  /** Most tokens of a piece; undefined prefills everything at once. */
-  private readonly chunk: number | undefined;
+  readonly limits: PrefillLimits;
   private readonly residents = new Map<number, Resident>();
   private readonly freePlaces: number[];
   private pieces: Piece[] = [];
+  /** Padded tokens of the pass that is being computed; 0 between passes, so it tells after an error what it was. */
+  underWay = 0;
 
-  constructor(model: Decoder, cache: KvCache, chunk: number | undefined) {
+  constructor(model: Decoder, cache: KvCache, limits: PrefillLimits) {
     this.model = model;
     this.cache = cache;
-    this.chunk = chunk;
+    this.limits = limits;
     this.freePlaces = descending(cache.shape.prefixes);
-  }
-
-  /** Whether decoding goes on between the pieces of a prefill. */
-  get piecewise(): boolean {
-    return this.chunk !== undefined;
   }
 
   /** The prompt of the request of that index, once it is whole in the cache. */
@@ -63,8 +62,8 @@ export class Prompts implements Disposable {
   add(requests: ReadonlyMap<number, GenerationRequest>): void {
     // Prompts of like length go together, so that little of a prefill is padding.
     const sorted = [...requests].sort(([i, a], [j, b]) => a.promptIds.length - b.promptIds.length || i - j);
-    const most = this.chunk ?? prefillTokens;
-    const isLong = ([, { promptIds }]: Entry) => this.piecewise && promptIds.length > most;
+    const { tokens: most, piecewise } = this.limits;
+    const isLong = ([, { promptIds }]: Entry) => piecewise && promptIds.length > most;
     const short = sorted.filter((entry) => !isLong(entry));
     this.pieces.push(...lotsOf(short, most).map((lot) => ({ lot })));
     for (const entry of sorted.filter(isLong)) {
@@ -75,21 +74,22 @@ export class Prompts implements Disposable {
     }
   }
 
-  /** Prefills the next piece, or everything where there are no chunks. */
+  /** Prefills the next piece, or everything where decoding does not go on between pieces. */
   advance(): void {
-    for (const piece of this.pieces.splice(0, this.piecewise ? 1 : this.pieces.length)) {
+    for (const piece of this.pieces.splice(0, this.limits.piecewise ? 1 : this.pieces.length)) {
+      this.underWay = tokensOf(piece);
       noGrad(() => scope(() => ('lot' in piece ? this.prefill(piece.lot) : this.extend(piece.chunk))));
+      this.underWay = 0;
     }
   }
 
-  /** A sample of that request has ended; true for the last one. */
-  release(index: number): boolean {
+  /** Lets the prompt of a request go, where it is in the cache. */
+  release(index: number): void {
     const resident = this.residents.get(index);
-    if (!resident || --resident.users > 0) return false;
+    if (!resident) return;
     this.freePlaces.push(resident.place);
     resident.hidden_D?.dispose();
     this.residents.delete(index);
-    return true;
   }
 
   private prefill(lot: readonly Entry[]): void {
@@ -130,14 +130,13 @@ export class Prompts implements Disposable {
 
   /** `hidden_TD` has the prompt's last `length` tokens, and perhaps padding; null where nothing was computed. */
   private settle(entry: Entry, place: number, hidden_TD: Tensor | null, length: number): void {
-    const [index, { samples }] = entry;
     const last = isKnown(entry) ? null : hidden_TD;
     const hidden_D =
       last
         ?.select(0, length - 1)
         .clone()
         .keep() ?? null;
-    this.residents.set(index, { place, hidden_D, users: samples });
+    this.residents.set(entry[0], { place, hidden_D });
   }
 
   [Symbol.dispose](): void {
@@ -151,6 +150,11 @@ const isKnown = ([, { knownLengths }]: Entry): boolean => knownLengths !== undef
 /** n - 1 to 0, so that `pop` gives the lowest first. */
 export function descending(n: number): number[] {
   return Array.from({ length: n }, (_, i) => n - 1 - i);
+}
+
+function tokensOf(piece: Piece): number {
+  if ('chunk' in piece) return piece.chunk.to - piece.chunk.from;
+  return piece.lot.length * piece.lot.at(-1)![1].promptIds.length;
 }
 
 /** Cuts requests, shortest first, where a prefill of them would have more than `most` tokens. */

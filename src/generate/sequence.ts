@@ -15,6 +15,8 @@ export class Sequence {
   readonly known: boolean;
   private readonly knownLength: number;
   private skipped = 0;
+  /** Tokens since it last got a slot; fewer than it has while it is computed again. */
+  private taken = 0;
   private readonly rng: Rng;
   private readonly completion: number[] = [];
   private readonly logps: number[] = [];
@@ -46,13 +48,14 @@ export class Sequence {
     });
   }
 
-  get lastId(): number {
-    return this.completion.at(-1)!;
+  /** The token whose keys the cache has not yet: the last one, or an earlier one of a sequence that is computed again. */
+  get nextId(): number {
+    return this.completion[this.taken - 1]!;
   }
 
-  /** Position of the last sampled token: where its keys go in the cache. */
+  /** Position of that token: where its keys go in the cache. */
   get position(): number {
-    return this.request.promptIds.length + this.completion.length - 1;
+    return this.request.promptIds.length + this.taken - 1;
   }
 
   /** Tokens so far. */
@@ -76,8 +79,23 @@ export class Sequence {
     return ++this.skipped >= this.knownLength;
   }
 
-  /** Appends a sampled token; true when the sequence is finished. */
-  push(sampled: SampledTokens, row: number, tokenizer: Tokenizer, options: GenerationOptions): boolean {
+  /** Has lost its slot: its tokens stay, and are taken again one by one before the next is sampled. */
+  preempt(): void {
+    this.taken = 0;
+  }
+
+  /** Takes a sampled token, or where it has been here before the one that it has; true when the sequence is finished. */
+  take(sampled: SampledTokens, row: number, tokenizer: Tokenizer, options: GenerationOptions): boolean {
+    const isNew = this.taken++ === this.completion.length;
+    return isNew && this.push(sampled, row, tokenizer, options);
+  }
+
+  private push(
+    sampled: SampledTokens,
+    row: number,
+    tokenizer: Tokenizer,
+    options: GenerationOptions,
+  ): boolean {
     const id = sampled.ids[row]!;
     this.completion.push(id);
     this.seen?.add(id);

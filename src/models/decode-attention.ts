@@ -7,7 +7,9 @@ import type { RMSNorm } from '../nn/index.ts';
 import {
   arange,
   cat,
+  type DType,
   decodeAttentionKernel,
+  dtypeBytes,
   fromBytes,
   invoke,
   kernelsServe,
@@ -15,7 +17,7 @@ import {
   type Tensor,
   zeros,
 } from '../torch/index.ts';
-import type { KvCache } from './kv-cache.ts';
+import type { CacheShape, KvCache } from './kv-cache.ts';
 import { type RopeTables, rotate } from './rope.ts';
 
 const baddbmmOp = new Op('aten::baddbmm');
@@ -124,6 +126,16 @@ export function decodeAttention(
   });
 }
 
+/**
+ * Bytes that libtorch's operators take for one layer of a step at most: the copies of keys and values of every slot and
+ * its prefix, apart and joined, the scores and the mask.
+ */
+export function gatheredBytes(shape: CacheShape, heads: number, dtype: DType): number {
+  const { slots, keyValueHeads, headDim, capacity, prefixCapacity } = shape;
+  const perToken = 4 * keyValueHeads * headDim + 2 * heads + keyValueHeads;
+  return slots * (capacity + prefixCapacity) * perToken * dtypeBytes(dtype);
+}
+
 function attendGathered(
   qkv: Tensor,
   layer: number,
@@ -144,9 +156,9 @@ function attendGathered(
   const [keys, values] = newest.map((part, i) => {
     const kept = cache.own[layer]!.select(0, i);
     kept.indexPut_([slots, null, own], part);
-    const mine = kept.indexSelect(0, slots).narrow(2, 0, ownLength);
-    if (prefixLength === 0) return mine.reshape([n * groups, ownLength, dim]);
-    const before = cache.shared[layer]!.select(0, i).indexSelect(0, prefixes).narrow(2, 0, prefixLength);
+    const mine = kept.narrow(2, 0, ownLength).indexSelect(0, slots);
+    if (prefixLength === 0) return mine.view([n * groups, ownLength, dim]);
+    const before = cache.shared[layer]!.select(0, i).narrow(2, 0, prefixLength).indexSelect(0, prefixes);
     return cat([before, mine], 2).view([n * groups, prefixLength + ownLength, dim]);
   }) as [Tensor, Tensor];
   const queries = placed(0, heads, norms?.q).reshape([n * groups, heads / groups, dim]);

@@ -21,7 +21,7 @@ export {
   type RopeScaling,
 } from './config.ts';
 export type { WeightFormat } from './copied-state.ts';
-export { type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
+export { gatheredBytes, type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
 export { type Captured, Decoder, initialWeights, type RowLayout } from './decoder.ts';
 export { type LoadOptions, loadFrozen, loadModel, readConfig, saveModel } from './folder.ts';
 export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';

@@ -13,11 +13,11 @@ import type { Session, TrainContext } from './session.ts';
 export interface RolloutSampling {
   readonly temperature: number;
   readonly topP: number;
-  readonly maxCompletionTokens: number;
-  /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
   readonly topK?: number | undefined;
   readonly minP?: number | undefined;
+  readonly maxCompletionTokens: number;
   readonly prefillChunk?: number | undefined;
+  /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
   readonly weights?: WeightFormat | undefined;
 }
 
@@ -43,7 +43,7 @@ export interface CollectOptions {
  */
 export async function collectStep(
   session: Session,
-  { seed }: TrainContext,
+  { seed, name, log }: TrainContext,
   task: Task,
   { promptsPerStep, groupSize, sampling }: CollectOptions,
   step: number,
@@ -62,6 +62,7 @@ export async function collectStep(
     groupSize,
     seed,
     step,
+    log: (line) => log(`${name}: ${line}`),
   });
   session.countGenerated(groups.flatMap((group) => group.rollouts));
   return groups;

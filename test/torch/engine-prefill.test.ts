@@ -1,7 +1,5 @@
-/** Prompts on their way into the cache: in chunks, within a bound of memory, and completions that may not end yet. */
+/** Prompts on their way into the cache: in chunks, and completions that may not end yet. */
 
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
   type Completion,
@@ -9,8 +7,7 @@ import {
   type GenerationRequest,
   generate,
 } from '../../src/generate/index.ts';
-import { cacheBytes, type Decoder } from '../../src/models/index.ts';
-import { kernelLevel } from '../../src/torch/index.ts';
+import type { Decoder } from '../../src/models/index.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { recordedLogps } from '../../src/train/policy-update.ts';
 import { assertNoLeaks, largestDifference, tinyModel, tokenizer } from './tiny.ts';
@@ -124,47 +121,6 @@ describe('chunked prefill', () => {
       /1 or more/,
     );
   });
-});
-
-/** Runs `fn` while this process may take no more than so many bytes of address space beyond what it has. */
-async function withRoom<T>(bytes: number, fn: () => Promise<T>): Promise<T> {
-  const limit = (value: string) => execFileSync('prlimit', ['--pid', String(process.pid), `--as=${value}:`]);
-  const taken = Number(readFileSync('/proc/self/statm', 'utf8').split(' ')[0]) * 4096;
-  limit(String(Math.round(taken + bytes)));
-  try {
-    return await fn();
-  } finally {
-    limit('unlimited');
-  }
-}
-
-describe('memory', () => {
-  // libtorch's operators gather a copy of the cache in every step, for which the plan leaves no room.
-  const planned = process.platform === 'linux' && kernelLevel() !== 'none';
-
-  it.skipIf(!planned)(
-    'runs fewer sequences at once where the machine refuses the cache (needs prlimit and kernels)',
-    async () => {
-      using policy = tinyModel();
-      using model = policy.snapshot();
-      const asked = options({ maxNewTokens: 570 });
-      const short = requests.map((request) => ({ ...request, samples: 40, maxNewTokens: 12 }));
-      const whole = await generate(model, tokenizer, short, options({ maxNewTokens: 12 }));
-      const { layers, keyValueHeads, headDim } = model.config;
-      const slot = { layers, keyValueHeads, headDim, capacity: 570, prefixes: 9, prefixCapacity: 64 };
-      const full = cacheBytes({ ...slot, slots: 360 }, 'f32');
-      const rows: number[] = [];
-      const { step } = model;
-      model.step = (ids_N, context) => {
-        rows.push(context.cache.shape.slots);
-        return step.call(model, ids_N, context);
-      };
-      const tight = await withRoom(full * 0.6, () => generate(model, tokenizer, short, asked));
-      expect(Math.max(...rows)).toBeLessThan(360);
-      expect(Math.max(...rows)).toBeGreaterThan(20);
-      expect(tokensOf(tight)).toEqual(tokensOf(whole));
-    },
-  );
 });
 
 describe('what may not end yet', () => {
