@@ -41,6 +41,8 @@ export interface DivergenceSums {
   readonly loss: number;
   /** Of the student, summed over tokens without weights, in nats. */
   readonly entropy: number;
+  /** The divergence of each token, without weights. */
+  readonly perToken: Float32Array;
 }
 
 /**
@@ -54,7 +56,7 @@ export function backwardThroughDivergence(
   weights_N: Tensor,
   options: DivergenceOptions & TokenLogpOptions,
 ): DivergenceSums {
-  const sums = { loss: 0, entropy: 0 };
+  const sums = { loss: 0, entropy: 0, perToken: new Float32Array(student.hidden_ND.size(0)) };
   scope(() => {
     const leaf = student.hidden_ND.detach().requiresGrad_();
     for (const [start, length] of tokenChunks(leaf.size(0), student.head_VD, options)) {
@@ -67,6 +69,7 @@ export function backwardThroughDivergence(
         const loss = perToken_N.mul(weights_N.narrow(0, start, length)).sum();
         backward(loss);
         sums.loss += loss.item();
+        sums.perToken.set(perToken_N.detach().toFloat32(), start);
         sums.entropy -= noGrad(() => student_NV.exp().mul(student_NV).sum().item());
       });
     }

@@ -16,8 +16,8 @@ import { type RewardedToken, tokenTexts } from './shading.ts';
 export interface ReportExtras {
   /** Problems of each split, as the run prepared them. */
   readonly problems: readonly (readonly [split: string, count: number])[];
-  /** Of the last stage that has rollouts. */
-  readonly extremes: ExtremeRollouts | null;
+  /** Of the last stage that has rollouts, and before it of the last one that has numbers by token. */
+  readonly extremes: readonly ExtremeRollouts[];
   /** The tokens of those rollouts that have a reward for each. */
   readonly shaded: ReadonlyMap<RolloutLine, readonly RewardedToken[]>;
   /** The 24-game table of the last evaluation that kept rows. */
@@ -31,7 +31,7 @@ export interface ReportExtras {
 /** The extras of a run without any. */
 export const NO_EXTRAS: ReportExtras = {
   problems: [],
-  extremes: null,
+  extremes: [],
   shaded: new Map(),
   game24: null,
   methods: [],
@@ -49,7 +49,7 @@ export function readExtras(run: RunData): ReportExtras {
       return otherwise;
     }
   };
-  const extremes = attempt('the rollouts', () => lastExtremes(run), null);
+  const extremes = attempt('the rollouts', () => lastExtremes(run), []);
   return {
     problems: attempt('the problems', () => problemCounts(run), []),
     extremes,
@@ -83,22 +83,28 @@ function linesOf(path: string): number {
   return lines;
 }
 
-function lastExtremes({ directory, stages }: RunData): ExtremeRollouts | null {
+function lastExtremes({ directory, stages }: RunData): ExtremeRollouts[] {
+  let last: ExtremeRollouts | null = null;
   for (const { folder } of stages.toReversed()) {
     const found = extremeRollouts(directory, folder);
-    if (found !== null) return found;
+    if (found === null) continue;
+    const byToken = [...found.best, ...found.worst].some((line) => line.tokenRewards !== undefined);
+    if (byToken) return last === null ? [found] : [found, last];
+    last ??= found;
   }
-  return null;
+  return last === null ? [] : [last];
 }
 
 function shadedRollouts(
   { directory, stages }: RunData,
-  extremes: ExtremeRollouts | null,
+  extremes: readonly ExtremeRollouts[],
 ): Map<RolloutLine, readonly RewardedToken[]> {
   const shaded = new Map<RolloutLine, readonly RewardedToken[]>();
-  const lines = [...(extremes?.best ?? []), ...(extremes?.worst ?? [])].filter(
-    (line) => line.tokenRewards !== undefined && line.tokenRewards.length === line.completionIds?.length,
-  );
+  const lines = extremes
+    .flatMap(({ best, worst }) => [...best, ...worst])
+    .filter(
+      (line) => line.tokenRewards !== undefined && line.tokenRewards.length === line.completionIds?.length,
+    );
   if (lines.length === 0) return shaded;
   const tokenizer = tokenizerOf(
     directory,

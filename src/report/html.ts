@@ -98,7 +98,10 @@ function rolloutArticle(
   line: RolloutLine,
   tokens: Parameters<typeof shadedTokens>[0] | undefined,
 ): string {
-  const said = tokens === undefined ? `<pre>${escapeHtml(line.completion)}</pre>` : shadedTokens(tokens);
+  const said =
+    tokens === undefined
+      ? `<pre>${escapeHtml(line.completion)}</pre>`
+      : shadedTokens(tokens, line.tokenRewardKind);
   const parts = Object.entries(line.parts).map(([name, value]) => `${name} ${formatNumber(value)}`);
   const why = [`${line.verdict}: ${line.reason}`, `ended by ${line.stopReason}`, ...parts].join('; ');
   const verdict = `<div class="verdict ${escapeHtml(line.verdict)}">${escapeHtml(why)}</div>`;

@@ -2,12 +2,15 @@
 
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { type RolloutLine, rolloutLineSchema } from './rollouts.ts';
+import { mean } from '../util/statistics.ts';
+import { type RolloutLine, rolloutLineSchema, type TokenRewardKind } from './rollouts.ts';
 
 /** The rollouts that a report shows of a stage. */
 export interface ExtremeRollouts {
   readonly stage: string;
   readonly step: number;
+  /** What they are ranked by. */
+  readonly by: 'reward' | TokenRewardKind;
   readonly best: readonly RolloutLine[];
   readonly worst: readonly RolloutLine[];
 }
@@ -17,7 +20,7 @@ const TAIL_BYTES = 4 * 2 ** 20;
 
 /**
  * The `count` highest and lowest rewards of the last step that the stage's rollouts hold, equal ones in the order of the file;
- * null without rollouts or rewards.
+ * null without rollouts or rewards. Where all rewards are one, as in distillation, the means of the tokens' numbers rank.
  */
 export function extremeRollouts(runDirectory: string, stage: string, count = 2): ExtremeRollouts | null {
   const path = join(runDirectory, stage, 'rollouts', 'train.jsonl');
@@ -25,10 +28,23 @@ export function extremeRollouts(runDirectory: string, stage: string, count = 2):
   const step = Math.max(...lines.map((line) => line.step), Number.NEGATIVE_INFINITY);
   const last = lines.filter((line) => line.step === step && line.reward !== null);
   if (last.length === 0) return null;
-  const ranked = last.toSorted((a, b) => b.reward! - a.reward!);
+  const kind = last.some(({ reward }) => reward !== last[0]!.reward) ? 'reward' : kindOfTokens(last);
+  const ranked = last.toSorted((a, b) => rankOf(b, kind) - rankOf(a, kind));
   const best = ranked.slice(0, Math.min(count, Math.ceil(ranked.length / 2)));
   const worst = ranked.slice(Math.max(best.length, ranked.length - count)).reverse();
-  return { stage, step, best, worst };
+  return { stage, step, by: kind, best, worst };
+}
+
+/** Of lines that all have numbers by token; `reward` for others. */
+function kindOfTokens(lines: readonly RolloutLine[]): ExtremeRollouts['by'] {
+  const known = lines.every(({ tokenRewards }) => (tokenRewards?.length ?? 0) > 0);
+  return known ? (lines[0]!.tokenRewardKind ?? 'reward') : 'reward';
+}
+
+/** The reward, or the mean over tokens of what else ranks; a divergence is worse the larger it is. */
+export function rankOf({ reward, tokenRewards }: RolloutLine, by: ExtremeRollouts['by']): number {
+  if (by === 'reward') return reward!;
+  return (by === 'divergence' ? -1 : 1) * mean(tokenRewards!);
 }
 
 /** The whole lines at the end of a file that are rollouts. */

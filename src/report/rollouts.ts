@@ -22,7 +22,14 @@ export interface RolloutLine {
   /** The ids of the completion, and a reward for each where the stage has token rewards. */
   readonly completionIds?: readonly number[] | undefined;
   readonly tokenRewards?: readonly number[] | undefined;
+  /** What those numbers are; rewards where it is left out. */
+  readonly tokenRewardKind?: TokenRewardKind | undefined;
 }
+
+const tokenRewardKinds = ['reward', 'advantage', 'log-ratio', 'divergence'] as const;
+
+/** What a number by token says; `log-ratio` and `divergence` are the teacher's, in nats. */
+export type TokenRewardKind = (typeof tokenRewardKinds)[number];
 
 /** The schema of a line, as far as people look at it. */
 export const rolloutLineSchema: z.ZodType<RolloutLine> = z.object({
@@ -38,6 +45,7 @@ export const rolloutLineSchema: z.ZodType<RolloutLine> = z.object({
   reason: z.string(),
   completionIds: z.array(z.number()).optional(),
   tokenRewards: z.array(z.number()).optional(),
+  tokenRewardKind: z.enum(tokenRewardKinds).optional(),
 });
 
 /** Which rollouts to show; what is left out is not asked for. */

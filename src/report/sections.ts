@@ -11,6 +11,7 @@ import { diagnose } from './diagnosis.ts';
 import { DISTANCE_CAPTION, distanceTable } from './distance-text.ts';
 import { atKTable, factsTable } from './evaluation-text.ts';
 import type { ReportExtras } from './extras.ts';
+import { type ExtremeRollouts, rankOf } from './last-rollouts.ts';
 import { askedAlike, evaluatedBefore } from './lineage.ts';
 import { methodCharts, methodsTable } from './methods-report.ts';
 import { type RunData, runLineage } from './read-run.ts';
@@ -148,19 +149,24 @@ function sharesProblems(a: Evaluation, b: Evaluation): boolean {
 }
 
 function extremeBlocks({ extremes }: ReportExtras): Block[] {
-  if (extremes === null) return [];
-  const { best, worst, stage, step } = extremes;
-  const titled = (what: string, lines: readonly RolloutLine[]): Block[] =>
-    lines.map((line) => ({
-      kind: 'rollout',
-      title: `${what}: reward ${formatNumber(line.reward)}, problem ${line.problemId}`,
-      line,
-    }));
-  return [
-    text(`Highest and lowest rewards among the rollouts of step ${step} of ${stage}: picked by result.`),
-    ...titled('Best', best),
-    ...titled('Worst', worst),
-  ];
+  return extremes.flatMap(({ best, worst, stage, step, by }) => {
+    const what = by === 'reward' ? 'rewards' : `mean ${by}s of tokens`;
+    const titled = (which: string, lines: readonly RolloutLine[]): Block[] =>
+      lines.map((line) => {
+        const rank = `${by === 'reward' ? by : `mean ${by}`} ${formatNumber(rankValue(line, by))}`;
+        return { kind: 'rollout', title: `${which}: ${rank}, problem ${line.problemId}`, line };
+      });
+    return [
+      text(`Best and worst ${what} among the rollouts of step ${step} of ${stage}: picked by result.`),
+      ...titled('Best', best),
+      ...titled('Worst', worst),
+    ];
+  });
+}
+
+/** As it was recorded: a divergence ranks by its negative. */
+function rankValue(line: RolloutLine, by: ExtremeRollouts['by']): number {
+  return by === 'divergence' ? -rankOf(line, by) : rankOf(line, by);
 }
 
 type Plain = Readonly<Record<string, unknown>>;

@@ -2,6 +2,7 @@
 
 import { formatNumber } from '../util/format.ts';
 import { escapeHtml } from './escape.ts';
+import type { TokenRewardKind } from './rollouts.ts';
 
 /** One token's text and reward. */
 export interface RewardedToken {
@@ -15,15 +16,26 @@ export const SHADING_STYLE: string = `
 .up,.down{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 `;
 
+/** What the shades say, by what the numbers are. */
+const MEANING: Readonly<Record<TokenRewardKind, (most: string) => string>> = {
+  reward: (most) => `Blue: reward above 0, orange: below; the strongest shade is ${most}.`,
+  advantage: (most) => `Blue: advantage above 0, orange: below; the strongest shade is ${most}.`,
+  'log-ratio': (most) =>
+    `Blue: the teacher finds the token likelier than the model, orange: less likely; the strongest shade is ${most} nats.`,
+  divergence: (most) =>
+    `Orange: before this token the model expects something else than the teacher; the strongest shade is ${most} nats.`,
+};
+
 /** The tokens with backgrounds as strong as their rewards are large; each says its reward when pointed at. */
-export function shadedTokens(tokens: readonly RewardedToken[]): string {
+export function shadedTokens(tokens: readonly RewardedToken[], kind: TokenRewardKind = 'reward'): string {
   const most = Math.max(...tokens.map(({ reward }) => Math.abs(reward)), Number.MIN_VALUE);
   const spans = tokens.map(({ text, reward }) => {
     const strength = Math.round((70 * Math.abs(reward)) / most) / 100;
-    const kind = reward < 0 ? 'down' : 'up';
-    return `<span class="${kind}" style="--a:${strength}" title="${escapeHtml(formatNumber(reward, 3))}">${escapeHtml(text)}</span>`;
+    const colour = reward < 0 || (kind === 'divergence' && reward > 0) ? 'down' : 'up';
+    return `<span class="${colour}" style="--a:${strength}" title="${escapeHtml(formatNumber(reward, 3))}">${escapeHtml(text)}</span>`;
   });
-  return `<pre>${spans.join('')}</pre><p class="soft">Blue: reward above 0, orange: below; the strongest shade is ${escapeHtml(formatNumber(most, 3))}.</p>`;
+  const meaning = MEANING[kind](formatNumber(most, 3));
+  return `<pre>${spans.join('')}</pre><p class="soft">${escapeHtml(meaning)}</p>`;
 }
 
 /** The texts of ids one by one, from what decodes a run of them: each is what its id adds to those before. */

@@ -30,10 +30,12 @@ import {
   paddingShare,
   padIdOf,
   predictingStates,
+  scattered,
   type TrainingSequence,
   trainingStates,
 } from './micro-batches.ts';
-import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
+import { rolloutLines } from './rollout-lines.ts';
+import { judgementMetrics } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 import { loadTeacher, sharedVocabulary, teacherFingerprint } from './teacher.ts';
 
@@ -111,7 +113,8 @@ export async function trainDistill(
     const rolloutSeconds = (performance.now() - started) / 1000;
 
     const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
-    const { loss, entropy } = accumulateDistillation(policy, teacher, batches, { ...options, vocabulary });
+    const asked = { ...options, vocabulary };
+    const { loss, entropy, tokenScores } = accumulateDistillation(policy, teacher, batches, asked);
     const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);
     const learningRate = session.learningRate(step, options);
@@ -119,7 +122,10 @@ export async function trainDistill(
 
     const seconds = (performance.now() - started) / 1000;
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
-    rolloutFile.append(...scored.flatMap((group) => rolloutLine(step, group, null)));
+    const kind = options.objective;
+    const values = tokenScores && scattered(batches, sequences, tokenScores);
+    const shown = values && kind !== 'sequence' ? { kind, values } : null;
+    if (scored.length > 0) rolloutFile.append(...rolloutLines(step, scored, { tokens: shown }));
     const stop = await session.finishStep(step, {
       loss,
       learning_rate: learningRate,
@@ -168,6 +174,11 @@ interface Accumulated {
   readonly entropy: number;
 }
 
+/** The same of a micro-batch, and what the teacher says of each of its tokens. */
+interface Judged extends Accumulated {
+  readonly tokenScores: Float32Array;
+}
+
 /** Accumulates the gradient of one optimizer batch into the student's parameters. */
 export function accumulateDistillation(
   policy: Decoder,
@@ -176,14 +187,16 @@ export function accumulateDistillation(
   options: Pick<DistillOptions, 'objective' | 'beta' | 'softening' | 'sampling'> & {
     readonly vocabulary: number;
   },
-): Accumulated {
-  if (options.objective === 'sequence') return accumulateCrossEntropy(policy, batches);
+): Accumulated & { readonly tokenScores: readonly Float32Array[] | null } {
+  if (options.objective === 'sequence')
+    return { ...accumulateCrossEntropy(policy, batches), tokenScores: null };
   const one = options.objective === 'divergence' ? divergeFrom : imitate;
   const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
   const sums = batches.map((batch) => scope(() => one(policy, teacher, batch, targets, options)));
   return {
     loss: sums.reduce((sum, part) => sum + part.loss, 0),
     entropy: sums.reduce((sum, part) => sum + part.entropy, 0) / targets,
+    tokenScores: sums.map((part) => part.tokenScores),
   };
 }
 
@@ -196,7 +209,7 @@ function divergeFrom(
   batch: MicroBatch,
   targets: number,
   { beta, softening, vocabulary }: MicroOptions,
-): Accumulated {
+): Judged {
   const theirs = noGrad(() => ({
     hidden_ND: onDeviceOf(policy, predictingStates(teacher, batch).hidden_ND),
     head_VD: onDeviceOf(policy, teacher.headWeight),
@@ -209,7 +222,7 @@ function divergeFrom(
     { beta, temperature: softening, vocabulary },
   );
   close();
-  return sums;
+  return { ...sums, tokenScores: sums.perToken };
 }
 
 /**
@@ -222,7 +235,7 @@ function imitate(
   batch: MicroBatch,
   targets: number,
   { sampling, vocabulary }: MicroOptions,
-): Accumulated {
+): Judged {
   const options: TokenLogpOptions = { temperature: sampling.temperature, vocabulary };
   const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
   const teacherLogps_N = noGrad(() => {
@@ -231,6 +244,7 @@ function imitate(
     return onDeviceOf(policy, logps_N);
   });
   let entropy = 0;
+  let tokenScores: Float32Array = new Float32Array(0);
   const loss = backwardThroughLogps(
     hidden_ND,
     policy.headWeight,
@@ -239,12 +253,14 @@ function imitate(
     ({ logps_N, entropies_N }) => {
       entropy = noGrad(() => entropies_N.detach().sum().item());
       const oldLogps_N = logps_N.detach();
+      const advantages_N = teacherLogps_N.sub(oldLogps_N);
+      tokenScores = advantages_N.toFloat32();
       return policyGradientLoss(
         {
           logps_N,
           oldLogps_N,
           referenceLogps_N: null,
-          advantages_N: teacherLogps_N.sub(oldLogps_N),
+          advantages_N,
           weights_N: full([batch.targets.length], 1 / targets, 'f32', policy.device),
         },
         // One update a batch: the ratio is 1 and no bound is ever active.
@@ -253,7 +269,7 @@ function imitate(
     },
   );
   close();
-  return { loss: loss.item(), entropy };
+  return { loss: loss.item(), entropy, tokenScores };
 }
 
 function onDeviceOf({ device }: Decoder, value: Tensor): Tensor {

@@ -28,7 +28,8 @@ import {
 } from './pairs.ts';
 import { needsReference, type ObjectiveOptions, pairObjective } from './preference-objective.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
-import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
+import { rolloutLines } from './rollout-lines.ts';
+import { judgementMetrics } from './rollout-metrics.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from './sequence-logps.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
@@ -105,7 +106,7 @@ export async function trainDpo(
 
     const seconds = (performance.now() - started) / 1000;
     const tokens = updates.reduce((sum, update) => sum + update.tokens, 0);
-    rolloutFile.append(...scored.flatMap((group) => rolloutLine(step, group, null)));
+    rolloutFile.append(...rolloutLines(step, scored));
     if (!known) pairFile.append(...pairs.map((pair) => pairLine(step, tokenizer, pair)));
     const stop = await session.finishStep(step, {
       loss: null,

@@ -13,7 +13,8 @@ import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy, type CrossEntropySums } from './cross-entropy.ts';
 import { cutMicroBatches, paddingShare, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
-import { judgementMetrics, rolloutLine } from './rollout-metrics.ts';
+import { rolloutLines } from './rollout-lines.ts';
+import { judgementMetrics } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
 export interface ExpertIterationOptions extends Omit<SessionOptions, 'trainer'>, ScheduleOptions {
@@ -66,7 +67,7 @@ export async function trainExpertIteration(
     }
 
     const seconds = (performance.now() - started) / 1000;
-    rolloutFile.append(...scored.flatMap((group) => rolloutLine(step, group, null)));
+    rolloutFile.append(...rolloutLines(step, scored));
     keptFile.append(...kept.map((rollout) => keptLine(step, groups, rollout)));
     const tokens = updates.reduce((sum, update) => sum + update.tokens, 0);
     const average = (read: (update: (typeof updates)[number]) => number) =>

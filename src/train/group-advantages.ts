@@ -20,6 +20,7 @@ import { fromBytes, scope } from '../torch/index.ts';
 import { cutMicroBatches, padIdOf, scattered } from './micro-batches.ts';
 import { recordedLogps } from './policy-update.ts';
 import type { EndedSequence } from './replay.ts';
+import type { TokenScores } from './rollout-lines.ts';
 import type { Session } from './session.ts';
 
 /** Where the KL to the reference counts: in the loss, in the reward of a completion, or in that of each token. */
@@ -39,6 +40,8 @@ export interface GroupAdvantageOptions {
 export interface AdvantagedGroups {
   readonly sequences: readonly (readonly EndedSequence[])[];
   readonly summary: GroupAdvantages;
+  /** The advantages by token, where tokens of one completion differ. */
+  readonly tokens: TokenScores | null;
 }
 
 /** Advantages of a step's groups, whose rewards are weighted sums by `weights`; a running state is the session's. */
@@ -72,7 +75,11 @@ export function advantagesOfGroups(
         whiten: Boolean(options.advantages.whiten),
       })
     : null;
-  return { sequences: sequencesOf(groups, found.advantages, tokens), summary: found };
+  return {
+    sequences: sequencesOf(groups, found.advantages, tokens),
+    summary: found,
+    tokens: tokens && { kind: 'advantage', values: tokens },
+  };
 }
 
 function sequencesOf(

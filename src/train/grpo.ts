@@ -30,7 +30,8 @@ import {
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { type EndedSequence, Replay, type ReplayOptions } from './replay.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
-import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
+import { rolloutLines } from './rollout-lines.ts';
+import { rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
 import { collectScored, type ScoredOptions } from './scored-rollouts.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
@@ -85,7 +86,7 @@ export async function trainGrpo(
     const collected = await collectScored(session, context, task, { ...options, sampling }, step);
     const rolloutSeconds = (performance.now() - started) / 1000;
 
-    const { groups, weights, metrics } = shaping.shapeGroups(collected.groups);
+    const { groups, weights, dense, metrics } = shaping.shapeGroups(collected.groups);
     const asked = { ...options, temperature };
     const advantaged = advantagesOfGroups(session, groups, weights, reference.model, asked);
     const replayed = replay?.draw(step, context.seed);
@@ -124,8 +125,8 @@ export async function trainGrpo(
 
     const seconds = (performance.now() - started) / 1000;
     const { advantages } = advantaged.summary;
-    rolloutFile.append(...groups.flatMap((group, g) => rolloutLine(step, group, advantages[g]!)));
-    const tokens = updates[0]?.tokens ?? 0;
+    const tokens = dense ? { kind: 'reward' as const, values: dense } : advantaged.tokens;
+    rolloutFile.append(...rolloutLines(step, groups, { advantages, tokens }));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
       ...rolloutMetrics(groups, advantaged.summary),
@@ -141,7 +142,7 @@ export async function trainGrpo(
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
-      'perf/tokens_per_s': tokens / seconds,
+      'perf/tokens_per_s': (updates[0]?.tokens ?? 0) / seconds,
     });
     if (stop) return session.end('stopped');
   }

@@ -23,7 +23,8 @@ import { minibatchesOf } from './order.ts';
 import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
-import { rolloutLine, rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
+import { rolloutLines } from './rollout-lines.ts';
+import { rolloutMetrics, updateMetrics } from './rollout-metrics.ts';
 import { collectScored, type ScoredOptions } from './scored-rollouts.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
 
@@ -114,8 +115,8 @@ export async function trainPpo(
       );
 
     const seconds = (performance.now() - started) / 1000;
-    const lines = groups.flatMap((group) => rolloutLine(step, group, null));
-    rolloutFile.append(...lines.map((line, i) => (dense ? { ...line, tokenRewards: dense[i] } : line)));
+    const tokens = dense && { kind: 'reward' as const, values: dense };
+    rolloutFile.append(...rolloutLines(step, groups, { tokens }));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
       ...scoreMetrics(groups, experience),

@@ -44,6 +44,8 @@ export interface ShapedRewards {
 /** Groups with their rewards as shaped: the intrinsic reward is one more part, summed over tokens. */
 export interface ShapedGroups {
   readonly groups: readonly ScoredGroup[];
+  /** The weighted intrinsic reward of every token, a list a rollout; null without a teacher. */
+  readonly dense: readonly (readonly number[])[] | null;
   readonly weights: RewardWeights;
   readonly metrics: MetricRecord;
 }
@@ -83,8 +85,9 @@ export class RewardShaping implements Disposable {
 
   /** The same for methods that know a completion as a whole; adaptive weights then move for the next step. */
   shapeGroups(groups: readonly ScoredGroup[]): ShapedGroups {
-    if (!this.teacher && !this.options.adaptiveWeights) return { groups, weights: this.weights, metrics: {} };
-    const { scores, sums, weights, metrics } = this.shape(groups.flatMap(({ scored }) => scored));
+    if (!this.teacher && !this.options.adaptiveWeights)
+      return { groups, dense: null, weights: this.weights, metrics: {} };
+    const { scores, dense, sums, weights, metrics } = this.shape(groups.flatMap(({ scored }) => scored));
     const factor = weights[intrinsicName] ?? 0;
     let next = 0;
     const shaped = groups.map(({ problem, scored }) => ({
@@ -96,7 +99,7 @@ export class RewardShaping implements Disposable {
         return { ...one, reward, parts: sum === null ? one.parts : { ...one.parts, [intrinsicName]: sum } };
       }),
     }));
-    return { groups: shaped, weights, metrics };
+    return { groups: shaped, dense, weights, metrics };
   }
 
   private get weights(): RewardWeights {

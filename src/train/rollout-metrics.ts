@@ -75,27 +75,6 @@ export function importanceMetrics(
   };
 }
 
-/** The lines of a step's rollouts: what was said, what it earned and why; no advantages where none are used. */
-export function rolloutLine(
-  step: number,
-  group: ScoredGroup,
-  advantages: readonly number[] | null,
-): object[] {
-  return group.scored.map(({ rollout, reward, parts, judgement, formatOk }, i) => ({
-    step,
-    problemId: rollout.problemId,
-    sampleIndex: rollout.sampleIndex,
-    completion: rollout.text,
-    completionIds: rollout.completionIds,
-    stopReason: rollout.stopReason,
-    reward,
-    parts,
-    ...(advantages ? { advantage: advantages[i] } : {}),
-    ...judgement,
-    formatOk,
-  }));
-}
-
 function finiteOrNull(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }

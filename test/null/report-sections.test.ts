@@ -138,6 +138,44 @@ describe('extreme rollouts', () => {
 });
 
 describe('shading', () => {
+  it('says what the numbers are, and takes a large divergence for bad', () => {
+    const tokens = [
+      { text: 'a', reward: 2 },
+      { text: 'b', reward: 0 },
+    ];
+    expect(shadedTokens(tokens, 'log-ratio')).toMatch(/class="up" style="--a:0.7".*likelier.* 2 nats/);
+    expect(shadedTokens(tokens, 'divergence')).toMatch(
+      /class="down" style="--a:0.7".*Orange: before this token/,
+    );
+  });
+
+  it('ranks rollouts of equal rewards by their tokens', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'reckon-ranks-'));
+    mkdirSync(join(folder, '02-distill/rollouts'), { recursive: true });
+    const lines = [0.5, 0.1, 0.9].map((divergence, sampleIndex) => ({
+      step: 1,
+      problemId: 'p',
+      sampleIndex,
+      completion: 'ab',
+      stopReason: 'eos',
+      reward: 0,
+      parts: {},
+      verdict: 'incorrect',
+      reason: '',
+      completionIds: [3, 4],
+      tokenRewards: [divergence, divergence],
+      tokenRewardKind: 'divergence',
+    }));
+    writeFileSync(
+      join(folder, '02-distill/rollouts/train.jsonl'),
+      lines.map((line) => `${JSON.stringify(line)}\n`).join(''),
+    );
+    const found = extremeRollouts(folder, '02-distill', 1)!;
+    expect(found.by).toBe('divergence');
+    expect([found.best[0]!.sampleIndex, found.worst[0]!.sampleIndex]).toEqual([1, 2]);
+    rmSync(folder, { recursive: true });
+  });
+
   it('escapes, and gives each id what it adds', () => {
     expect(shadedTokens([{ text: '<b>', reward: 0 }])).toContain('&lt;b&gt;');
     const decode = (ids: readonly number[]): string => ['a', 'b', 'é'].slice(0, ids.length).join('');
