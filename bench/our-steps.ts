@@ -51,7 +51,7 @@ export function generationSteps(work: GenerateWork, question: Question): Step {
   const { config, dtype, folder, prompts, stored } = question;
   const read = { dtype: stored, computeDtype: dtype, device: 'cpu', map: stored === dtype };
   using weights = loadModel(folder, read);
-  const model = weights.snapshot();
+  const model = weights.snapshot('full', 'decoding');
   const tokenizer = tokenizerOf(config.vocabSize);
   const longest = Math.max(...work.lengths);
   const requests: GenerationRequest[] = prompts.map((promptIds, i) => ({

@@ -33,20 +33,4 @@ inline const void* readable(const at::Tensor& x) { return x.const_data_ptr(); }
 
 inline int threadsFor(int64_t work) { return work < kSmallWork ? 1 : at::get_num_threads(); }
 
-/// Runs work(begin, end, firstRow, lastRow) over the outputs of a product and lots of 64 of its rows.
-template <class F>
-void shareProduct(int64_t rows, int64_t ins, int64_t outs, F& work) {
-  // Pieces small enough that no thread waits long for the last one, and in whole blocks where there are many outputs.
-  const int threads = threadsFor(rows * ins * outs / 16);
-  const int64_t wanted = std::max<int64_t>(outs / (threads * 8), 16);
-  const int64_t piece = threads == 1 ? outs : wanted >= 64 ? wanted / 64 * 64 : (wanted + kPanel - 1) / kPanel * kPanel;
-  const int64_t pieces = outs == 0 ? 0 : (outs + piece - 1) / piece;
-  const int64_t lots = (rows + 63) / 64;
-  auto one = [&](int64_t item) {
-    const int64_t lot = item / pieces, at = item % pieces;
-    work(at * piece, std::min(outs, (at + 1) * piece), lot * 64, std::min(rows, (lot + 1) * 64));
-  };
-  shareWork(pieces * lots, threads, one);
-}
-
 }  // namespace reckon

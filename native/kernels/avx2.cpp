@@ -16,9 +16,10 @@ namespace reckon {
 namespace avx2_ {
 #include "lanes-avx2.h"
 #include "body.h"
-#include "body-int8.h"
+#include "body-packed.h"
+#include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
+constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, quantise};
 }  // namespace avx2_
 const KernelTable* avx2Table() { return &avx2_::table; }
 }  // namespace reckon

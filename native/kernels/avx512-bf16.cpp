@@ -23,9 +23,10 @@ namespace reckon {
 namespace avx512bf16_ {
 #include "lanes-avx512.h"
 #include "body.h"
-#include "body-int8.h"
+#include "body-packed.h"
+#include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
+constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, quantise};
 }  // namespace avx512bf16_
 const KernelTable* avx512Bf16Table() { return &avx512bf16_::table; }
 }  // namespace reckon

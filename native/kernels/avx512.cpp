@@ -22,9 +22,10 @@ namespace reckon {
 namespace avx512_ {
 #include "lanes-avx512.h"
 #include "body.h"
-#include "body-int8.h"
+#include "body-packed.h"
+#include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
+constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, quantise};
 }  // namespace avx512_
 const KernelTable* avx512Table() { return &avx512_::table; }
 }  // namespace reckon

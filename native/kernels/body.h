@@ -14,6 +14,7 @@ struct Operand<float> {
   static constexpr int step = Lanes::width;
   static inline V load(const float* p) { return Lanes::load(p); }
   static inline V load(const int8_t* p) { return Lanes::load(p); }
+  static inline V broadcast(const float* p) { return Lanes::set(*p); }
   static inline F dot(F sum, V a, V b) { return Lanes::fma(a, b, sum); }
   static inline float rounded(float x) { return x; }
   static inline F rounded(F x) { return x; }
@@ -26,6 +27,7 @@ struct Operand<Bf16> {
   static constexpr int step = 2 * Lanes::width;
   static inline V load(const Bf16* p) { return Lanes::pairs(p); }
   static inline V load(const int8_t* p) { return Lanes::pairs(p); }
+  static inline V broadcast(const Bf16* p) { return Lanes::pairOf(p); }
   static inline F dot(F sum, V a, V b) { return Lanes::dot(sum, a, b); }
   static inline float rounded(float x) { return widen(narrow(x)); }
   static inline F rounded(F x) {
@@ -141,8 +143,6 @@ static void panel(const W* weight, const E* x, int64_t rows, int64_t ins, float*
   }
 }
 
-constexpr int64_t kBlock = 64;
-
 /// Bias, rounding, residual, rounding: one row of a block of sums.
 template <class E>
 static void finish(const float* sums, const E* bias, const E* residual, E* y, int64_t count) {
@@ -153,37 +153,6 @@ static void finish(const float* sums, const E* bias, const E* residual, E* y, in
     if (residual) v = O::rounded(v) + loadUpTo(residual + i, count - i);
     storeUpTo(y + i, v, count - i);
   }
-}
-
-template <class E>
-static void linearOf(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-  float sums[64 * kBlock];
-  const E* const weight = static_cast<const E*>(job.weight);
-  const E* const bias = static_cast<const E*>(job.bias);
-  const E* const residual = static_cast<const E*>(job.residual);
-  E* const y = static_cast<E*>(job.y);
-  for (int64_t first = firstRow; first < lastRow; first += 64) {
-    const int64_t rows = lastRow - first < 64 ? lastRow - first : 64;
-    const E* const x = static_cast<const E*>(job.x) + first * job.ins;
-    for (int64_t block = begin; block < end; block += kBlock) {
-      const int64_t count = end - block < kBlock ? end - block : kBlock;
-      int64_t out = 0;
-      for (; out + kPanel <= count; out += kPanel) {
-        const bool more = block + out + 2 * kPanel <= job.outs;
-        panel<E, kPanel>(weight + (block + out) * job.ins, x, rows, job.ins, sums + out, kBlock, more);
-      }
-      for (; out < count; out++) panel<E, 1>(weight + (block + out) * job.ins, x, rows, job.ins, sums + out, kBlock, false);
-      for (int64_t row = 0; row < rows; row++) {
-        const int64_t at = (first + row) * job.outs + block;
-        finish(sums + row * kBlock, bias ? bias + block : nullptr, residual ? residual + at : nullptr, y + at, count);
-      }
-    }
-  }
-}
-
-static void linear(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-  if (job.element == Element::f32) linearOf<float>(job, begin, end, firstRow, lastRow);
-  else linearOf<Bf16>(job, begin, end, firstRow, lastRow);
 }
 
 template <class E>

@@ -7,6 +7,8 @@ struct Lanes {
   };
   static constexpr int width = 8;
   static constexpr int tileRows = 2;
+  static constexpr int packedRows = 4;
+  static constexpr int packedVectors = 2;
 
   static inline __m256i mask(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -71,6 +73,7 @@ struct Lanes {
     return {_mm256_castsi256_ps(_mm256_slli_epi32(raw, 16)),
             _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
   }
+  static inline Pairs pairOf(const Bf16* p) { return {set(widen(p[0])), set(widen(p[1]))}; }
   static inline Pairs pairs(const int8_t* p) {
     const __m256i both = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(both, 24), 24)),

@@ -5,6 +5,12 @@ struct Lanes {
   using F = __m512;
   static constexpr int width = 16;
   static constexpr int tileRows = 6;
+#ifdef RECKON_BF16
+  static constexpr int packedRows = 6;
+#else
+  static constexpr int packedRows = 5;
+#endif
+  static constexpr int packedVectors = 4;
 
   static inline __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
   static inline F zero() { return _mm512_setzero_ps(); }
@@ -62,6 +68,11 @@ struct Lanes {
 #ifdef RECKON_BF16
   using Pairs = __m512i;
   static inline Pairs pairs(const Bf16* p) { return _mm512_loadu_si512(p); }
+  static inline Pairs pairOf(const Bf16* p) {
+    int bits;
+    memcpy(&bits, p, sizeof bits);
+    return _mm512_set1_epi32(bits);
+  }
   static inline Pairs pairs(const int8_t* p) { return (__m512i)_mm512_cvtne2ps_pbh(load(p + width), load(p)); }
   static inline void unpack(const int8_t* p, Bf16* to) { _mm512_storeu_si512(to, pairs(p)); }
   static inline F dot(F sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
@@ -74,6 +85,7 @@ struct Lanes {
     return {_mm512_castsi512_ps(_mm512_slli_epi32(raw, 16)),
             _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))};
   }
+  static inline Pairs pairOf(const Bf16* p) { return {set(widen(p[0])), set(widen(p[1]))}; }
   static inline Pairs pairs(const int8_t* p) {
     const __m512i both = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return {_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(both, 24), 24)),

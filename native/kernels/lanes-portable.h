@@ -10,6 +10,8 @@ struct Lanes {
   };
   static constexpr int width = 4;
   static constexpr int tileRows = 2;
+  static constexpr int packedRows = 4;
+  static constexpr int packedVectors = 2;
 
   static inline F zero() { return F{0, 0, 0, 0}; }
   static inline F set(float x) { return F{x, x, x, x}; }
@@ -67,6 +69,7 @@ struct Lanes {
     const U even = raw << 16, odd = raw & 0xffff0000u;
     return {reinterpret_cast<const F&>(even), reinterpret_cast<const F&>(odd)};
   }
+  static inline Pairs pairOf(const Bf16* p) { return {set(widen(p[0])), set(widen(p[1]))}; }
   static inline Pairs pairs(const int8_t* p) {
     return {F{static_cast<float>(p[0]), static_cast<float>(p[2]), static_cast<float>(p[4]), static_cast<float>(p[6])},
             F{static_cast<float>(p[1]), static_cast<float>(p[3]), static_cast<float>(p[5]), static_cast<float>(p[7])}};

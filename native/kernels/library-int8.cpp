@@ -1,5 +1,5 @@
-// Owns weights in 8 bit as operators of the dispatcher: rounding, the product of few rows by the kernel, and that of many
-// rows, on any device and with a gradient for its input, by libtorch's own over blocks of the weight.
+// Owns weights in 8 bit as operators of the dispatcher: rounding, and the product on any device and with a gradient for its
+// input, by libtorch's own over blocks of the weight. The product without a gradient is library-packed.cpp's.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -29,40 +29,6 @@ std::tuple<at::Tensor, at::Tensor> quantise(const at::Tensor& weight) {
   auto work = [&](int64_t row) { scale[row] = kernels().quantise(element, from + row * stride, to + row * ins, ins); };
   shareWork(outs, threadsFor(outs * ins), work);
   return {values, scales};
-}
-
-/// See Int8Job.
-at::Tensor rows(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias,
-                const std::optional<at::Tensor>& residual) {
-  const Element element = elementOf(x, "x");
-  const at::ScalarType dtype = x.scalar_type();
-  require(x, "x", dtype, 2);
-  require(values, "the weight's values", at::kChar, 2);
-  require(scales, "the weight's scales", at::kFloat, 1);
-  const int64_t count = x.size(0), ins = x.size(1), outs = values.size(0);
-  TORCH_CHECK(values.size(1) == ins, "x has ", ins, " columns and the weight ", values.size(1));
-  TORCH_CHECK(scales.size(0) == outs, "the weight must have ", outs, " scales, found ", scales.size(0));
-  if (bias) {
-    require(*bias, "bias", dtype, 1);
-    TORCH_CHECK(bias->size(0) == outs, "the bias must have ", outs, " elements, found ", bias->size(0));
-  }
-  if (residual) {
-    require(*residual, "residual", dtype, 2);
-    TORCH_CHECK(residual->size(0) == count && residual->size(1) == outs, "the residual must be [", count, ", ", outs, "]");
-  }
-  at::Tensor y = at::empty({count, outs}, x.options());
-  const Int8Job job{{element, readable(x), readable(values), bias ? readable(*bias) : nullptr,
-                     residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), count, ins, outs},
-                    scales.const_data_ptr<float>()};
-  const KernelTable& table = kernels();
-  auto work = [&](int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-    thread_local std::vector<float> scratch;
-    const auto room = static_cast<size_t>(int8Scratch(ins));
-    if (scratch.size() < room) scratch.resize(room);
-    table.linearInt8(job, begin, end, firstRow, lastRow, scratch.data());
-  };
-  shareProduct(count, ins, outs, work);
-  return y;
 }
 
 /// x [..., ins] * (values [outs, ins] * scales [outs])^T + bias [outs]. The whole numbers are exact in x's dtype; a sum is
@@ -125,14 +91,10 @@ at::Tensor differentiable(const at::Tensor& x, const at::Tensor& values, const a
 
 TORCH_LIBRARY_FRAGMENT(reckon, library) {
   library.def("quantise(Tensor weight) -> (Tensor, Tensor)");
-  library.def("int8_rows(Tensor x, Tensor values, Tensor scales, Tensor? bias=None, Tensor? residual=None) -> Tensor");
   library.def("int8_linear(Tensor x, Tensor values, Tensor scales, Tensor? bias=None) -> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(reckon, CPU, library) {
-  library.impl("quantise", TORCH_FN(reckon::quantise));
-  library.impl("int8_rows", TORCH_FN(reckon::rows));
-}
+TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("quantise", TORCH_FN(reckon::quantise)); }
 
 TORCH_LIBRARY_IMPL(reckon, CompositeExplicitAutograd, library) { library.impl("int8_linear", TORCH_FN(reckon::product)); }
 

@@ -12,32 +12,6 @@
 namespace reckon {
 namespace {
 
-/// x [rows, ins] * weight [outs, ins]^T + bias [outs], then + residual [rows, outs].
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                  const std::optional<at::Tensor>& residual) {
-  const Element element = elementOf(x, "x");
-  const at::ScalarType dtype = x.scalar_type();
-  require(x, "x", dtype, 2);
-  require(weight, "weight", dtype, 2);
-  const int64_t rows = x.size(0), ins = x.size(1), outs = weight.size(0);
-  TORCH_CHECK(weight.size(1) == ins, "x has ", ins, " columns and the weight ", weight.size(1));
-  if (bias) {
-    require(*bias, "bias", dtype, 1);
-    TORCH_CHECK(bias->size(0) == outs, "the bias must have ", outs, " elements, found ", bias->size(0));
-  }
-  if (residual) {
-    require(*residual, "residual", dtype, 2);
-    TORCH_CHECK(residual->size(0) == rows && residual->size(1) == outs, "the residual must be [", rows, ", ", outs, "]");
-  }
-  at::Tensor y = at::empty({rows, outs}, x.options());
-  const LinearJob job{element, readable(x), readable(weight), bias ? readable(*bias) : nullptr,
-                      residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs};
-  const KernelTable& table = kernels();
-  auto work = [&](int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) { table.linear(job, begin, end, firstRow, lastRow); };
-  shareProduct(rows, ins, outs, work);
-  return y;
-}
-
 /// x / rms(x) over the last dimension, without a weight.
 at::Tensor normalise(const at::Tensor& x, double epsilon) {
   const Element element = elementOf(x, "x");
@@ -124,7 +98,6 @@ at::Tensor decodeAttention(const at::Tensor& qkv, const at::Tensor& rotation, co
 
 // The gradient check stands in the kernels themselves, so the same function serves with and without autograd's keys.
 TORCH_LIBRARY(reckon, library) {
-  library.def("linear(Tensor x, Tensor weight, Tensor? bias=None, Tensor? residual=None) -> Tensor");
   library.def("normalise(Tensor x, float epsilon) -> Tensor");
   library.def("swiglu(Tensor both) -> Tensor");
   library.def(
@@ -132,7 +105,6 @@ TORCH_LIBRARY(reckon, library) {
 }
 
 TORCH_LIBRARY_IMPL(reckon, CPU, library) {
-  library.impl("linear", TORCH_FN(reckon::linear));
   library.impl("normalise", TORCH_FN(reckon::normalise));
   library.impl("swiglu", TORCH_FN(reckon::swiglu));
   library.impl("decode_attention", TORCH_FN(reckon::decodeAttention));

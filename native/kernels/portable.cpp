@@ -6,9 +6,10 @@ namespace reckon {
 namespace portable_ {
 #include "lanes-portable.h"
 #include "body.h"
-#include "body-int8.h"
+#include "body-packed.h"
+#include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, linearInt8, quantise};
+constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, quantise};
 }  // namespace portable_
 const KernelTable* portableTable() { return &portable_::table; }
 }  // namespace reckon

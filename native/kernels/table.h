@@ -7,23 +7,19 @@ namespace reckon {
 
 enum class Element { f32, bf16 };
 
-/// y [rows, outs] = x [rows, ins] * weight [outs, ins]^T + bias, rounded, then + residual, rounded. A sum's order
-/// depends on `ins` alone, so that a row's result does not depend on which other rows there are.
+/// y [rows, outs] = x [rows, ins] * weight [outs, ins]^T + bias, rounded, then + residual, rounded. The weight is packed:
+/// [blocks, groups, kBlockOuts, pair], a group being the two inputs that bf16 multiplies at once, or one of f32, and zeros
+/// where outputs or inputs end. A sum's order depends on `ins` alone, so that a row's result does not depend on which other
+/// rows there are.
 struct LinearJob {
   Element element;
   const void* x;
-  const void* weight;
+  const void* weight;    // of x's element type, or int8_t where there are scales
+  const float* scales;   // [outs], what a sum is multiplied with before the bias is added; or null
   const void* bias;      // or null
   const void* residual;  // or null
   void* y;
   int64_t rows, ins, outs;
-};
-
-/// As `linear`, of a weight in whole numbers from -127 to 127 with a scale a row: a sum is multiplied with its scale
-/// before the bias is added.
-struct Int8Job {
-  LinearJob linear;
-  const float* scales;  // [outs]
 };
 
 /// One new token of each of `count` sequences: rotates its queries and keys, appends keys and values to the sequence's
@@ -89,7 +85,7 @@ struct Drawn {
 
 struct KernelTable {
   const char* name;
-  /// Computes outputs `begin` to `end` (multiples of `panel`, or the end) of rows `firstRow` to `lastRow`.
+  /// Computes outputs `begin` to `end` (multiples of kBlockOuts, or the end) of rows `firstRow` to `lastRow`, 64 at most.
   void (*linear)(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow);
   /// x / rms(x) of one row.
   void (*normalise)(Element element, const void* x, void* y, int64_t width, float epsilon);
@@ -100,23 +96,18 @@ struct KernelTable {
   Sampled (*sample)(const SampleJob& job);
   /// `scores` and `weights` have room for a float an id.
   Drawn (*draw)(const DrawJob& job, float* scores, float* weights);
-  /// As `linear`; `scratch` has room for `int8Scratch` floats.
-  void (*linearInt8)(const Int8Job& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow, float* scratch);
   /// Rounds a weight's row to whole numbers and returns their scale, largest magnitude / 127; NaN for a row that is not
   /// finite.
   float (*quantise)(Element element, const void* row, int8_t* values, int64_t count);
 };
 
-/// Outputs that one tile of `linear` computes together.
-constexpr int64_t kPanel = 4;
+/// Outputs of a block of a packed matrix.
+constexpr int64_t kBlockOuts = 64;
 
 /// Floats of scratch for one group of a sequence that has `length` tokens.
 constexpr int64_t attentionScratch(int64_t shared, int64_t dim, int64_t length) {
   return shared * (length + 16) + (shared + 1) * dim;
 }
-
-/// Floats of scratch for rows of `ins` weights.
-constexpr int64_t int8Scratch(int64_t ins) { return kPanel * ins; }
 
 const KernelTable* portableTable();
 /// Null where the compiler made none for this processor family.

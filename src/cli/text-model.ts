@@ -120,22 +120,25 @@ async function openEngine(
   tokenizer: Tokenizer,
   options: SamplingOptions,
 ): Promise<{ readonly engine: Engine; readonly vocabulary: number }> {
-  const { loadModel } = await import('../models/index.ts');
+  const { loadFrozen, loadModel } = await import('../models/index.ts');
   const { engineOf } = await import('../generate/index.ts');
   const { resolveCompute } = await import('../run/compute.ts');
-  const { setThreads } = await import('../torch/index.ts');
+  const { freeCachedMemory, setThreads } = await import('../torch/index.ts');
   const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;
   const { device, dtype, threads } = await resolveCompute({ compute });
   setThreads(threads);
-  const full = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
-  const model = options.weights === 'int8' ? rounded(full) : full;
+  const model =
+    options.weights === 'int8'
+      ? rounded(loadModel(folder, { dtype, computeDtype: dtype, device, map: true }))
+      : loadFrozen(folder, { dtype, device }, 'decoding');
+  freeCachedMemory(device);
   return { engine: engineOf(model, tokenizer), vocabulary: model.config.vocabSize };
 }
 
 /** A model with its matrices in 8 bit in place of one that is freed. */
 function rounded(full: Decoder): Decoder {
   using _full = full;
-  return full.snapshot('int8');
+  return full.snapshot('int8', 'decoding');
 }
 
 /** The ids that end a completion by the config, the generation config and the tokenizer together. */

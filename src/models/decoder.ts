@@ -4,18 +4,8 @@
  * losses and the engine.
  */
 
-import { Embedding, Head, Linear, like, Module, NormedProjection, normal, RMSNorm } from '../nn/index.ts';
-import {
-  arange,
-  cat,
-  type DType,
-  full,
-  linearRows,
-  scope,
-  swigluRows,
-  type Tensor,
-  zeros,
-} from '../torch/index.ts';
+import { Embedding, Head, Linear, layersOf, like, Module, NormedProjection, RMSNorm } from '../nn/index.ts';
+import { arange, cat, type DType, scope, swigluRows, type Tensor } from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
 import { attendPast, causalAttention, pastMask, segmentMask } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
@@ -105,6 +95,11 @@ class Attention extends Module {
     return this.o.step(decodeAttention(qkv, layer, context, this.headNorms), x);
   }
 
+  keepPacked(dtype: DType): void {
+    this.projection.keepPacked(dtype);
+    this.o.keepPacked(dtype);
+  }
+
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
     this.projection[Symbol.dispose]();
@@ -143,6 +138,11 @@ class Mlp extends Module {
     return this.down.step(swigluRows(this.projection.step(x)), x);
   }
 
+  keepPacked(dtype: DType): void {
+    this.projection.keepPacked(dtype);
+    this.down.keepPacked(dtype);
+  }
+
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
     this.projection[Symbol.dispose]();
@@ -178,8 +178,19 @@ class Layer extends Module {
       [this.attention.projection, source.attention.projection],
       [this.mlp.projection, source.mlp.projection],
     ] as const) {
-      if (!own.joinInt8()) own.freezeFrom(other, dtype);
+      if (!own.joinInt8(dtype)) own.freezeFrom(other, dtype);
     }
+  }
+
+  /** Keeps matrices packed for the steps of decoding, and in no other form where the kernels serve. */
+  keepPacked(dtype: DType): void {
+    this.attention.keepPacked(dtype);
+    this.mlp.keepPacked(dtype);
+  }
+
+  forgetPacked(): void {
+    this.attention.projection.forgetPacked();
+    this.mlp.projection.forgetPacked();
   }
 }
 
@@ -307,7 +318,7 @@ export class Decoder extends Module {
 
   /** Logits [N, V] of the rows [N, D] of a decoding step, in the compute dtype, over the first `vocabulary` rows. */
   stepLogits(hidden: Tensor, vocabulary: number = this.config.vocabSize): Tensor {
-    return linearRows(hidden, like(this.headWeight.narrow(0, 0, vocabulary), hidden));
+    return this.head.step(hidden, vocabulary);
   }
 
   /** Logits [..., V] in f32 of hidden states [..., D], over the first `vocabulary` rows. */
@@ -319,9 +330,10 @@ export class Decoder extends Module {
   /**
    * A copy for reading only, with weights in the compute dtype or the blocks' matrices in 8 bit, the adapter in use
    * merged, and fused products. It shares nothing that training changes: make it anew after every update of the policy,
-   * and dispose it.
+   * and dispose it. One for `decoding` keeps its matrices packed for that alone, where the kernels serve: it takes less
+   * memory and cannot be saved.
    */
-  snapshot(weights: WeightFormat = 'full'): Decoder {
+  snapshot(weights: WeightFormat = 'full', purpose: 'any' | 'decoding' = 'any'): Decoder {
     const copy = scope(() => {
       const state = copiedState(this, this.computeDtype, () => weights === 'int8');
       const tieEmbeddings = !state.has('lm_head.weight');
@@ -329,19 +341,37 @@ export class Decoder extends Module {
     });
     copy.blocks.forEach((block, i) => {
       block.freezeFrom(this.blocks[i]!, this.computeDtype);
+      if (purpose === 'decoding') block.keepPacked(this.computeDtype);
     });
     return copy;
   }
 
+  /** Whether matrices are there packed and in no other form. */
+  get isOnlyPacked(): boolean {
+    return [...layersOf(this)].some(([, layer]) => layer instanceof Linear && layer.isOnlyPacked);
+  }
+
+  /** Frees what decoding has packed beside weights that are there in another form too. */
+  forgetPacked(): void {
+    for (const [, layer] of layersOf(this))
+      if (layer instanceof Linear || layer instanceof Head) layer.forgetPacked();
+    for (const block of this.blocks) block.forgetPacked();
+  }
+
   /**
    * Makes the fused products of `snapshot` in place, for a model that is only read. `weightsOf` gives a layer's weights by
-   * the beginning of their names, in the dtype to fold in; they are freed before the next layer's are asked for.
+   * the beginning of their names, in the dtype to fold in; they are freed before the next layer's are asked for. For
+   * `purpose` see `snapshot`.
    */
-  freeze(weightsOf: (prefix: string) => ReadonlyMap<string, Tensor>): void {
+  freeze(
+    weightsOf: (prefix: string) => ReadonlyMap<string, Tensor>,
+    purpose: 'any' | 'decoding' = 'any',
+  ): void {
     this.blocks.forEach((block, i) => {
       const path = `model.layers.${i}`;
       using source = new Layer(weightsOf(`${path}.`), path, this.config);
       block.freezeFrom(source, this.computeDtype);
+      if (purpose === 'decoding') block.keepPacked(this.computeDtype);
     });
   }
 
@@ -363,42 +393,4 @@ function through(block: (x: Tensor) => Tensor, x: Tensor, isHeld = false): Tenso
   const y = scope(() => block(x));
   if (!isHeld) x.dispose();
   return y;
-}
-
-/**
- * Random f32 weights of a config's shape by Hugging Face names: matrices normal with 1 / sqrt(inputs), those that write
- * to the residual stream divided by sqrt(2 layers) more (Radford et al. 2019), embeddings normal with
- * `initializerRange`, norms 1, biases 0.
- */
-export function initialWeights(config: ModelConfig, seed: number): Map<string, Tensor> {
-  const { hiddenSize, heads, keyValueHeads, headDim, intermediateSize, vocabSize, layers } = config;
-  const state = new Map<string, Tensor>();
-  const random = (name: string, shape: readonly number[], std: number) =>
-    state.set(name, normal(shape, std, seed, name));
-  const inner = 1 / Math.sqrt(hiddenSize);
-  const residual = (inputs: number) => 1 / Math.sqrt(inputs * 2 * layers);
-  random('model.embed_tokens.weight', [vocabSize, hiddenSize], config.initializerRange);
-  for (let i = 0; i < layers; i++) {
-    const path = `model.layers.${i}`;
-    for (const [name, count] of [
-      ['q', heads],
-      ['k', keyValueHeads],
-      ['v', keyValueHeads],
-    ] as const) {
-      random(`${path}.self_attn.${name}_proj.weight`, [count * headDim, hiddenSize], inner);
-      if (config.projectionBias) state.set(`${path}.self_attn.${name}_proj.bias`, zeros([count * headDim]));
-      if (config.headNorms && name !== 'v')
-        state.set(`${path}.self_attn.${name}_norm.weight`, full([headDim], 1));
-    }
-    if (config.outputBias) state.set(`${path}.self_attn.o_proj.bias`, zeros([hiddenSize]));
-    random(`${path}.self_attn.o_proj.weight`, [hiddenSize, heads * headDim], residual(heads * headDim));
-    random(`${path}.mlp.gate_proj.weight`, [intermediateSize, hiddenSize], inner);
-    random(`${path}.mlp.up_proj.weight`, [intermediateSize, hiddenSize], inner);
-    random(`${path}.mlp.down_proj.weight`, [hiddenSize, intermediateSize], residual(intermediateSize));
-    state.set(`${path}.input_layernorm.weight`, full([hiddenSize], 1));
-    state.set(`${path}.post_attention_layernorm.weight`, full([hiddenSize], 1));
-  }
-  state.set('model.norm.weight', full([hiddenSize], 1));
-  if (!config.tieEmbeddings) random('lm_head.weight', [vocabSize, hiddenSize], config.initializerRange);
-  return state;
 }

@@ -32,6 +32,13 @@ export function saveModel(
 ): void {
   const { config } = model;
   const state = new Map(model.namedParameters());
+  if (model.isOnlyPacked) {
+    throw new ReckonError(
+      'internal',
+      'only-packed',
+      `expected a model with its weights to write to ${folder}, found one that was laid out for decoding; write the model it was made from`,
+    );
+  }
   const rounded = [...state].find(([, value]) => !isFloating(value.dtype));
   if (rounded) {
     throw new ReckonError(
@@ -77,20 +84,22 @@ export function loadModel(folder: string, options: LoadOptions): Decoder {
 
 /**
  * Loads a model that is only read, in one dtype: bit for bit what `snapshot` makes of weights loaded in f32, without ever
- * holding those. Weights that have the dtype in the file are mapped. The caller owns it.
+ * holding those. Weights that have the dtype in the file are mapped. For `purpose` see there. The caller owns it.
  */
 export function loadFrozen(
   folder: string,
   { dtype, device }: { readonly dtype: DType; readonly device: string },
+  purpose: 'any' | 'decoding' = 'any',
 ): Decoder {
   if (isAdapterFolder(folder)) {
     using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
-    return whole.snapshot();
+    return whole.snapshot('full', purpose);
   }
   const model = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
   try {
-    model.freeze((prefix) =>
-      readShards(folder, { dtype: 'f32', device, only: (name) => name.startsWith(prefix) }),
+    model.freeze(
+      (prefix) => readShards(folder, { dtype: 'f32', device, only: (name) => name.startsWith(prefix) }),
+      purpose,
     );
     return model;
   } catch (error) {

@@ -13,14 +13,14 @@ export interface Reader extends Disposable {
 }
 
 /**
- * With a LoRA adapter in use on a base in the compute dtype, or in 8 bit, nothing is copied and nothing merged: an update
- * of the adapter is there at once, and the engine rounds as the trainer does. Trained whole, weights are copied for the
- * engine, cast and joined (docs/performance.md says why), and so are those under an adapter that decoding cannot read
+ * With a LoRA adapter in use on a base in the compute dtype, or in 8 bit, nothing is merged: an update of the adapter is
+ * there at once, and the engine rounds as the trainer does; what decoding packs for its kernels is freed with the reader.
+ * Trained whole, weights are copied for the engine, cast, joined and packed (docs/performance.md says why), and so are those under an adapter that decoding cannot read
  * beside the base (DoRA, updates of embedding or head, modules stored whole), or where `weights` asks for another format.
  */
 export function readerOf(policy: Decoder, weights: WeightFormat = 'full'): Reader {
-  if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => {} };
-  const model = policy.snapshot(weights);
+  if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => policy.forgetPacked() };
+  const model = policy.snapshot(weights, 'decoding');
   return { model, [Symbol.dispose]: () => model[Symbol.dispose]() };
 }
 

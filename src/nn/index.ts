@@ -20,3 +20,4 @@ export { Embedding, Head, Linear, like, RMSNorm, scaleName } from './layers.ts';
 export { LowRank, type LowRankParts, lowRankNames, rowLengths } from './low-rank.ts';
 export { Module, takeParameter } from './module.ts';
 export { NormedProjection } from './normed-projection.ts';
+export { PackedCopy } from './packed-copy.ts';

@@ -4,18 +4,21 @@
  */
 
 import {
+  type DType,
   dequantised,
   type Int8Matrix,
   int8Linear,
-  int8Rows,
-  linearRows,
+  kernelsServe,
   normalised,
   normalisedRows,
+  packedLinear,
   scope,
   type Tensor,
 } from '../torch/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { Layer } from './layer.ts';
 import { takeParameter } from './module.ts';
+import { PackedCopy } from './packed-copy.ts';
 
 /** The name under which the scales of a weight in 8 bit stand beside it in a state dict. */
 export const scaleName = 'weight_scale';
@@ -25,9 +28,10 @@ export const scaleName = 'weight_scale';
  * is i8, with scales beside it, stays in 8 bit and takes no gradient.
  */
 export class Linear extends Layer {
-  private stored: Tensor;
+  private stored: Tensor | null;
   private ownInt8: Int8Matrix | null = null;
   private readonly ownBias: Tensor | null;
+  private readonly packing = new PackedCopy();
 
   constructor(
     state: ReadonlyMap<string, Tensor>,
@@ -48,12 +52,17 @@ export class Linear extends Layer {
 
   /** The matrix [out, in] as it is kept, whole numbers where it is in 8 bit: for its shape and its device. */
   get storedWeight(): Tensor {
-    return this.stored;
+    if (this.stored) return this.stored;
+    throw new ReckonError(
+      'internal',
+      'only-packed',
+      'this model was laid out for decoding, and its matrices are there in no other form; ask the model that it was made from',
+    );
   }
 
   /** The matrix [out, in] without any adapter; of one in 8 bit a fresh f32 tensor with the numbers it stands for. */
   get ownWeight(): Tensor {
-    return this.ownInt8 ? dequantised(this.ownInt8) : this.stored;
+    return this.ownInt8 ? dequantised(this.ownInt8) : this.storedWeight;
   }
 
   /** Without a low-rank update, which stands beside it. */
@@ -68,9 +77,34 @@ export class Linear extends Layer {
 
   /** Has the matrix in 8 bit lie in another place, as part of a larger one say, with the same numbers. */
   moveInt8({ values, scales }: Int8Matrix): void {
-    for (const [name, value] of this.ownParameters()) if (name !== 'bias') value.dispose();
+    this.releaseWeight();
     this.stored = this.parameter('weight', values);
     this.ownInt8 = { values, scales: this.parameter(scaleName, scales) };
+  }
+
+  /** Frees the matrix, of which somebody else has what is read from now on. */
+  releaseWeight(): void {
+    for (const name of ['weight', scaleName]) this.dropParameter(name);
+    this.stored = null;
+    this.ownInt8 = null;
+  }
+
+  /** Whether the matrix is there packed, here or as part of a larger one, and in no other form. */
+  get isOnlyPacked(): boolean {
+    return this.stored === null;
+  }
+
+  /** Keeps the packed matrix alone, for a model that is only read, by inputs of `dtype`. */
+  keepPacked(dtype: DType): void {
+    if (!this.stored || this.isAdapted || !kernelsServe({ dtype, device: this.stored.device })) return;
+    this.packing.of(this.int8 ?? this.stored, dtype);
+    this.releaseWeight();
+  }
+
+  /** Frees the packed copy that decoding has made, where it is only a copy. */
+  forgetPacked(): void {
+    if (this.stored) this.packing[Symbol.dispose]();
+    this.lowRank?.forgetPacked();
   }
 
   get bias(): Tensor | null {
@@ -79,7 +113,7 @@ export class Linear extends Layer {
 
   /** Whether the matrix itself is learned. */
   get learnsWeight(): boolean {
-    return !this.lowRank && !this.int8 && this.weight.requiresGrad;
+    return this.stored !== null && !this.lowRank && !this.int8 && this.weight.requiresGrad;
   }
 
   /** `wide` is x as the low-rank update reads it, where the caller has it already. */
@@ -101,9 +135,12 @@ export class Linear extends Layer {
   }
 
   private rows(x: Tensor, residual: Tensor | null): Tensor {
-    const { int8 } = this;
-    const bias = this.bias && like(this.bias, x);
-    return int8 ? int8Rows(x, int8, bias, residual) : linearRows(x, like(this.weight, x), bias, residual);
+    if (kernelsServe(x)) {
+      const matrix = this.stored ? this.packing.of(this.int8 ?? this.weight, x.dtype) : this.packing.current!;
+      return packedLinear(x, matrix, this.bias && like(this.bias, x), residual);
+    }
+    const y = this.plain(x);
+    return residual ? residual.add(y) : y;
   }
 
   /** Of a weight in 8 bit that no low-rank update changes, values and scales. */
@@ -117,9 +154,15 @@ export class Linear extends Layer {
     return new Map([['weight', this.ownWeight], ...(this.ownBias ? [['bias', this.ownBias] as const] : [])]);
   }
 
+  override [Symbol.dispose](): void {
+    this.packing[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+
   private plain(x: Tensor): Tensor {
     const { int8 } = this;
     const bias = this.bias && like(this.bias, x);
+    if (!this.stored) return packedLinear(x, this.packing.current!, bias);
     return int8 ? int8Linear(x, int8, bias) : x.linear(like(this.weight, x), bias);
   }
 }
@@ -160,6 +203,7 @@ export class Head extends Layer {
   /** The rows without any adapter; `weight` has the one in use. */
   readonly ownWeight: Tensor;
   private readonly tied: Embedding | null;
+  private readonly packing = new PackedCopy();
 
   /** Tied to `tied`, the head has no parameter of its own, and an adapter of the embedding does not reach it. */
   constructor(
@@ -179,6 +223,22 @@ export class Head extends Layer {
   get weight(): Tensor {
     const base = this.replaced?.get('weight') ?? this.ownWeight;
     return this.lowRank ? this.lowRank.effective(base) : base;
+  }
+
+  /** Logits [N, V] of the rows x [N, D] of a decoding step, in x's dtype, over the first `vocabulary` rows of the weight. */
+  step(x: Tensor, vocabulary: number): Tensor {
+    if (this.lowRank || !kernelsServe(x)) return x.linear(like(this.weight.narrow(0, 0, vocabulary), x));
+    return packedLinear(x, this.packing.of(this.weight, x.dtype), null, null, vocabulary);
+  }
+
+  /** Frees the packed copy that decoding has made. */
+  forgetPacked(): void {
+    this.packing[Symbol.dispose]();
+  }
+
+  override [Symbol.dispose](): void {
+    this.forgetPacked();
+    super[Symbol.dispose]();
   }
 
   /** A tied head shows its weight where an adapter has made it another than the embedding's. */

@@ -7,15 +7,17 @@ import {
   dtypeCode,
   Generator,
   invoke,
-  linearRows,
+  kernelsServe,
   noGrad,
   Op,
+  packedLinear,
   scope,
   type Tensor,
   zeros,
 } from '../torch/index.ts';
 import { hash32 } from '../util/rng.ts';
 import { Module } from './module.ts';
+import { PackedCopy } from './packed-copy.ts';
 
 const vectorNormOp = new Op('aten::linalg_vector_norm');
 const bernoulliOp = new Op('aten::bernoulli_', 'float');
@@ -48,6 +50,7 @@ export class LowRank extends Module {
   private readonly b: Tensor;
   private readonly magnitude: Tensor | null;
   private readonly transposed: boolean;
+  private readonly packing = { a: new PackedCopy(), b: new PackedCopy() };
 
   /** `embedding`: the weight is a table [rows, width], the transpose of what b a gives. */
   constructor(parts: LowRankParts, embedding = false) {
@@ -87,7 +90,21 @@ export class LowRank extends Module {
 
   /** `forward` for the rows [N, in] of a decoding step, the same roundings in products of few rows. */
   step(wide: Tensor, y: Tensor): Tensor {
-    return y.add(linearRows(linearRows(wide, this.a).mul(this.scale), this.b)).to(y.dtype);
+    const { a, b, packing } = this;
+    const product = (x: Tensor, weight: Tensor, copy: PackedCopy) =>
+      kernelsServe(x) ? packedLinear(x, copy.of(weight, x.dtype)) : x.linear(weight);
+    return y.add(product(product(wide, a, packing.a).mul(this.scale), b, packing.b)).to(y.dtype);
+  }
+
+  /** Frees the packed copies that decoding has made. */
+  forgetPacked(): void {
+    this.packing.a[Symbol.dispose]();
+    this.packing.b[Symbol.dispose]();
+  }
+
+  override [Symbol.dispose](): void {
+    this.forgetPacked();
+    super[Symbol.dispose]();
   }
 
   /** Rows `y` of an embedding for ids, with the update; as in the embedding, the row `padding` gets no gradient. */

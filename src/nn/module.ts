@@ -14,6 +14,12 @@ export abstract class Module implements Disposable {
     return value;
   }
 
+  /** Frees a parameter that nobody reads any more, if there is one of that name. */
+  protected dropParameter(name: string): void {
+    this.own.get(name)?.dispose();
+    this.own.delete(name);
+  }
+
   /** Registers a child, which is disposed with this module. */
   protected child<T extends Module>(name: string, module: T): T {
     this.children.set(name, module);

@@ -8,19 +8,29 @@ import {
   type DType,
   type Int8Matrix,
   int8Linear,
-  int8Rows,
-  linearRows,
+  kernelsServe,
+  packedLinear,
   scope,
-  type Tensor,
+  Tensor,
 } from '../torch/index.ts';
 import type { Linear, RMSNorm } from './layers.ts';
+import { PackedCopy } from './packed-copy.ts';
+
+/** Matrices joined for a model that is only read. */
+interface Joined {
+  /** Null once it is there only packed. */
+  readonly weight: Tensor | Int8Matrix | null;
+  readonly bias: Tensor | null;
+  /** Whether the norm's weight is in it. */
+  readonly folded: boolean;
+}
 
 /** y = [W1; W2; ...] (x / rms(x) * w) + [b1; b2; ...]; owns no parameters, only the joined copy that `freeze` makes. */
 export class NormedProjection implements Disposable {
   private readonly norm: RMSNorm;
   private readonly linears: readonly Linear[];
-  private frozen: { readonly weight: Tensor; readonly bias: Tensor | null } | undefined;
-  private joinedInt8: { readonly weight: Int8Matrix; readonly bias: Tensor | null } | undefined;
+  private frozen: Joined | undefined;
+  private readonly packing = new PackedCopy();
 
   constructor(norm: RMSNorm, linears: readonly Linear[]) {
     this.norm = norm;
@@ -29,12 +39,16 @@ export class NormedProjection implements Disposable {
 
   /** The outputs of all layers side by side in the last dimension. */
   forward(x: Tensor): Tensor {
-    if (this.frozen || this.isTrained) {
-      const { weight, bias } = this.frozen ?? this.join(x.dtype);
+    if (this.frozen) {
+      const { weight, bias, folded } = this.frozen;
+      const normed = folded ? this.norm.normalise(x) : this.norm.forward(x);
+      if (!weight) return packedLinear(normed, this.packing.current!, bias);
+      return weight instanceof Tensor ? normed.linear(weight, bias) : int8Linear(normed, weight, bias);
+    }
+    if (this.isTrained) {
+      const { weight, bias } = this.join(x.dtype);
       return this.norm.normalise(x).linear(weight, bias);
     }
-    if (this.joinedInt8)
-      return int8Linear(this.norm.forward(x), this.joinedInt8.weight, this.joinedInt8.bias);
     // Weights that are only read once are not worth a joined copy.
     const normed = this.norm.forward(x);
     const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed);
@@ -46,9 +60,12 @@ export class NormedProjection implements Disposable {
 
   /** `forward` for the rows [N, in] of a decoding step. */
   step(x: Tensor): Tensor {
-    if (this.joinedInt8) return int8Rows(this.norm.step(x), this.joinedInt8.weight, this.joinedInt8.bias);
-    if (this.frozen) return linearRows(this.norm.stepNormalise(x), this.frozen.weight, this.frozen.bias);
-    if (this.isTrained) return this.forward(x);
+    if (this.frozen && kernelsServe(x)) {
+      const { weight, bias, folded } = this.frozen;
+      const normed = folded ? this.norm.stepNormalise(x) : this.norm.step(x);
+      return packedLinear(normed, weight ? this.packing.of(weight, x.dtype) : this.packing.current!, bias);
+    }
+    if (this.frozen || this.isTrained) return this.forward(x);
     const normed = this.norm.step(x);
     const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed) ?? null;
     return cat(
@@ -65,13 +82,14 @@ export class NormedProjection implements Disposable {
    * Joins own weights in 8 bit, once for all, for a model that is only read; the layers then have views of the joined
    * matrix. False where not all weights are in 8 bit.
    */
-  joinInt8(): boolean {
+  joinInt8(dtype: DType): boolean {
     const parts = this.linears.flatMap(({ int8, lowRank }) => (int8 && !lowRank ? [int8] : []));
     if (parts.length < this.linears.length) return false;
     const values = cat(parts.map((part) => part.values)).keep();
     const scales = cat(parts.map((part) => part.scales)).keep();
     const biases = this.linears.flatMap(({ bias }) => (bias ? [bias] : []));
-    this.joinedInt8 = { weight: { values, scales }, bias: biases.length > 0 ? cat(biases).keep() : null };
+    const bias = biases.length > 0 ? scope(() => cat(biases).to(dtype)).keep() : null;
+    this.frozen = { weight: { values, scales }, bias, folded: false };
     let first = 0;
     for (const [i, linear] of this.linears.entries()) {
       const count = parts[i]!.scales.size(0);
@@ -84,9 +102,26 @@ export class NormedProjection implements Disposable {
   /** Joins the weights of `source`, of the same shape, its adapter merged, once for all: for a model that is only read. */
   freezeFrom(source: NormedProjection, dtype: DType): void {
     const joined = scope(() => source.join(dtype));
-    this.frozen = { weight: joined.weight.detach().keep(), bias: joined.bias?.detach().keep() ?? null };
+    const [weight, bias] = [joined.weight.detach().keep(), joined.bias?.detach().keep() ?? null];
+    this.frozen = { weight, bias, folded: true };
     joined.weight.dispose();
     joined.bias?.dispose();
+  }
+
+  /** Keeps the joined matrix packed, and nothing of it beside, for a model that is only read by inputs of `dtype`. */
+  keepPacked(dtype: DType): void {
+    const { frozen } = this;
+    const device = this.norm.weight.device;
+    if (!frozen?.weight || !kernelsServe({ dtype, device })) return;
+    this.packing.of(frozen.weight, dtype);
+    disposeMatrix(frozen.weight);
+    this.frozen = { ...frozen, weight: null };
+    for (const linear of this.linears) linear.releaseWeight();
+  }
+
+  /** Frees the packed copies that decoding has made of what is there in another form. */
+  forgetPacked(): void {
+    if (this.frozen?.weight) this.packing[Symbol.dispose]();
   }
 
   /** Folds in the dtype of the weights and casts last, so that every reader of the same weights gets the same bits. */
@@ -98,12 +133,14 @@ export class NormedProjection implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.frozen?.weight.dispose();
+    this.packing[Symbol.dispose]();
     this.frozen?.bias?.dispose();
-    this.joinedInt8?.weight.values.dispose();
-    this.joinedInt8?.weight.scales.dispose();
-    this.joinedInt8?.bias?.dispose();
+    if (this.frozen?.weight) disposeMatrix(this.frozen.weight);
   }
+}
+
+function disposeMatrix(matrix: Tensor | Int8Matrix): void {
+  for (const part of matrix instanceof Tensor ? [matrix] : [matrix.values, matrix.scales]) part.dispose();
 }
 
 function withUpdate({ weight, lowRank }: Linear): Tensor {

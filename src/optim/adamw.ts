@@ -87,6 +87,8 @@ export class AdamW implements Disposable {
         maximize: false,
       },
     );
+    // libtorch's fused step does not count as a write, and who keeps copies of weights goes by that count.
+    for (const { slot } of group) slot.parameter.narrow(0, 0, 0).zero_();
   }
 
   /** Operation by operation, rounding each result: the fused kernel rounds bf16 parameters differently. */

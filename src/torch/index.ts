@@ -4,13 +4,12 @@ export type { RuntimeDescription } from './addon.ts';
 export { type OpArgument, type OpResult, op } from './any-op.ts';
 export { backward, enableGrad, noGrad } from './autograd.ts';
 export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
-export { dequantised, type Int8Matrix, int8Linear, int8Rows, quantised } from './int8.ts';
+export { dequantised, type Int8Matrix, int8Linear, quantised } from './int8.ts';
 export {
   decodeAttentionKernel,
   kernelLevel,
   kernelLevels,
   kernelsServe,
-  linearRows,
   normalised,
   normalisedRows,
   swigluRows,
@@ -18,6 +17,7 @@ export {
 } from './kernels.ts';
 export { freeCachedMemory, lacksMemory } from './memory.ts';
 export { Op } from './op.ts';
+export { type PackedMatrix, packed, packedLinear } from './packed.ts';
 export {
   defaultThreads,
   describeRuntime,

@@ -12,7 +12,6 @@ import { scope } from './scope.ts';
 import { invoke, Tensor, where } from './tensor.ts';
 
 const quantiseOp = new Op('reckon::quantise');
-const rowsOp = new Op('reckon::int8_rows');
 const linearOp = new Op('reckon::int8_linear');
 const absOp = new Op('aten::abs');
 const roundOp = new Op('aten::round');
@@ -63,25 +62,6 @@ function byOperators(weight: Tensor): Int8Matrix {
 /** The numbers that the matrix stands for, f32 [out, in]. */
 export function dequantised({ values, scales }: Int8Matrix): Tensor {
   return noGrad(() => scope(() => values.to('f32').mul(scales.unsqueeze(1))));
-}
-
-/**
- * x [N, in] times the matrix, + bias, then + residual [N, out], for the few rows of a decoding step. By the kernel, a
- * row's result does not depend on the other rows. No gradient.
- */
-export function int8Rows(
-  x: Tensor,
-  matrix: Int8Matrix,
-  bias: Tensor | null = null,
-  residual: Tensor | null = null,
-): Tensor {
-  const { values, scales } = matrix;
-  if (kernelsServe(x)) {
-    const rest = [bias?.handle ?? null, residual?.handle ?? null] as const;
-    return invoke(rowsOp, x.handle, values.handle, scales.handle, ...rest);
-  }
-  const y = int8Linear(x, matrix, bias);
-  return residual ? residual.add(y) : y;
 }
 
 /**

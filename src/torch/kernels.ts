@@ -1,5 +1,5 @@
 /**
- * Owns the typed surface of reckon's own kernels (native/kernels/) and, where it is short, the slow twin of each: the
+ * Owns the typed surface of reckon's own kernels (native/kernels/) but for products and draws, and, where it is short, the slow twin of each: the
  * same result by libtorch's operators, for other devices and for RECKON_KERNELS=off. Knows no model.
  */
 
@@ -9,7 +9,6 @@ import { type DType, dtypeCode } from './dtype.ts';
 import { Op } from './op.ts';
 import { invoke, type Tensor } from './tensor.ts';
 
-const linearOp = new Op('reckon::linear');
 const normaliseOp = new Op('reckon::normalise');
 const swigluOp = new Op('reckon::swiglu');
 const attentionOp = new Op('reckon::decode_attention');
@@ -50,23 +49,6 @@ function use(wanted = ''): string {
     'unknown-kernels',
     `RECKON_KERNELS must be auto, off or one that this processor has (${known.join(', ')}), found '${wanted}'`,
   );
-}
-
-/**
- * x [N, in] weight [out, in]^T + bias, then + residual [N, out]: for the few rows of a decoding step. By the kernel, a
- * row's result does not depend on the other rows. No gradient.
- */
-export function linearRows(
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null = null,
-  residual: Tensor | null = null,
-): Tensor {
-  if (kernelsServe(x)) {
-    return invoke(linearOp, x.handle, weight.handle, bias?.handle ?? null, residual?.handle ?? null);
-  }
-  const y = x.linear(weight, bias);
-  return residual ? residual.add(y) : y;
 }
 
 /** x / rms(x) over the last dimension, statistics in f32, in the dtype of x (Zhang and Sennrich 2019). */

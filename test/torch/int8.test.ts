@@ -4,13 +4,14 @@ import {
   type DType,
   dequantised,
   int8Linear,
-  int8Rows,
   kernelLevel,
   kernelLevels,
   liveTensors,
   manualSeed,
   noGrad,
   op,
+  packed,
+  packedLinear,
   quantised,
   scope,
   setThreads,
@@ -144,8 +145,8 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
           Tensor | null,
           Tensor | null,
         ][]) {
-          const fast = at(level, () => int8Rows(x, matrix, ...extra).toFloat32());
-          const slow = at('none', () => int8Rows(x, matrix, ...extra).toFloat32());
+          const fast = at(level, () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
+          const slow = at('none', () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
           const many = at(level, () => int8Linear(x, matrix, extra[0]).toFloat32());
           const [b = null, r = null] = extra;
           const biased = b ? exact.add(b) : exact;
@@ -164,7 +165,7 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
       scope(() => {
         const x = randn([64, 200], dtype);
         const matrix = quantised(randn([300, 200], dtype));
-        const all = at(level, () => int8Rows(x, matrix).toFloat32());
+        const all = at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32());
         for (const [first, count] of [
           [0, 1],
           [5, 2],
@@ -172,13 +173,15 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
           [30, 13],
           [0, 64],
         ] as const) {
-          const some = at(level, () => int8Rows(x.narrow(0, first, count), matrix).toFloat32());
+          const some = at(level, () =>
+            packedLinear(x.narrow(0, first, count), packed(matrix, dtype)).toFloat32(),
+          );
           expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
         }
         const before = threads();
         for (const count of [1, 2, 3]) {
           setThreads(count);
-          expect(at(level, () => int8Rows(x, matrix).toFloat32())).toEqual(all);
+          expect(at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32())).toEqual(all);
         }
         setThreads(before);
       });
@@ -220,7 +223,8 @@ describe('the gradient of a product with a frozen matrix in 8 bit', () => {
       const bias = randn([4], 'f32').requiresGrad_();
       const x = randn([2, 3], 'f32').requiresGrad_();
       expect(() => int8Linear(x, matrix, bias)).toThrow(/frozen/);
-      if (levels.length > 0) expect(() => int8Rows(x, matrix)).toThrow(/gives? none|give none/);
+      if (levels.length > 0)
+        expect(() => packedLinear(x, packed(matrix, 'f32'))).toThrow(/gives? none|give none/);
     });
   });
 });

@@ -1,14 +1,18 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { uniformOf } from '../../src/generate/index.ts';
+import { PackedCopy } from '../../src/nn/index.ts';
+import { AdamW } from '../../src/optim/index.ts';
 import {
+  backward,
   type DType,
   fromBytes,
   kernelLevel,
   kernelLevels,
-  linearRows,
   noGrad,
   normalisedRows,
   op,
+  packed,
+  packedLinear,
   sampleKernel,
   scope,
   setThreads,
@@ -63,8 +67,14 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
           Tensor | null,
           Tensor | null,
         ][]) {
-          const fast = at(level, () => linearRows(x, weight, ...extra).toFloat32());
-          const slow = at('none', () => linearRows(x, weight, ...extra).toFloat32());
+          const [fast, slow] = [level, 'none'].map((one) =>
+            at(one, () => packedLinear(x, packed(weight, dtype), ...extra).toFloat32()),
+          ) as [Float32Array, Float32Array];
+          const plain = at('none', () => {
+            const y = x.linear(weight, extra[0]);
+            return (extra[1] ? extra[1].add(y) : y).toFloat32();
+          });
+          expect(largestDifference(slow, plain)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
           expect(largestDifference(fast, slow)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
         }
       });
@@ -74,7 +84,8 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
       scope(() => {
         const x = randn([64, 200], dtype);
         const weight = randn([300, 200], dtype);
-        const all = at(level, () => linearRows(x, weight).toFloat32());
+        const matrix = packed(weight, dtype);
+        const all = at(level, () => packedLinear(x, matrix).toFloat32());
         for (const [first, count] of [
           [0, 1],
           [5, 2],
@@ -82,13 +93,13 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
           [30, 13],
           [0, 64],
         ] as const) {
-          const some = at(level, () => linearRows(x.narrow(0, first, count), weight).toFloat32());
+          const some = at(level, () => packedLinear(x.narrow(0, first, count), matrix).toFloat32());
           expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
         }
         const before = threads();
         for (const count of [1, 2, 3]) {
           setThreads(count);
-          expect(at(level, () => linearRows(x, weight).toFloat32())).toEqual(all);
+          expect(at(level, () => packedLinear(x, matrix).toFloat32())).toEqual(all);
         }
         setThreads(before);
       });
@@ -168,20 +179,44 @@ describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as 
   },
 );
 
+describe('a packed copy of a weight', () => {
+  it.each(['f32', 'bf16'] as const)('is made anew once the weight was written to, %s', (dtype) => {
+    scope(() => {
+      using copy = new PackedCopy();
+      const weight = randn([5, 6], 'f32').requiresGrad_();
+      const x = randn([2, 6], dtype);
+      const differs = () =>
+        noGrad(() =>
+          largestDifference(
+            packedLinear(x, copy.of(weight, dtype)).toFloat32(),
+            x.linear(weight.to(dtype)).toFloat32(),
+          ),
+        );
+      const before = copy.of(weight, dtype);
+      expect(differs()).toBeLessThanOrEqual(ulp(dtype, 8));
+      expect(copy.of(weight, dtype)).toBe(before);
+      using optimizer = new AdamW([['w', weight]], { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0 });
+      backward(weight.mul(weight).sum());
+      optimizer.step(0.5);
+      expect(differs()).toBeLessThanOrEqual(ulp(dtype, 8));
+      noGrad(() => weight.select(0, 3).fill_(7));
+      expect(differs()).toBeLessThanOrEqual(ulp(dtype, 64));
+    });
+  });
+});
+
 describe('kernels', () => {
   it('refuse what needs a gradient, another dtype, another shape', () => {
     useKernels(levels.at(-1)!);
     scope(() => {
       const x = randn([2, 4], 'f32').requiresGrad_();
-      expect(() => linearRows(x, randn([3, 4], 'f32'))).toThrow(/x requires a gradient/);
-      expect(() => noGrad(() => linearRows(x, randn([3, 4], 'f32')))).not.toThrow();
-      expect(() => linearRows(randn([2, 4], 'f32'), randn([3, 4], 'bf16'))).toThrow(/weight must be/);
-      expect(() => linearRows(randn([2, 4], 'f32'), randn([3, 5], 'f32'))).toThrow(
-        /4 columns and the weight 5/,
-      );
-      expect(() => linearRows(randn([2, 4], 'f32'), randn([4, 3], 'f32').transpose(0, 1))).toThrow(
-        /contiguous/,
-      );
+      const matrix = packed(randn([3, 4], 'f32'), 'f32');
+      expect(() => packedLinear(x, matrix)).toThrow(/x requires a gradient/);
+      expect(() => noGrad(() => packedLinear(x, matrix))).not.toThrow();
+      expect(() => packedLinear(randn([2, 4], 'bf16'), matrix)).toThrow(/packed weight must be BFloat16/);
+      expect(() => packedLinear(randn([2, 5], 'f32'), matrix)).toThrow(/5 columns, and the weight 4 groups/);
+      expect(() => packedLinear(randn([2, 4], 'f32'), matrix, null, null, 65)).toThrow(/no 65 outputs/);
+      expect(() => packedLinear(randn([4, 2], 'f32').transpose(0, 1), matrix)).toThrow(/contiguous/);
     });
     useKernels(usual);
   });

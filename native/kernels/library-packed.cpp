@@ -1,0 +1,114 @@
+// Owns packed matrices as operators of the dispatcher: laying a weight out, and the product with it.
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <cstring>
+
+#include "arguments.h"
+#include "choice.h"
+
+namespace reckon {
+namespace {
+
+/// One block: its rows' groups, `Word` each, side by side.
+template <class Word>
+void packBlock(const char* weight, int64_t rows, int64_t rowBytes, int64_t groups, char* to) {
+  constexpr int64_t bytes = sizeof(Word), stretch = 64 / bytes;
+  for (int64_t first = 0; first < groups; first += stretch) {
+    const int64_t count = std::min(stretch, groups - first);
+    for (int64_t row = 0; row < rows; row++) {
+      const char* const from = weight + row * rowBytes + first * bytes;
+      const int64_t there = std::min(count, (rowBytes - first * bytes) / bytes);
+      char* const target = to + (first * kBlockOuts + row) * bytes;
+      for (int64_t g = 0; g < there; g++) memcpy(target + g * kBlockOuts * bytes, from + g * bytes, bytes);
+      // The last group's second input where their number is odd.
+      const int64_t rest = there < count ? (rowBytes - first * bytes) % bytes : 0;
+      if (rest > 0) memcpy(target + there * kBlockOuts * bytes, from + there * bytes, static_cast<size_t>(rest));
+    }
+  }
+}
+
+/// A weight [outs, ins] as [blocks, groups, kBlockOuts, pair], `pair` inputs a group, with zeros where outputs and inputs end.
+at::Tensor pack(const at::Tensor& weight, int64_t pair) {
+  TORCH_CHECK(weight.device().is_cpu() && weight.dim() == 2, "expected a matrix on the CPU to pack, found one of ", weight.dim(), " dimensions on ",
+              weight.device());
+  TORCH_CHECK(pair == 1 || pair == 2, "inputs are packed one by one or in pairs, found ", pair);
+  const at::Tensor own = weight.detach().contiguous();
+  const int64_t outs = own.size(0), ins = own.size(1), element = own.element_size(), bytes = pair * element;
+  const int64_t blocks = (outs + kBlockOuts - 1) / kBlockOuts, groups = (ins + pair - 1) / pair;
+  TORCH_CHECK(bytes <= 4, "a group of inputs has 4 bytes at most, found ", bytes);
+  at::Tensor packed = at::empty({blocks, groups, kBlockOuts, pair}, own.options());
+  const char* const from = static_cast<const char*>(own.const_data_ptr());
+  char* const to = static_cast<char*>(packed.mutable_data_ptr());
+  const int64_t blockBytes = groups * kBlockOuts * bytes;
+  auto work = [&](int64_t block) {
+    const int64_t rows = std::min(kBlockOuts, outs - block * kBlockOuts);
+    const char* const first = from + block * kBlockOuts * ins * element;
+    char* const target = to + block * blockBytes;
+    if (rows < kBlockOuts || ins % pair != 0) memset(target, 0, static_cast<size_t>(blockBytes));
+    if (bytes == 4) packBlock<uint32_t>(first, rows, ins * element, groups, target);
+    else if (bytes == 2) packBlock<uint16_t>(first, rows, ins * element, groups, target);
+    else packBlock<uint8_t>(first, rows, ins * element, groups, target);
+  };
+  shareWork(blocks, threadsFor(outs * ins / 4), work);
+  return packed;
+}
+
+/// Pieces of a matrix go from thread to thread, and all rows pass over one before the next. They are small enough that no
+/// thread waits long for the last one.
+void shareProduct(const LinearJob& job) {
+  const int threads = threadsFor(job.rows * job.ins * job.outs / 16);
+  const int64_t blocks = (job.outs + kBlockOuts - 1) / kBlockOuts, lots = (job.rows + 63) / 64;
+  const int64_t perPiece = threads == 1 ? blocks : std::max<int64_t>(blocks / (threads * 8), 1);
+  const int64_t pieces = blocks == 0 ? 0 : (blocks + perPiece - 1) / perPiece;
+  const KernelTable& table = kernels();
+  auto one = [&](int64_t item) {
+    const int64_t lot = item % lots, begin = item / lots * perPiece * kBlockOuts;
+    table.linear(job, begin, std::min(job.outs, begin + perPiece * kBlockOuts), lot * 64, std::min(job.rows, (lot + 1) * 64));
+  };
+  shareWork(pieces * lots, threads, one);
+}
+
+/// x [rows, ins] * weight [outs, ins]^T, by scales [outs] where the weight is in 8 bit, + bias [outs], then + residual
+/// [rows, outs]. The weight is packed; of more outputs than `outs` the first are computed.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, int64_t outs, const std::optional<at::Tensor>& scales,
+                  const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual) {
+  const Element element = elementOf(x, "x");
+  const at::ScalarType dtype = x.scalar_type();
+  require(x, "x", dtype, 2);
+  require(weight, "the packed weight", scales ? at::kChar : dtype, 4);
+  const int64_t rows = x.size(0), ins = x.size(1), pair = element == Element::bf16 ? 2 : 1;
+  TORCH_CHECK(weight.size(2) == kBlockOuts && weight.size(3) == pair, "the weight must be packed as [_, _, ", kBlockOuts, ", ", pair, "], found ",
+              weight.sizes());
+  TORCH_CHECK(weight.size(1) == (ins + pair - 1) / pair, "x has ", ins, " columns, and the weight ", weight.size(1), " groups of ", pair);
+  TORCH_CHECK(outs >= 0 && outs <= weight.size(0) * kBlockOuts, "the weight has no ", outs, " outputs");
+  if (scales) {
+    require(*scales, "scales", at::kFloat, 1);
+    TORCH_CHECK(scales->size(0) >= outs, "the weight must have ", outs, " scales, found ", scales->size(0));
+  }
+  if (bias) {
+    require(*bias, "bias", dtype, 1);
+    TORCH_CHECK(bias->size(0) == outs, "the bias must have ", outs, " elements, found ", bias->size(0));
+  }
+  if (residual) {
+    require(*residual, "residual", dtype, 2);
+    TORCH_CHECK(residual->size(0) == rows && residual->size(1) == outs, "the residual must be [", rows, ", ", outs, "]");
+  }
+  at::Tensor y = at::empty({rows, outs}, x.options());
+  shareProduct({element, readable(x), readable(weight), scales ? scales->const_data_ptr<float>() : nullptr, bias ? readable(*bias) : nullptr,
+                residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs});
+  return y;
+}
+
+}  // namespace
+}  // namespace reckon
+
+TORCH_LIBRARY_FRAGMENT(reckon, library) {
+  library.def("pack(Tensor weight, int pair) -> Tensor");
+  library.def("linear(Tensor x, Tensor weight, int outs, Tensor? scales=None, Tensor? bias=None, Tensor? residual=None) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(reckon, CPU, library) {
+  library.impl("pack", TORCH_FN(reckon::pack));
+  library.impl("linear", TORCH_FN(reckon::linear));
+}
