@@ -1,6 +1,7 @@
 // Owns the kernels for AVX2 with FMA.
 #include "scalars.h"
 #include "table.h"
+#include "training-table.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,7 +20,11 @@ namespace avx2_ {
 #include "body-packed.h"
 #include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, quantise};
+#include "training-products.h"
+#include "training-rows.h"
+#include "training-attention.h"
+#include "training.h"
+constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx2_
 const KernelTable* avx2Table() { return &avx2_::table; }
 }  // namespace reckon

@@ -1,6 +1,7 @@
 // Owns the kernels for AVX-512 with products of bf16.
 #include "scalars.h"
 #include "table.h"
+#include "training-table.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -26,7 +27,11 @@ namespace avx512bf16_ {
 #include "body-packed.h"
 #include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, quantise};
+#include "training-products.h"
+#include "training-rows.h"
+#include "training-attention.h"
+#include "training.h"
+constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512bf16_
 const KernelTable* avx512Bf16Table() { return &avx512bf16_::table; }
 }  // namespace reckon

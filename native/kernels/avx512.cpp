@@ -1,6 +1,7 @@
 // Owns the kernels for AVX-512.
 #include "scalars.h"
 #include "table.h"
+#include "training-table.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -25,7 +26,11 @@ namespace avx512_ {
 #include "body-packed.h"
 #include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, quantise};
+#include "training-products.h"
+#include "training-rows.h"
+#include "training-attention.h"
+#include "training.h"
+constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512_
 const KernelTable* avx512Table() { return &avx512_::table; }
 }  // namespace reckon

@@ -1,6 +1,7 @@
 // Owns the kernels for any processor, without instructions of its own.
 #include "scalars.h"
 #include "table.h"
+#include "training-table.h"
 
 namespace reckon {
 namespace portable_ {
@@ -9,7 +10,11 @@ namespace portable_ {
 #include "body-packed.h"
 #include "body-quantise.h"
 #include "sampling.h"
-constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, quantise};
+#include "training-products.h"
+#include "training-rows.h"
+#include "training-attention.h"
+#include "training.h"
+constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace portable_
 const KernelTable* portableTable() { return &portable_::table; }
 }  // namespace reckon

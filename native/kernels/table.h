@@ -83,6 +83,9 @@ struct Drawn {
   float entropy;       // at the temperature, of the logits as they came
 };
 
+/// See training-table.h.
+struct TrainingTable;
+
 struct KernelTable {
   const char* name;
   /// Computes outputs `begin` to `end` (multiples of kBlockOuts, or the end) of rows `firstRow` to `lastRow`, 64 at most.
@@ -99,6 +102,7 @@ struct KernelTable {
   /// Rounds a weight's row to whole numbers and returns their scale, largest magnitude / 127; NaN for a row that is not
   /// finite.
   float (*quantise)(Element element, const void* row, int8_t* values, int64_t count);
+  const TrainingTable* training;
 };
 
 /// Outputs of a block of a packed matrix.

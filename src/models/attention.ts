@@ -5,14 +5,64 @@
  * than the library's fused attention in bf16 (docs/performance.md); the rest takes the library's.
  */
 
-import { arange, invoke, Op, type Tensor, zeros } from '../torch/index.ts';
+import {
+  arange,
+  cat,
+  causalHeads,
+  causalHeadsServe,
+  invoke,
+  Op,
+  Tensor,
+  where,
+  zeros,
+} from '../torch/index.ts';
 
 const fusedOp = new Op('aten::scaled_dot_product_attention');
 const baddbmmOp = new Op('aten::baddbmm');
 const bmmOp = new Op('aten::bmm');
+const cummaxOp = new Op('aten::cummax');
 
 /** Scores of longer sequences would take more memory than the products save time. */
 const longestProduct = 512;
+
+/** What the tokens of rows see: null is all before them and themselves. Of a form that `attendHeads` reads on these heads. */
+export interface Sight {
+  /** Additive, [B, T, T]. */
+  readonly mask: Tensor | null;
+  /** The first token that each one sees, i32 [B, T]. */
+  readonly starts: Tensor | null;
+}
+
+/** What tokens see of rows of several segments, for heads of that width in the dtype and on the device of `like`. */
+export function sightOf(segments_BT: Tensor | null, like: Tensor, headDim: number): Sight {
+  if (!segments_BT) return { mask: null, starts: null };
+  return causalHeadsServe(like, headDim)
+    ? { mask: null, starts: segmentStarts(segments_BT) }
+    : { mask: segmentMask(segments_BT, like), starts: null };
+}
+
+/** The place [B, T] where each token's segment begins. */
+function segmentStarts(segments_BT: Tensor): Tensor {
+  const length = segments_BT.size(1);
+  const before = cat([segments_BT.narrow(1, 0, 1), segments_BT.narrow(1, 0, length - 1)], 1);
+  const places = arange(0, length, 'i64', segments_BT.device).unsqueeze(0).expand(segments_BT.shape);
+  const begins = where(segments_BT.eq(before), zeros(segments_BT.shape, 'i64', segments_BT.device), places);
+  const [latest, which] = cummaxOp.raw(begins.handle, 1) as [number, number];
+  new Tensor(which).dispose();
+  return new Tensor(latest).to('i32');
+}
+
+/**
+ * Attention [B, T, heads * dim] of rotated heads [B, T, heads + 2 groups, dim]: queries, keys, values. Without a kernel for
+ * them by `causalAttention`.
+ */
+export function attendHeads(qkv: Tensor, groups: number, { mask, starts }: Sight): Tensor {
+  const [b, t, all, dim] = qkv.shape as [number, number, number, number];
+  const heads = all - 2 * groups;
+  if (causalHeadsServe(qkv, dim)) return causalHeads(qkv, groups, starts).view([b, t, heads * dim]);
+  const part = (first: number, count: number) => qkv.narrow(2, first, count);
+  return causalAttention(part(0, heads), part(heads, groups), part(heads + groups, groups), mask);
+}
 
 /** Additive mask [B, T, T]: 0 where a token sees an earlier one or itself of its own segment, -inf elsewhere. */
 export function segmentMask(segments_BT: Tensor, like: Tensor): Tensor {

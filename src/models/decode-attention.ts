@@ -14,11 +14,12 @@ import {
   invoke,
   kernelsServe,
   Op,
+  rotate,
   type Tensor,
   zeros,
 } from '../torch/index.ts';
 import type { CacheShape, KvCache } from './kv-cache.ts';
-import { type RopeTables, rotate } from './rope.ts';
+import type { RopeTables } from './rope.ts';
 
 const baddbmmOp = new Op('aten::baddbmm');
 const bmmOp = new Op('aten::bmm');

@@ -5,21 +5,31 @@
  */
 
 import { Embedding, Head, Linear, layersOf, like, Module, NormedProjection, RMSNorm } from '../nn/index.ts';
-import { arange, cat, type DType, scope, swigluRows, type Tensor } from '../torch/index.ts';
+import {
+  arange,
+  cat,
+  type DType,
+  gatedSilu,
+  type Rotation,
+  rotatedHeads,
+  scope,
+  swigluRows,
+  type Tensor,
+} from '../torch/index.ts';
 import type { AdapterConfig } from './adapter-config.ts';
-import { attendPast, causalAttention, pastMask, segmentMask } from './attention.ts';
+import { attendHeads, attendPast, pastMask, type Sight, sightOf } from './attention.ts';
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
 import { copiedState, type WeightFormat } from './copied-state.ts';
 import { decodeAttention, type HeadNorms, type StepContext } from './decode-attention.ts';
 import type { PastKeys } from './kv-cache.ts';
-import { RopeTables, type Rotation, rotate } from './rope.ts';
+import { RopeTables } from './rope.ts';
 
 /** Which tokens of padded or packed rows belong together, and where they stand. */
 export interface RowLayout {
   /** [B, T], from 0 in every segment. */
   readonly positions_BT: Tensor;
-  /** [B, T]: tokens attend within their own segment; padding is a segment of its own. */
+  /** [B, T]: tokens attend within their own segment, which is a run of tokens; padding is a segment of its own. */
   readonly segments_BT: Tensor;
 }
 
@@ -49,44 +59,47 @@ class Attention extends Module {
     this.headNorms = config.headNorms ? { q: headNorm('q_norm'), k: headNorm('k_norm') } : null;
   }
 
-  /** Rotated queries and keys, and values, of x [..., D]: each [..., its heads, headDim]. */
-  private project(x: Tensor, rotation: Rotation): { q: Tensor; k: Tensor; v: Tensor } {
+  /** Rotated queries and keys, and values, of x [..., D]: [..., heads + 2 keyValueHeads, headDim]. */
+  private project(x: Tensor, rotation: Rotation): Tensor {
     const { heads, keyValueHeads, headDim } = this.config;
     const shape = [...x.shape.slice(0, -1), heads + 2 * keyValueHeads, headDim];
-    const qkv = this.projection.forward(x).view(shape);
-    const qk = rotate(this.normed(qkv.narrow(-2, 0, heads + keyValueHeads)), rotation);
-    return {
-      q: qk.narrow(-2, 0, heads),
-      k: qk.narrow(-2, heads, keyValueHeads),
-      v: qkv.narrow(-2, heads + keyValueHeads, keyValueHeads),
-    };
+    const qkv = this.normed(this.projection.forward(x).view(shape));
+    return rotatedHeads(qkv, rotation, heads + keyValueHeads);
   }
 
-  /** Queries and keys [..., heads + keyValueHeads, headDim] as they are rotated. */
-  private normed(qk: Tensor): Tensor {
-    if (!this.headNorms) return qk;
+  /** Heads as they are rotated: of some architectures queries and keys have a norm. */
+  private normed(qkv: Tensor): Tensor {
+    if (!this.headNorms) return qkv;
     const { heads, keyValueHeads } = this.config;
-    const q = this.headNorms.q.forward(qk.narrow(-2, 0, heads));
-    return cat([q, this.headNorms.k.forward(qk.narrow(-2, heads, keyValueHeads))], -2);
+    const q = this.headNorms.q.forward(qkv.narrow(-2, 0, heads));
+    const k = this.headNorms.k.forward(qkv.narrow(-2, heads, keyValueHeads));
+    return cat([q, k, qkv.narrow(-2, heads + keyValueHeads, keyValueHeads)], -2);
+  }
+
+  /** Keys and values [..., heads, T, dim] of projected heads. */
+  private keysAndValues(qkv: Tensor): [keys: Tensor, values: Tensor] {
+    const { heads, keyValueHeads } = this.config;
+    const part = (first: number) => qkv.narrow(-2, first, keyValueHeads).transpose(1, 2);
+    return [part(heads), part(heads + keyValueHeads)];
   }
 
   /** Whole sequences x_BTD; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
   forward(
     x: Tensor,
     rotation: Rotation,
-    mask: Tensor | null,
+    sight: Sight,
     captured?: (keys: Tensor, values: Tensor) => void,
   ): Tensor {
-    const { q, k, v } = this.project(x, rotation);
-    captured?.(k.transpose(1, 2), v.transpose(1, 2));
-    return this.o.forward(causalAttention(q, k, v, mask));
+    const qkv = this.project(x, rotation);
+    captured?.(...this.keysAndValues(qkv));
+    return this.o.forward(attendHeads(qkv, this.config.keyValueHeads, sight));
   }
 
   /** The next tokens x_1TD of one sequence: `append` adds their keys and values to those before and gives all. */
   extend(x: Tensor, rotation: Rotation, mask: Tensor, append: Append): Tensor {
-    const { q, k, v } = this.project(x, rotation);
-    const { keys, values } = append(k.transpose(1, 2), v.transpose(1, 2));
-    return this.o.forward(attendPast(q, keys, values, mask));
+    const qkv = this.project(x, rotation);
+    const { keys, values } = append(...this.keysAndValues(qkv));
+    return this.o.forward(attendPast(qkv.narrow(-2, 0, this.config.heads), keys, values, mask));
   }
 
   /** One token of each running sequence x_ND: appends to the cache, attends over it, and adds x. */
@@ -108,14 +121,12 @@ class Attention extends Module {
 
 class Mlp extends Module {
   readonly projection: NormedProjection;
-  private readonly width: number;
   private readonly down: Linear;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
     const wide = { in: config.hiddenSize, out: config.intermediateSize, bias: false };
     const narrow = { in: config.intermediateSize, out: config.hiddenSize, bias: false };
-    this.width = config.intermediateSize;
     this.projection = new NormedProjection(norm, [
       this.child('gate_proj', new Linear(state, `${path}.gate_proj`, wide)),
       this.child('up_proj', new Linear(state, `${path}.up_proj`, wide)),
@@ -124,13 +135,7 @@ class Mlp extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const both = this.projection.forward(x);
-    return this.down.forward(
-      both
-        .narrow(-1, 0, this.width)
-        .silu()
-        .mul(both.narrow(-1, this.width, this.width)),
-    );
+    return this.down.forward(gatedSilu(this.projection.forward(x)));
   }
 
   /** `forward` for the rows x_ND of a decoding step, with x added. */
@@ -253,11 +258,11 @@ export class Decoder extends Module {
     const length = ids_BT.size(1);
     this.rope.reserve(length);
     const rotation = layout ? this.rope.at(layout.positions_BT, x) : this.rope.upTo(length, x);
-    const mask = layout ? segmentMask(layout.segments_BT, x) : null;
+    const sight = sightOf(layout?.segments_BT ?? null, x, this.config.headDim);
     this.blocks.forEach((block, i) => {
       const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
       watched?.(x);
-      const attend = (states: Tensor) => block.attention.forward(states, rotation, mask, capture);
+      const attend = (states: Tensor) => block.attention.forward(states, rotation, sight, capture);
       x = through((input) => block.forward(input, attend), x, watched !== undefined);
     });
     return this.norm.forward(x);
@@ -272,10 +277,10 @@ export class Decoder extends Module {
     const length = ids_BT.size(1);
     this.rope.reserve(length);
     const rotation = layout ? this.rope.at(layout.positions_BT, x) : this.rope.upTo(length, x);
-    const mask = layout ? segmentMask(layout.segments_BT, x) : null;
+    const sight = sightOf(layout?.segments_BT ?? null, x, this.config.headDim);
     const blocks = this.blocks.map(
       (block) => (input: Tensor) =>
-        block.forward(input, (states) => block.attention.forward(states, rotation, mask)),
+        block.forward(input, (states) => block.attention.forward(states, rotation, sight)),
     );
     return checkpointed(x, blocks);
   }

@@ -1,10 +1,8 @@
 /** Owns rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face checkpoints. */
 
-import { arange, cat, type DType, invoke, Op, scope, stack, type Tensor, tensor } from '../torch/index.ts';
+import { arange, cat, type DType, type Rotation, scope, stack, type Tensor, tensor } from '../torch/index.ts';
 import type { ModelConfig, RopeScaling } from './config.ts';
 
-const rollOp = new Op('aten::roll');
-const addcmulOp = new Op('aten::addcmul');
 const smallest = 512;
 
 /** cos and signed sin by position, [positions, headDim]; the first half of `sin` carries the minus of rotate_half. */
@@ -100,16 +98,4 @@ function scaled(frequency: number, scaling: RopeScaling): number {
   if (turns < low) return frequency / factor;
   const kept = (turns - low) / (high - low);
   return (1 - kept) * (frequency / factor) + kept * frequency;
-}
-
-/** cos and signed sin, broadcastable to what they rotate. */
-export interface Rotation {
-  readonly cos: Tensor;
-  readonly sin: Tensor;
-}
-
-/** Rotates the last dimension of x: x cos + swapHalves(x) sin. */
-export function rotate(x: Tensor, rotation: Rotation): Tensor {
-  const swapped = invoke(rollOp, x.handle, [x.size(-1) / 2], [-1]);
-  return invoke(addcmulOp, x.mul(rotation.cos).handle, swapped.handle, rotation.sin.handle);
 }

@@ -6,6 +6,7 @@
 import {
   cat,
   type DType,
+  folded,
   type Int8Matrix,
   int8Linear,
   kernelsServe,
@@ -127,9 +128,9 @@ export class NormedProjection implements Disposable {
   /** Folds in the dtype of the weights and casts last, so that every reader of the same weights gets the same bits. */
   private join(dtype: DType): { weight: Tensor; bias: Tensor | null } {
     const biases = this.linears.flatMap(({ bias }) => (bias ? [bias] : []));
-    const weight = cat(this.linears.map(withUpdate)).mul(this.norm.weight);
+    const weight = folded(this.linears.map(withUpdate), this.norm.weight, dtype);
     const bias = biases.length > 0 ? cat(biases) : null;
-    return { weight: weight.to(dtype), bias: bias?.to(dtype) ?? null };
+    return { weight, bias: bias?.to(dtype) ?? null };
   }
 
   [Symbol.dispose](): void {

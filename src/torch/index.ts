@@ -7,6 +7,7 @@ export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
 export { dequantised, type Int8Matrix, int8Linear, quantised } from './int8.ts';
 export {
   decodeAttentionKernel,
+  gatedSilu,
   kernelLevel,
   kernelLevels,
   kernelsServe,
@@ -30,3 +31,11 @@ export {
 export { type Draw, drawKernel, sampleKernel } from './sampling-kernels.ts';
 export { liveTensors, Scope, scope } from './scope.ts';
 export { arange, cat, fromBytes, full, ids, invoke, stack, Tensor, tensor, where, zeros } from './tensor.ts';
+export {
+  causalHeads,
+  causalHeadsServe,
+  folded,
+  type Rotation,
+  rotate,
+  rotatedHeads,
+} from './training-kernels.ts';

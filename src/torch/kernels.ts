@@ -13,6 +13,8 @@ const normaliseOp = new Op('reckon::normalise');
 const swigluOp = new Op('reckon::swiglu');
 const attentionOp = new Op('reckon::decode_attention');
 const vectorNormOp = new Op('aten::linalg_vector_norm');
+const normalisedOp = new Op('reckon::normalised');
+const gatedSiluOp = new Op('reckon::gated_silu');
 
 let level = use(process.env['RECKON_KERNELS']);
 
@@ -51,8 +53,12 @@ function use(wanted = ''): string {
   );
 }
 
-/** x / rms(x) over the last dimension, statistics in f32, in the dtype of x (Zhang and Sennrich 2019). */
+/**
+ * x / rms(x) over the last dimension, statistics in f32, in the dtype of x (Zhang and Sennrich 2019). By the kernel it keeps
+ * x alone for its gradient.
+ */
 export function normalised(x: Tensor, epsilon: number): Tensor {
+  if (kernelsServe(x)) return invoke(normalisedOp, x.handle, epsilon);
   const norm = invoke(vectorNormOp, x.handle, 2, [-1], true, dtypeCode('f32'));
   const scale = norm
     .square()
@@ -69,7 +75,12 @@ export function normalisedRows(x: Tensor, epsilon: number): Tensor {
 
 /** silu(gate) * up for rows [N, 2 width] that hold gate and up side by side, without a gradient. */
 export function swigluRows(both: Tensor): Tensor {
-  if (kernelsServe(both)) return invoke(swigluOp, both.handle);
+  return kernelsServe(both) ? invoke(swigluOp, both.handle) : gatedSilu(both);
+}
+
+/** silu(gate) * up of [..., 2 width], gate and up side by side. By the kernel it keeps these alone for its gradient. */
+export function gatedSilu(both: Tensor): Tensor {
+  if (kernelsServe(both)) return invoke(gatedSiluOp, both.handle);
   const width = both.size(-1) / 2;
   return both
     .narrow(-1, 0, width)

@@ -1,0 +1,166 @@
+// Owns what training computes of one row: the ways back of the gated SiLU and of the norm, the rotation of heads, the
+// folding of a norm into a matrix, and the addition of a low-rank update. Included after training-products.h. Gradients are
+// computed in f32 and rounded once.
+
+/// `nearest` and `put` for either element.
+template <class E>
+static inline F roundedLike(F v) {
+  if constexpr (sizeof(E) == sizeof(Bf16)) return nearest(v);
+  else return v;
+}
+
+static inline void put(float* p, F v) { Lanes::store(p, v); }
+
+template <class E>
+static inline void putUpTo(E* p, F v, int64_t count) {
+  if (count >= Lanes::width) put(p, v);
+  else Lanes::storeSome(p, v, count);
+}
+
+/// As `swiglu` of body.h, which decoding runs, to the bit.
+template <class E>
+static void swigluRowOf(const E* both, E* y, int64_t width) {
+  const F one = Lanes::set(1.0f), least = Lanes::set(-88.0f);
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const int64_t count = width - i;
+    const F gate = loadUpTo(both + i, count);
+    const F silu = Lanes::div(gate, one + exponential(Lanes::zero() - Lanes::max(gate, least)));
+    putUpTo(y + i, roundedLike<E>(silu) * loadUpTo(both + width + i, count), count);
+  }
+}
+
+static void swigluRow(Element element, const void* both, void* y, int64_t width) {
+  if (element == Element::f32) swigluRowOf(static_cast<const float*>(both), static_cast<float*>(y), width);
+  else swigluRowOf(static_cast<const Bf16*>(both), static_cast<Bf16*>(y), width);
+}
+
+template <class E>
+static void swigluBackOf(const E* both, const E* g, E* gboth, int64_t width) {
+  const F one = Lanes::set(1.0f);
+  const F least = Lanes::set(-88.0f);
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const int64_t count = width - i;
+    const F gate = loadUpTo(both + i, count), up = loadUpTo(both + width + i, count), slope = loadUpTo(g + i, count);
+    const F share = Lanes::div(one, one + exponential(Lanes::zero() - Lanes::max(gate, least)));
+    const F silu = gate * share;
+    putUpTo(gboth + i, slope * up * Lanes::fma(silu, one - share, share), count);
+    putUpTo(gboth + width + i, slope * roundedLike<E>(silu), count);
+  }
+}
+
+static void swigluBack(Element element, const void* both, const void* g, void* gboth, int64_t width) {
+  if (element == Element::f32)
+    swigluBackOf(static_cast<const float*>(both), static_cast<const float*>(g), static_cast<float*>(gboth), width);
+  else swigluBackOf(static_cast<const Bf16*>(both), static_cast<const Bf16*>(g), static_cast<Bf16*>(gboth), width);
+}
+
+/// With r = 1 / rms(x): r g - x r^3 (g . x) / width.
+template <class E>
+static void normaliseBackOf(const E* x, const E* g, E* gx, int64_t width, float epsilon) {
+  F squares = Lanes::zero(), products = Lanes::zero();
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const F v = loadUpTo(x + i, width - i);
+    squares = Lanes::fma(v, v, squares);
+    products = Lanes::fma(v, loadUpTo(g + i, width - i), products);
+  }
+  const float share = 1.0f / static_cast<float>(width);
+  const float scale = 1.0f / __builtin_sqrtf(Lanes::sum(squares) * share + epsilon);
+  const F r = Lanes::set(scale), along = Lanes::set(-scale * scale * scale * share * Lanes::sum(products));
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const int64_t count = width - i;
+    putUpTo(gx + i, Lanes::fma(loadUpTo(x + i, count), along, loadUpTo(g + i, count) * r), count);
+  }
+}
+
+static void normaliseBack(Element element, const void* x, const void* g, void* gx, int64_t width, float epsilon) {
+  if (element == Element::f32)
+    normaliseBackOf(static_cast<const float*>(x), static_cast<const float*>(g), static_cast<float*>(gx), width, epsilon);
+  else normaliseBackOf(static_cast<const Bf16*>(x), static_cast<const Bf16*>(g), static_cast<Bf16*>(gx), width, epsilon);
+}
+
+/// The way back is the rotation by the opposite angle: the sines of the other half.
+template <class E>
+static void rotateBack(const E* g, const E* cos, const E* sin, E* gx, int64_t dim) {
+  const int64_t half = dim / 2;
+  for (int64_t at = 0; at < dim; at += half) {
+    const int64_t other = at == 0 ? half : 0;
+    for (int64_t i = 0; i < half; i += Lanes::width) {
+      const int64_t count = half - i;
+      const F straight = loadUpTo(g + at + i, count) * loadUpTo(cos + at + i, count);
+      putUpTo(gx + at + i, Lanes::fma(loadUpTo(g + other + i, count), loadUpTo(sin + other + i, count), straight), count);
+    }
+  }
+}
+
+template <class E>
+static void rotateOf(const RotationJob& job, bool back) {
+  const int64_t dim = job.dim;
+  const E* const x = static_cast<const E*>(job.x);
+  const E* const cos = static_cast<const E*>(job.cos);
+  const E* const sin = static_cast<const E*>(job.sin);
+  E* const y = static_cast<E*>(job.y);
+  for (int64_t h = 0; h < job.turned; h++) {
+    if (back) rotateBack(x + h * dim, cos, sin, y + h * dim, dim);
+    else rotate(x + h * dim, cos, sin, y + h * dim, dim);
+  }
+  __builtin_memcpy(y + job.turned * dim, x + job.turned * dim, static_cast<size_t>((job.heads - job.turned) * dim) * sizeof(E));
+}
+
+static void rotateHeads(Element element, const RotationJob& job, bool back) {
+  if (element == Element::f32) rotateOf<float>(job, back);
+  else rotateOf<Bf16>(job, back);
+}
+
+template <class E>
+static void foldOf(const float* row, const float* norm, E* y, int64_t width) {
+  for (int64_t i = 0; i < width; i += Lanes::width)
+    putUpTo(y + i, loadUpTo(row + i, width - i) * loadUpTo(norm + i, width - i), width - i);
+}
+
+static void fold(Element element, const float* row, const float* norm, void* y, int64_t width) {
+  if (element == Element::f32) foldOf(row, norm, static_cast<float*>(y), width);
+  else foldOf(row, norm, static_cast<Bf16*>(y), width);
+}
+
+template <class E>
+static void foldBackOf(const float* row, const float* norm, const E* g, float* grow, float* gnorm, int64_t width) {
+  for (int64_t i = 0; i < width; i += Lanes::width) {
+    const int64_t count = width - i;
+    const F slope = loadUpTo(g + i, count);
+    putUpTo(grow + i, slope * loadUpTo(norm + i, count), count);
+    putUpTo(gnorm + i, Lanes::fma(slope, loadUpTo(row + i, count), loadUpTo(gnorm + i, count)), count);
+  }
+}
+
+static void foldBack(Element element, const float* row, const float* norm, const void* g, float* grow, float* gnorm, int64_t width) {
+  if (element == Element::f32) foldBackOf(row, norm, static_cast<const float*>(g), grow, gnorm, width);
+  else foldBackOf(row, norm, static_cast<const Bf16*>(g), grow, gnorm, width);
+}
+
+template <class E>
+static void addLowRankOf(const float* hidden, const float* b, E* y, int64_t rank, int64_t width) {
+  constexpr int across = 4;
+  int64_t i = 0;
+  for (; i + across * Lanes::width <= width; i += across * Lanes::width) {
+    F sums[across];
+#pragma GCC unroll 8
+    for (int c = 0; c < across; c++) sums[c] = Lanes::zero();
+    for (int64_t r = 0; r < rank; r++) {
+      const F h = Lanes::set(hidden[r]);
+#pragma GCC unroll 8
+      for (int c = 0; c < across; c++) sums[c] = Lanes::fma(h, Lanes::load(b + r * width + i + c * Lanes::width), sums[c]);
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < across; c++) put(y + i + c * Lanes::width, Lanes::load(y + i + c * Lanes::width) + sums[c]);
+  }
+  for (; i < width; i += Lanes::width) {
+    F sum = Lanes::zero();
+    for (int64_t r = 0; r < rank; r++) sum = Lanes::fma(Lanes::set(hidden[r]), loadUpTo(b + r * width + i, width - i), sum);
+    putUpTo(y + i, loadUpTo(y + i, width - i) + sum, width - i);
+  }
+}
+
+static void addLowRank(Element element, const float* hidden, const float* b, void* y, int64_t rank, int64_t width) {
+  if (element == Element::f32) addLowRankOf(hidden, b, static_cast<float*>(y), rank, width);
+  else addLowRankOf(hidden, b, static_cast<Bf16*>(y), rank, width);
+}

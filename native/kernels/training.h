@@ -1,0 +1,3 @@
+// Owns the list of what one instruction set has for training. Included after the other files of its kernels.
+
+constexpr TrainingTable trainingTable{swigluRow, swigluBack, normaliseBack, rotateHeads, fold, foldBack, addLowRank, causal, causalBack};

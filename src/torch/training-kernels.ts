@@ -1,0 +1,63 @@
+/**
+ * Owns the typed surface of the kernels that only whole sequences and training run, all with gradients, and the slow twin
+ * of each by libtorch's operators, for other devices and for RECKON_KERNELS=off. Knows no model.
+ */
+
+import { type DType, dtypeCode } from './dtype.ts';
+import { kernelsServe } from './kernels.ts';
+import { Op } from './op.ts';
+import { cat, invoke, type Tensor } from './tensor.ts';
+
+const rotatedOp = new Op('reckon::rotated_heads');
+const foldedOp = new Op('reckon::folded');
+const attentionOp = new Op('reckon::causal_attention');
+const rollOp = new Op('aten::roll');
+const addcmulOp = new Op('aten::addcmul');
+
+/** Cosines and signed sines (the first half has the minus of rotate_half), broadcastable to what they rotate. */
+export interface Rotation {
+  readonly cos: Tensor;
+  readonly sin: Tensor;
+}
+
+/** Rotates the last dimension of x: x cos + swapHalves(x) sin. */
+export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
+  const swapped = invoke(rollOp, x.handle, [x.size(-1) / 2], [-1]);
+  return invoke(addcmulOp, x.mul(cos).handle, swapped.handle, sin.handle);
+}
+
+/** x [B, T, heads, dim] with its first `turned` heads rotated by tables [B or 1, T, 1, dim]. */
+export function rotatedHeads(x: Tensor, rotation: Rotation, turned: number): Tensor {
+  if (kernelsServe(x)) {
+    return invoke(rotatedOp, x.handle, rotation.cos.handle, rotation.sin.handle, turned);
+  }
+  const rest = x.narrow(-2, turned, x.size(-2) - turned);
+  return cat([rotate(x.narrow(-2, 0, turned), rotation), rest], -2);
+}
+
+/** f32 matrices [_, width] below each other, their columns times those of the norm [width], rounded to `dtype` last. */
+export function folded(weights: readonly Tensor[], norm: Tensor, dtype: DType): Tensor {
+  const isServed = dtype === 'bf16' && [...weights, norm].every((one) => one.dtype === 'f32');
+  if (isServed && kernelsServe(norm)) {
+    const handles = weights.map((weight) => weight.handle);
+    return invoke(foldedOp, handles, norm.handle, dtypeCode(dtype));
+  }
+  const joined = cat(weights).mul(norm);
+  return joined.dtype === dtype ? joined : joined.to(dtype);
+}
+
+/** Heads' widths that the attention kernel computes with. */
+const headStep = 16;
+
+/** Whether `causalHeads` computes on heads of that width, in the dtype and on the device of x; else the caller has its own ways. */
+export function causalHeadsServe(x: Tensor, headDim: number): boolean {
+  return x.dtype === 'bf16' && kernelsServe(x) && headDim % headStep === 0;
+}
+
+/**
+ * Attention [B, T, heads, dim] of rotated bf16 heads [B, T, heads + 2 groups, dim] (queries, keys, values), each token over
+ * those before it and itself, from the one that `starts` [B, T] names, else the first. Memory grows with T, not its square.
+ */
+export function causalHeads(qkv: Tensor, groups: number, starts: Tensor | null = null): Tensor {
+  return invoke(attentionOp, qkv.handle, groups, starts?.handle ?? null);
+}
