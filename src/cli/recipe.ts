@@ -12,6 +12,7 @@ import {
   recipeJsonSchema,
 } from '../recipe/index.ts';
 import { diskFree, hubModels, thisMachine } from '../run/index.ts';
+import { taskFacts } from '../run/task-facts.ts';
 import { formatTable } from '../util/format.ts';
 import { isModuleFile } from '../util/typescript.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
@@ -77,7 +78,7 @@ async function check(file: string, options: CheckOptions): Promise<void> {
   const typed = isModuleFile(file) ? await typeCheck(file) : null;
   const plan = derivePlan(recipe);
   const machine = thisMachine();
-  const found = estimate(recipe, plan, machine);
+  const found = estimate(recipe, plan, machine, await taskFacts(recipe));
   const free = diskFree(options.runsDir);
   const types = typed === null ? [] : ['', typed ? 'types: checked' : 'types: not checked, no tsc was found'];
   const hub = await hubModels(recipe);

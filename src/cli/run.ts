@@ -93,7 +93,7 @@ function start(recipe: Recipe, runsDirectory: string, options: RunOptions): Prom
 function requireRoom(recipe: Recipe, runsDirectory: string): void {
   if (existsSync(join(runsDirectory, recipe.name, 'recipe.yaml'))) return;
   const found = estimate(recipe, derivePlan(recipe), thisMachine());
-  if (found !== null) requireDisk(runsDirectory, found.diskBytes);
+  if (found !== null) requireDisk(runsDirectory, found.diskPeakBytes);
 }
 
 /** Loads libtorch: only now, so that --help and recipe errors come at once. */

@@ -2,7 +2,14 @@
 
 export { defineRecipe, type RecipeInput, type RewardInput, type StageInput } from './define.ts';
 export type { EngineRecipe, RemoteEngineRecipe } from './engine.ts';
-export { type Estimate, estimate, formatEstimate, type Machine, type StageEstimate } from './estimate.ts';
+export {
+  type Estimate,
+  estimate,
+  formatEstimate,
+  type Machine,
+  type StageEstimate,
+  type TaskFacts,
+} from './estimate.ts';
 export { ancestors, leavesModel, modelStage, parentIndex, stageName } from './lineage.ts';
 export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
 export { RECIPE_VERSION } from './migrate.ts';

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cachedModel } from '../hub/index.ts';
 import type { AdapterRecipe } from './adapter.ts';
+import { parentIndex } from './lineage.ts';
 import type { ModelInit, Recipe } from './recipe.ts';
 
 /** The numbers of an architecture that memory and time follow from. */
@@ -42,12 +43,40 @@ export function sizeOf(name: string): ModelSize | null {
   return billions === null ? null : { parameters: Number(billions[1]) * 1e9, shape: null };
 }
 
-/** Parameters of a low-rank adapter on all linear layers; other targets are fewer. */
-export function adapterParameters({ rank }: AdapterRecipe, { parameters, shape }: ModelSize): number {
+/** The size of the model that the stage at `index` starts from, or makes: a teacher may be of another. */
+export function sizeAt(recipe: Recipe, index: number): ModelSize | null {
+  const stage = recipe.stages[index]!;
+  if (stage.type === 'model')
+    return stage.init === undefined
+      ? stage.path === undefined
+        ? null
+        : sizeOf(stage.path)
+      : sized(shapeOfInit(stage.init));
+  const parent = parentIndex(recipe.stages, index);
+  return parent === null ? modelSize(recipe) : sizeAt(recipe, parent);
+}
+
+/** Parameters of a low-rank adapter on the layers that it names. */
+export function adapterParameters(
+  { rank, targetModules }: AdapterRecipe,
+  { parameters, shape }: ModelSize,
+): number {
   if (shape === null) return Math.round(rank * Math.sqrt(parameters) * 30);
   const { hiddenSize, layers, heads, keyValueHeads, headDim, intermediateSize } = shape;
-  const attention = 2 * (hiddenSize + heads * headDim) + 2 * (hiddenSize + keyValueHeads * headDim);
-  return rank * layers * (attention + 3 * (hiddenSize + intermediateSize));
+  const [query, value] = [heads * headDim, keyValueHeads * headDim];
+  // Inputs and outputs of the linear layers of a block.
+  const linear: Readonly<Record<string, number>> = {
+    q_proj: hiddenSize + query,
+    k_proj: hiddenSize + value,
+    v_proj: hiddenSize + value,
+    o_proj: query + hiddenSize,
+    gate_proj: hiddenSize + intermediateSize,
+    up_proj: hiddenSize + intermediateSize,
+    down_proj: intermediateSize + hiddenSize,
+  };
+  const named = Array.isArray(targetModules) ? targetModules.filter((name) => name in linear) : [];
+  const names = named.length > 0 ? named : Object.keys(linear);
+  return rank * layers * names.reduce((sum, name) => sum + (linear[name] ?? 0), 0);
 }
 
 function sized(shape: ModelShape): ModelSize {

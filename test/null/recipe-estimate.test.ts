@@ -47,16 +47,17 @@ describe('the estimate', () => {
   });
 
   it('of disk grows with the checkpoints that are kept, of time with what is trained, and shrinks with threads', () => {
-    const base = of(recipe('init: {}'));
-    expect(of(recipe('init: {}', 'checkpoints: {keepLast: 9}')).diskBytes).toBeGreaterThan(
-      2 * base.diskBytes,
-    );
-    expect(of(recipe('init: {}').replace('steps: 100', 'steps: 200')).seconds).toBeCloseTo(
-      2 * base.seconds!,
-      6,
-    );
-    expect(of(recipe('init: {}'), { ...MACHINE, threads: 4 }).seconds).toBeCloseTo(base.seconds! / 2, 6);
-    expect(of(recipe('init: {}'), { ...MACHINE, bf16: false }).seconds).toBeGreaterThan(2 * base.seconds!);
+    const disk = (more: string) => of(recipe('init: {}', `checkpoints: {every: 10, ${more}}`)).diskBytes;
+    expect(disk('keepLast: 9')).toBeGreaterThan(2 * disk('keepLast: 2'));
+    // No more than are made.
+    expect(disk('keepLast: 90')).toBe(disk('keepLast: 10'));
+    const init = 'init: {hiddenSize: 1024, heads: 16, keyValueHeads: 4, layers: 12, intermediateSize: 4096}';
+    const seconds = (steps: number, machine = MACHINE) =>
+      of(recipe(init).replace('steps: 100', `steps: ${steps}`), machine).seconds!;
+    expect(seconds(300) - seconds(200)).toBeCloseTo(seconds(200) - seconds(100), 6);
+    expect(seconds(200) / seconds(100)).toBeGreaterThan(1.9);
+    expect(seconds(100, { ...MACHINE, threads: 4 }) / seconds(100)).toBeLessThan(0.55);
+    expect(seconds(100, { ...MACHINE, bf16: false })).toBeGreaterThan(2 * seconds(100));
   });
 
   it('of an adapter takes far less disk and memory than all weights', () => {
