@@ -22,6 +22,7 @@ namespace avx2_ {
 #include "sampling.h"
 #include "training-products.h"
 #include "training-rows.h"
+#include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
 constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};

@@ -29,6 +29,7 @@ namespace avx512bf16_ {
 #include "sampling.h"
 #include "training-products.h"
 #include "training-rows.h"
+#include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
 constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};

@@ -9,6 +9,7 @@
 
 #include "arguments.h"
 #include "choice.h"
+#include "int8-products.h"
 
 namespace reckon {
 namespace {
@@ -31,9 +32,9 @@ std::tuple<at::Tensor, at::Tensor> quantise(const at::Tensor& weight) {
   return {values, scales};
 }
 
-/// x [..., ins] * (values [outs, ins] * scales [outs])^T + bias [outs]. The whole numbers are exact in x's dtype; a sum is
-/// rounded to it before it is scaled in f32.
-at::Tensor product(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
+}  // namespace
+
+at::Tensor int8Product(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
   TORCH_CHECK(values.scalar_type() == at::kChar && values.dim() == 2 && x.dim() > 0 && x.size(-1) == values.size(1),
               "expected a weight in 8 bit of ", x.dim() > 0 ? x.size(-1) : 0, " columns");
   const int64_t outs = values.size(0), ins = values.size(1), block = std::max<int64_t>(kWidened / std::max<int64_t>(ins, 1), 1);
@@ -51,8 +52,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& values, const at::Tens
   return y.view(shape);
 }
 
-/// The gradient of x: (g * scales) * values, over blocks of the weight's columns.
-at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& values, const at::Tensor& scales) {
+at::Tensor int8InputGradient(const at::Tensor& g, const at::Tensor& values, const at::Tensor& scales) {
   const int64_t outs = values.size(0), ins = values.size(1), block = std::max<int64_t>(kWidened / std::max<int64_t>(outs, 1), 1);
   const at::Tensor scaled = g.reshape({-1, outs}).to(at::kFloat).mul(scales).to(g.scalar_type());
   at::Tensor dx = at::empty({scaled.size(0), ins}, g.options());
@@ -65,18 +65,20 @@ at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& values, const at
   return dx.view(shape);
 }
 
+namespace {
+
 /// Keeps the weight for the way back as it is, in 8 bit.
 struct Product : torch::autograd::Function<Product> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& values,
                             const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
     context->save_for_backward({values, scales});
     at::AutoDispatchBelowADInplaceOrView below;
-    return product(x, values, scales, bias);
+    return int8Product(x, values, scales, bias);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    return {inputGradient(gradients[0], saved[0], saved[1]), at::Tensor(), at::Tensor(), at::Tensor()};
+    return {int8InputGradient(gradients[0], saved[0], saved[1]), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -96,6 +98,6 @@ TORCH_LIBRARY_FRAGMENT(reckon, library) {
 
 TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("quantise", TORCH_FN(reckon::quantise)); }
 
-TORCH_LIBRARY_IMPL(reckon, CompositeExplicitAutograd, library) { library.impl("int8_linear", TORCH_FN(reckon::product)); }
+TORCH_LIBRARY_IMPL(reckon, CompositeExplicitAutograd, library) { library.impl("int8_linear", TORCH_FN(reckon::int8Product)); }
 
 TORCH_LIBRARY_IMPL(reckon, Autograd, library) { library.impl("int8_linear", TORCH_FN(reckon::differentiable)); }

@@ -12,6 +12,7 @@ namespace portable_ {
 #include "sampling.h"
 #include "training-products.h"
 #include "training-rows.h"
+#include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
 constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};

@@ -1,5 +1,5 @@
-// Owns what training computes of one row: the ways back of the gated SiLU and of the norm, the rotation of heads, the
-// folding of a norm into a matrix, and the addition of a low-rank update. Included after training-products.h. Gradients are
+// Owns what training computes of one row: the ways back of the gated SiLU and of the norm, the rotation of heads, and
+// the folding of a norm into a matrix. Included after training-products.h. Gradients are
 // computed in f32 and rounded once.
 
 /// `nearest` and `put` for either element.
@@ -135,32 +135,4 @@ static void foldBackOf(const float* row, const float* norm, const E* g, float* g
 static void foldBack(Element element, const float* row, const float* norm, const void* g, float* grow, float* gnorm, int64_t width) {
   if (element == Element::f32) foldBackOf(row, norm, static_cast<const float*>(g), grow, gnorm, width);
   else foldBackOf(row, norm, static_cast<const Bf16*>(g), grow, gnorm, width);
-}
-
-template <class E>
-static void addLowRankOf(const float* hidden, const float* b, E* y, int64_t rank, int64_t width) {
-  constexpr int across = 4;
-  int64_t i = 0;
-  for (; i + across * Lanes::width <= width; i += across * Lanes::width) {
-    F sums[across];
-#pragma GCC unroll 8
-    for (int c = 0; c < across; c++) sums[c] = Lanes::zero();
-    for (int64_t r = 0; r < rank; r++) {
-      const F h = Lanes::set(hidden[r]);
-#pragma GCC unroll 8
-      for (int c = 0; c < across; c++) sums[c] = Lanes::fma(h, Lanes::load(b + r * width + i + c * Lanes::width), sums[c]);
-    }
-#pragma GCC unroll 8
-    for (int c = 0; c < across; c++) put(y + i + c * Lanes::width, Lanes::load(y + i + c * Lanes::width) + sums[c]);
-  }
-  for (; i < width; i += Lanes::width) {
-    F sum = Lanes::zero();
-    for (int64_t r = 0; r < rank; r++) sum = Lanes::fma(Lanes::set(hidden[r]), loadUpTo(b + r * width + i, width - i), sum);
-    putUpTo(y + i, loadUpTo(y + i, width - i) + sum, width - i);
-  }
-}
-
-static void addLowRank(Element element, const float* hidden, const float* b, void* y, int64_t rank, int64_t width) {
-  if (element == Element::f32) addLowRankOf(hidden, b, static_cast<float*>(y), rank, width);
-  else addLowRankOf(hidden, b, static_cast<Bf16*>(y), rank, width);
 }

@@ -34,6 +34,18 @@ struct CausalSlopes {
   Bf16* gqkv;       // [batch, length, heads + 2 groups, dim]: written
 };
 
+/// One factor of a low-rank update, which of the other members a function reads or writes stands there.
+struct LowRankJob {
+  const void* x;        // [rows, width], `stride` elements apart
+  int64_t stride;
+  const float* factor;  // [rank, width]
+  float* hidden;        // [rows, rank]
+  void* y;              // [rows, width]
+  float* slopes;        // [rank, width]
+  int64_t rows, width, rank;
+  float scale;
+};
+
 struct TrainingTable {
   /// As `swiglu` of KernelTable.
   void (*swiglu)(Element element, const void* both, void* y, int64_t width);
@@ -47,8 +59,12 @@ struct TrainingTable {
   void (*fold)(Element element, const float* row, const float* norm, void* y, int64_t width);
   /// From the gradient g of y, that of the row; adds that of the norm.
   void (*foldBack)(Element element, const float* row, const float* norm, const void* g, float* grow, float* gnorm, int64_t width);
-  /// y += hidden b^T, rounded once; b lies transposed, [rank, width].
-  void (*addLowRank)(Element element, const float* hidden, const float* b, void* y, int64_t rank, int64_t width);
+  /// hidden = scale * x factor^T, of rows `begin` to `end`.
+  void (*contract)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
+  /// y += hidden factor, rounded once, of rows `begin` to `end`.
+  void (*spread)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
+  /// slopes = hidden^T x, of columns `begin` to `end`, multiples of kColumns or the end.
+  void (*factorSlopes)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
   /// One group of one sequence; `scratch` has room for `causalScratch` floats.
   void (*causal)(const CausalJob& job, int64_t sequence, int64_t group, float* scratch);
   void (*causalBack)(const CausalSlopes& slopes, int64_t sequence, int64_t group, float* scratch);

@@ -121,7 +121,25 @@ export class Linear extends Layer {
     const { lowRank } = this;
     if (!lowRank) return this.plain(x);
     // What the gradient does not need is freed at once, not at the end of the whole pass.
-    return scope(() => lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this));
+    return scope(() =>
+      this.isWhole(x)
+        ? lowRank.forwardWhole(x, this.frozenBase(x))
+        : lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this),
+    );
+  }
+
+  /** Whether weight and update are one kernel for inputs like x, which then needs no wider copy of them. */
+  isWhole(x: Tensor): boolean {
+    const isFrozen = (this.int8 !== null || !this.weight.requiresGrad) && !this.bias?.requiresGrad;
+    return isFrozen && (this.lowRank?.isWhole(x) ?? false);
+  }
+
+  private frozenBase(x: Tensor): { weight: Tensor; scales: Tensor | null; bias: Tensor | null } {
+    const { int8 } = this;
+    const bias = this.bias && like(this.bias, x);
+    return int8
+      ? { weight: int8.values, scales: int8.scales, bias }
+      : { weight: like(this.weight, x), scales: null, bias };
   }
 
   /** y [N, out] + `residual` for the rows of a decoding step; `wide` as in `forward`. */

@@ -8,6 +8,8 @@ import {
   Generator,
   invoke,
   kernelsServe,
+  type LowRankLayer,
+  lowRankLinear,
   noGrad,
   Op,
   packedLinear,
@@ -81,6 +83,17 @@ export class LowRank extends Module {
       .add(base.mul(ratio.sub(1)))
       .add(update.mul(ratio))
       .to(y.dtype);
+  }
+
+  /** Whether `forwardWhole` serves for inputs like x: for LoRA in f32 where kernels compute, while no input is dropped. */
+  isWhole(x: Tensor): boolean {
+    const drops = this.dropoutSeed !== null && this.dropout > 0;
+    return this.steps && !drops && this.a.dtype === 'f32' && kernelsServe(x);
+  }
+
+  /** The whole layer's output of x, its weight frozen, by one kernel: nothing as wide as x or the output is kept in f32. */
+  forwardWhole(x: Tensor, base: Pick<LowRankLayer, 'weight' | 'scales' | 'bias'>): Tensor {
+    return lowRankLinear(x, { ...base, a: this.a, b: this.b, scale: this.scale });
   }
 
   /** Whether `step` serves: without magnitudes, whose ratios need the whole weight. */

@@ -52,7 +52,8 @@ export class NormedProjection implements Disposable {
     }
     // Weights that are only read once are not worth a joined copy.
     const normed = this.norm.forward(x);
-    const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed);
+    const widening = this.linears.find((linear) => linear.lowRank && !linear.isWhole(normed));
+    const wide = widening?.lowRank?.widened(normed);
     return cat(
       this.linears.map((linear) => linear.forward(normed, wide)),
       -1,

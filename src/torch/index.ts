@@ -35,6 +35,8 @@ export {
   causalHeads,
   causalHeadsServe,
   folded,
+  type LowRankLayer,
+  lowRankLinear,
   type Rotation,
   rotate,
   rotatedHeads,

@@ -10,6 +10,7 @@ import { cat, invoke, type Tensor } from './tensor.ts';
 
 const rotatedOp = new Op('reckon::rotated_heads');
 const foldedOp = new Op('reckon::folded');
+const lowRankOp = new Op('reckon::low_rank_linear');
 const attentionOp = new Op('reckon::causal_attention');
 const rollOp = new Op('aten::roll');
 const addcmulOp = new Op('aten::addcmul');
@@ -60,4 +61,23 @@ export function causalHeadsServe(x: Tensor, headDim: number): boolean {
  */
 export function causalHeads(qkv: Tensor, groups: number, starts: Tensor | null = null): Tensor {
   return invoke(attentionOp, qkv.handle, groups, starts?.handle ?? null);
+}
+
+/** A frozen weight [out, in], in 8 bit where it has scales, and the update scale * b a beside it, in f32. */
+export interface LowRankLayer {
+  readonly weight: Tensor;
+  readonly scales: Tensor | null;
+  readonly bias: Tensor | null;
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly scale: number;
+}
+
+/**
+ * x [..., in] weight^T + bias, rounded, + scale (x a^T) b^T, rounded. For the gradient it keeps x as it came and a rank of
+ * numbers a row. Only where `kernelsServe`; the twin is `LowRank.forward` in src/nn.
+ */
+export function lowRankLinear(x: Tensor, { weight, scales, bias, a, b, scale }: LowRankLayer): Tensor {
+  const rest = [scales?.handle ?? null, bias?.handle ?? null, a.handle, b.handle, scale] as const;
+  return invoke(lowRankOp, x.handle, weight.handle, ...rest);
 }

@@ -1,0 +1,116 @@
+// Owns a linear layer with a low-rank update beside its frozen weight as one operator with a gradient. It keeps its input
+// as it came, which layers that read the same share, and `rank` numbers a row; the weight may be in 8 bit.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <torch/library.h>
+
+#include "int8-products.h"
+#include "training-arguments.h"
+
+namespace reckon {
+namespace {
+
+/// Rows, and columns, that a thread takes at once.
+constexpr int64_t kRows = 32, kSlopeColumns = 128;
+
+/// Activations as rows of a last dimension whose elements are neighbours.
+at::Tensor rowsOf(const at::Tensor& x) {
+  const at::Tensor rows = x.reshape({-1, x.size(-1)});
+  return rows.stride(1) == 1 ? rows : rows.contiguous();
+}
+
+/// The job of one factor [rank, width]; what a function reads of the rest is set by its caller.
+LowRankJob jobOf(const at::Tensor& factor, int64_t rows) {
+  LowRankJob job{};
+  job.factor = factor.const_data_ptr<float>();
+  job.rows = rows, job.width = factor.size(1), job.rank = factor.size(0), job.scale = 1;
+  return job;
+}
+
+template <class W>
+void inPieces(int64_t count, int64_t piece, int64_t work, W&& some) {
+  auto one = [&](int64_t item) { some(item * piece, std::min(count, (item + 1) * piece)); };
+  shareWork((count + piece - 1) / piece, threadsFor(work), one);
+}
+
+/// scale * x factor^T in f32, [rows, rank].
+at::Tensor contracted(const at::Tensor& x, const at::Tensor& factor, double scale) {
+  at::Tensor hidden = at::empty({x.size(0), factor.size(0)}, factor.options());
+  LowRankJob job = jobOf(factor, x.size(0));
+  job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = hidden.mutable_data_ptr<float>();
+  job.scale = static_cast<float>(scale);
+  const Element element = elementOf(x, "x");
+  inPieces(job.rows, kRows, x.numel(), [&](int64_t begin, int64_t end) { training().contract(element, job, begin, end); });
+  return hidden;
+}
+
+/// y += hidden factor, rounded once.
+void addSpread(at::Tensor& y, const at::Tensor& hidden, const at::Tensor& factor) {
+  LowRankJob job = jobOf(factor, hidden.size(0));
+  job.hidden = const_cast<float*>(hidden.const_data_ptr<float>()), job.y = y.mutable_data_ptr();
+  const Element element = elementOf(y, "y");
+  inPieces(job.rows, kRows, y.numel(), [&](int64_t begin, int64_t end) { training().spread(element, job, begin, end); });
+}
+
+/// hidden^T x in f32, [rank, width].
+at::Tensor slopesOf(const at::Tensor& hidden, const at::Tensor& x, const at::Tensor& factor) {
+  at::Tensor slopes = at::empty(factor.sizes(), factor.options());
+  LowRankJob job = jobOf(factor, x.size(0));
+  job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = const_cast<float*>(hidden.const_data_ptr<float>());
+  job.slopes = slopes.mutable_data_ptr<float>();
+  const Element element = elementOf(x, "x");
+  inPieces(job.width, kSlopeColumns, x.numel(), [&](int64_t begin, int64_t end) { training().factorSlopes(element, job, begin, end); });
+  return slopes;
+}
+
+struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
+  /// y = x weight^T + bias + scale (x a^T) b^T, the update in f32, rounded to x's dtype before and after it is added.
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& given, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias, const at::Tensor& a,
+                            const at::Tensor& b, double scale) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    const at::Tensor x = operand(given, "x");
+    require(a, "a", at::kFloat, 2);
+    require(b, "b", at::kFloat, 2);
+    TORCH_CHECK(a.size(1) == x.size(-1) && a.size(0) == b.size(1) && b.size(0) == weight.size(0) && weight.size(1) == a.size(1),
+                "an update of ", a.sizes(), " and ", b.sizes(), " does not fit a weight of ", weight.sizes());
+    at::Tensor y = scales ? int8Product(x, weight, *scales, bias) : at::linear(x, weight, bias);
+    const at::Tensor hidden = contracted(rowsOf(x), a, scale);
+    addSpread(y, hidden, b.t().contiguous());
+    context->save_for_backward({x, weight, scales.value_or(at::Tensor()), hidden, a, b});
+    context->saved_data["scale"] = scale;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], &scales = saved[2], &hidden = saved[3], &a = saved[4];
+    const at::Tensor b = saved[5].t().contiguous(), g = rowsOf(gradients[0]);
+    const at::Tensor ghidden = contracted(g, b, context->saved_data["scale"].toDouble());
+    at::Tensor gx;
+    if (context->needs_input_grad(0)) {
+      gx = scales.defined() ? int8InputGradient(g, weight, scales) : at::mm(g, weight);
+      addSpread(gx, ghidden, a);
+      gx = gx.view(x.sizes());
+    }
+    const at::Tensor ga = slopesOf(ghidden, rowsOf(x), a), gb = slopesOf(hidden, g, b).t().contiguous();
+    return {gx, at::Tensor(), at::Tensor(), at::Tensor(), ga, gb, at::Tensor()};
+  }
+};
+
+at::Tensor lowRankLinear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& scales,
+                         const std::optional<at::Tensor>& bias, const at::Tensor& a, const at::Tensor& b, double scale) {
+  TORCH_CHECK(!(c10::GradMode::is_enabled() && (weight.requires_grad() || (bias && bias->requires_grad()))),
+              "the weight beside a low-rank update is frozen, and this one or its bias requires a gradient");
+  return LowRankLinear::apply(x, weight, scales, bias, a, b, scale);
+}
+
+}  // namespace
+}  // namespace reckon
+
+TORCH_LIBRARY_FRAGMENT(reckon, library) {
+  library.def("low_rank_linear(Tensor x, Tensor weight, Tensor? scales, Tensor? bias, Tensor a, Tensor b, float scale) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(reckon, CompositeImplicitAutograd, library) { library.impl("low_rank_linear", TORCH_FN(reckon::lowRankLinear)); }
