@@ -30,18 +30,14 @@ struct Operand<Bf16> {
   static inline V broadcast(const Bf16* p) { return Lanes::pairOf(p); }
   static inline F dot(F sum, V a, V b) { return Lanes::dot(sum, a, b); }
   static inline float rounded(float x) { return widen(narrow(x)); }
-  static inline F rounded(F x) {
-    Bf16 room[Lanes::width];
-    Lanes::store(room, x);
-    return Lanes::load(room);
-  }
+  static inline F rounded(F x) { return Lanes::rounded(x); }
   static inline float read(Bf16 x) { return widen(x); }
 };
 
 /// The last elements of a row, filled up with zeros.
-template <class E, class W>
-static inline typename Operand<E>::V loadTail(const W* p, int64_t count) {
-  W room[Operand<E>::step] = {};
+template <class E>
+static inline typename Operand<E>::V loadTail(const E* p, int64_t count) {
+  E room[Operand<E>::step] = {};
   for (int64_t i = 0; i < count && i < Operand<E>::step; i++) room[i] = p[i];
   return Operand<E>::load(room);
 }
@@ -74,16 +70,9 @@ static inline F exponential(F x) {
   return Lanes::keepAbove(x, least, p * Lanes::power(n));
 }
 
-/// Where a tile reads what the next one will need, so that memory works while this one computes.
-struct Ahead {
-  const char* first;
-  int64_t rows;
-};
-
-/// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x. Weights are of x's element
-/// type or whole numbers that are exact in it, and a sum is the same for both.
-template <class E, int OUTS, int ROWS, class W>
-static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t outStride, Ahead ahead) {
+/// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x.
+template <class E, int OUTS, int ROWS>
+static void tile(const E* weight, const E* x, int64_t ins, float* out, int64_t outStride) {
   using O = Operand<E>;
   F sums[ROWS][OUTS];
 #pragma GCC unroll 8
@@ -95,8 +84,6 @@ static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t o
     typename O::V w[OUTS];
 #pragma GCC unroll 8
     for (int i = 0; i < OUTS; i++) w[i] = O::load(weight + i * ins + k);
-    const int64_t fetched = sizeof(W) > 1 || k % 64 == 0 ? ahead.rows : 0;  // a cache line holds several steps of bytes
-    for (int64_t r = 0; r < fetched; r++) __builtin_prefetch(ahead.first + (r * ins + k) * static_cast<int64_t>(sizeof(W)));
 #pragma GCC unroll 8
     for (int j = 0; j < ROWS; j++) {
       const typename O::V v = O::load(x + j * ins + k);
@@ -106,9 +93,9 @@ static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t o
   }
   if (whole < ins) {
     for (int i = 0; i < OUTS; i++) {
-      const typename O::V w = loadTail<E>(weight + i * ins + whole, ins - whole);
+      const typename O::V w = loadTail(weight + i * ins + whole, ins - whole);
 #pragma GCC unroll 8
-      for (int j = 0; j < ROWS; j++) sums[j][i] = O::dot(sums[j][i], w, loadTail<E>(x + j * ins + whole, ins - whole));
+      for (int j = 0; j < ROWS; j++) sums[j][i] = O::dot(sums[j][i], w, loadTail(x + j * ins + whole, ins - whole));
     }
   }
 #pragma GCC unroll 8
@@ -119,28 +106,12 @@ static void tile(const W* weight, const E* x, int64_t ins, float* out, int64_t o
   }
 }
 
-/// All rows of x against OUTS weight rows, in tiles of nearly equal height.
-template <class E, int OUTS, class W>
-static void panel(const W* weight, const E* x, int64_t rows, int64_t ins, float* out, int64_t outStride, bool more) {
-  const int64_t tiles = (rows + Lanes::tileRows - 1) / Lanes::tileRows;
-  const W* next = weight + OUTS * ins;
+/// All rows of x against OUTS weight rows.
+template <class E, int OUTS>
+static void panel(const E* weight, const E* x, int64_t rows, int64_t ins, float* out, int64_t outStride) {
   int64_t row = 0;
-  for (int64_t t = 0; t < tiles; t++) {
-    const int64_t height = (rows - row + tiles - t - 1) / (tiles - t);
-    const int64_t from = t * OUTS / tiles, to = (t + 1) * OUTS / tiles;
-    const Ahead ahead{reinterpret_cast<const char*>(next + from * ins), more ? to - from : 0};
-    const E* const at = x + row * ins;
-    float* const target = out + row * outStride;
-    switch (height) {
-      case 1: tile<E, OUTS, 1>(weight, at, ins, target, outStride, ahead); break;
-      case 2: tile<E, OUTS, 2>(weight, at, ins, target, outStride, ahead); break;
-      case 3: tile<E, OUTS, 3>(weight, at, ins, target, outStride, ahead); break;
-      case 4: tile<E, OUTS, 4>(weight, at, ins, target, outStride, ahead); break;
-      case 5: tile<E, OUTS, 5>(weight, at, ins, target, outStride, ahead); break;
-      default: tile<E, OUTS, 6>(weight, at, ins, target, outStride, ahead); break;
-    }
-    row += height;
-  }
+  for (; row + 2 <= rows; row += 2) tile<E, OUTS, 2>(weight, x + row * ins, ins, out + row * outStride, outStride);
+  if (row < rows) tile<E, OUTS, 1>(weight, x + row * ins, ins, out + row * outStride, outStride);
 }
 
 /// Bias, rounding, residual, rounding: one row of a block of sums.
@@ -289,9 +260,64 @@ static void softmax(float* scores, int64_t length, float scale) {
     storeUpTo(scores + i, e, length - i);
     total = total + (length - i >= Lanes::width ? e : Lanes::loadSome(scores + i, length - i));
   }
-  const F sum = Lanes::set(Lanes::sum(total));
+  const F inverse = Lanes::set(1.0f / Lanes::sum(total));
   for (int64_t i = 0; i < length; i += Lanes::width)
-    storeUpTo(scores + i, O::rounded(Lanes::div(loadUpTo(scores + i, length - i), sum)), length - i);
+    storeUpTo(scores + i, O::rounded(loadUpTo(scores + i, length - i) * inverse), length - i);
+}
+
+/// scores[h * stride + s] = query h . key s, for HEADS queries and keys whose width fills whole registers: a key for each
+/// lane, so that nothing is added up across lanes.
+template <class E, int HEADS>
+static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t count, float* scores, int64_t stride) {
+  using O = Operand<E>;
+  constexpr int64_t pair = O::step / Lanes::width;
+  for (int64_t s = 0; s < count; s += Lanes::width) {
+    const int64_t here = count - s < Lanes::width ? count - s : Lanes::width;
+    F sums[HEADS];
+#pragma GCC unroll 8
+    for (int h = 0; h < HEADS; h++) sums[h] = Lanes::zero();
+    for (int64_t from = 0; from < dim; from += O::step) {
+      typename O::V rows[Lanes::width];
+#pragma GCC unroll 16
+      for (int i = 0; i < Lanes::width; i++) rows[i] = i < here ? O::load(keys + (s + i) * dim + from) : typename O::V{};
+      Lanes::transpose(rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < Lanes::width; i++)
+#pragma GCC unroll 8
+        for (int h = 0; h < HEADS; h++) sums[h] = O::dot(sums[h], rows[i], O::broadcast(queries + h * dim + from + i * pair));
+    }
+#pragma GCC unroll 8
+    for (int h = 0; h < HEADS; h++) storeUpTo(scores + h * stride + s, sums[h], here);
+  }
+}
+
+/// scores[h * stride + s] = query h . key s.
+template <class E>
+static void score(const E* keys, const E* queries, int64_t heads, int64_t dim, int64_t count, float* scores, int64_t stride) {
+  if constexpr (Lanes::transposes<typename Operand<E>::V>) {
+    if (dim % Operand<E>::step == 0) {
+      for (int64_t h = 0; h < heads;) {
+        const int64_t some = heads - h < 8 ? heads - h : 8;
+        const E* const query = queries + h * dim;
+        float* const target = scores + h * stride;
+        switch (some) {
+          case 1: scoreLanes<E, 1>(keys, query, dim, count, target, stride); break;
+          case 2: scoreLanes<E, 2>(keys, query, dim, count, target, stride); break;
+          case 3: scoreLanes<E, 3>(keys, query, dim, count, target, stride); break;
+          case 4: scoreLanes<E, 4>(keys, query, dim, count, target, stride); break;
+          case 5: scoreLanes<E, 5>(keys, query, dim, count, target, stride); break;
+          case 6: scoreLanes<E, 6>(keys, query, dim, count, target, stride); break;
+          case 7: scoreLanes<E, 7>(keys, query, dim, count, target, stride); break;
+          default: scoreLanes<E, 8>(keys, query, dim, count, target, stride); break;
+        }
+        h += some;
+      }
+      return;
+    }
+  }
+  int64_t s = 0;
+  for (; s + 4 <= count; s += 4) panel<E, 4>(keys + s * dim, queries, heads, dim, scores + s, stride);
+  for (; s < count; s++) panel<E, 1>(keys + s * dim, queries, heads, dim, scores + s, stride);
 }
 
 template <class E>
@@ -328,14 +354,12 @@ static void attendOf(const AttentionJob& job, int64_t n, int64_t g, float* scrat
   float* column = scores;
   for (int part = 0; part < 2; part++) {
     const int64_t count = past.lengths[part];
-    int64_t s = 0;
-    for (; s + 4 <= count; s += 4) panel<E, 4>(past.keys[part] + s * dim, queries, shared, dim, column + s, stride, true);
-    for (; s < count; s++) panel<E, 1>(past.keys[part] + s * dim, queries, shared, dim, column + s, stride, false);
+    score(past.keys[part], queries, shared, dim, count, column, stride);
     column += count;
   }
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
   E* const y = static_cast<E*>(job.y) + (n * job.heads + g * shared) * dim;
-  constexpr int most = Lanes::tileRows > 4 ? 4 : Lanes::tileRows;
+  constexpr int most = Lanes::mixedHeads;
   for (int64_t h = 0; h < shared;) {
     const int64_t count = shared - h < most ? shared - h : most;
     for (int64_t i = 0; i < count; i++) softmax<E>(scores + (h + i) * stride, length, scale);

@@ -6,7 +6,7 @@ struct Lanes {
     F even, odd;
   };
   static constexpr int width = 8;
-  static constexpr int tileRows = 2;
+  static constexpr int mixedHeads = 2;
   static constexpr int packedRows = 4;
   static constexpr int packedVectors = 2;
 
@@ -91,4 +91,13 @@ struct Lanes {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
+  template <class V>
+  static constexpr bool transposes = false;
+  template <class V>
+  static void transpose(V* rows);
+  static inline F rounded(F v) {
+    Bf16 room[width];
+    store(room, v);
+    return load(room);
+  }
 };

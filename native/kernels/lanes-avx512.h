@@ -4,7 +4,7 @@
 struct Lanes {
   using F = __m512;
   static constexpr int width = 16;
-  static constexpr int tileRows = 6;
+  static constexpr int mixedHeads = 4;
 #ifdef RECKON_BF16
   static constexpr int packedRows = 6;
 #else
@@ -24,6 +24,9 @@ struct Lanes {
   }
   static inline F load(const Bf16* p) { return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
   static inline F loadSome(const Bf16* p, int64_t n) { return widened(_mm256_maskz_loadu_epi16(mask(n), p)); }
+#ifdef RECKON_BF16
+  static inline __m256i narrowed(F v) { return (__m256i)_mm512_cvtneps_pbh(v); }
+#else
   static inline __m256i narrowed(F v) {
     const __m512i bits = _mm512_castps_si512(v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -31,6 +34,8 @@ struct Lanes {
     const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, nan, _mm512_set1_epi32(0x7fc0)));
   }
+#endif
+  static inline F rounded(F v) { return widened(narrowed(v)); }
   static inline void store(Bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrowed(v)); }
   static inline void storeSome(Bf16* p, F v, int64_t n) { _mm256_mask_storeu_epi16(p, mask(n), narrowed(v)); }
   static inline F load(const int8_t* p) {
@@ -57,6 +62,34 @@ struct Lanes {
   static inline F round(F v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static inline F power(F n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+  }
+
+  /// Sixteen rows of sixteen words, of which each becomes a lane of sixteen vectors.
+  template <class V>
+  static inline void transpose(V* rows) {
+    __m512i a[16], b[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+      const __m512i even = (__m512i)rows[i], odd = (__m512i)rows[i + 1];
+      a[i] = _mm512_unpacklo_epi32(even, odd);
+      a[i + 1] = _mm512_unpackhi_epi32(even, odd);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 4)
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; j++) {
+        b[i + 2 * j] = _mm512_unpacklo_epi64(a[i + j], a[i + j + 2]);
+        b[i + 2 * j + 1] = _mm512_unpackhi_epi64(a[i + j], a[i + j + 2]);
+      }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const __m512i evenLow = _mm512_shuffle_i32x4(b[j], b[j + 4], 0x88), oddLow = _mm512_shuffle_i32x4(b[j], b[j + 4], 0xdd);
+      const __m512i evenHigh = _mm512_shuffle_i32x4(b[j + 8], b[j + 12], 0x88), oddHigh = _mm512_shuffle_i32x4(b[j + 8], b[j + 12], 0xdd);
+      rows[j] = (V)_mm512_shuffle_i32x4(evenLow, evenHigh, 0x88);
+      rows[j + 8] = (V)_mm512_shuffle_i32x4(evenLow, evenHigh, 0xdd);
+      rows[j + 4] = (V)_mm512_shuffle_i32x4(oddLow, oddHigh, 0x88);
+      rows[j + 12] = (V)_mm512_shuffle_i32x4(oddLow, oddHigh, 0xdd);
+    }
   }
 
   /// Two vectors' worth of whole numbers, which bf16 and f32 hold exactly.
@@ -99,4 +132,7 @@ struct Lanes {
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 #endif
+  /// Whether `transpose` serves vectors of this kind.
+  template <class V>
+  static constexpr bool transposes = sizeof(V) == 64;
 };
