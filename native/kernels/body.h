@@ -230,13 +230,75 @@ static void mix(const Past<E>& past, int64_t dim, int64_t from, const float* wei
     }
 }
 
-template <class E, int HEADS>
-static void mixHeads(const Past<E>& past, int64_t dim, const float* weights, int64_t stride, E* y) {
+#ifdef RECKON_BF16
+/// As `mix` over BLOCKS registers of bf16, two tokens at once: their values are interleaved, and so are their weights, which
+/// were rounded to bf16 already.
+template <int HEADS, int BLOCKS>
+static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf16* weights, int64_t stride, Bf16* y) {
+  using O = Operand<Bf16>;
+  F low[HEADS][BLOCKS], high[HEADS][BLOCKS];
+#pragma GCC unroll 8
+  for (int h = 0; h < HEADS; h++)
+#pragma GCC unroll 8
+    for (int i = 0; i < BLOCKS; i++) low[h][i] = high[h][i] = Lanes::zero();
+  const auto add = [&](const Bf16* first, const Bf16* second, const Bf16* pair, int64_t apart) {
+    O::V even[BLOCKS], odd[BLOCKS];
+#pragma GCC unroll 8
+    for (int i = 0; i < BLOCKS; i++) {
+      even[i] = Lanes::interleavedLow(O::load(first + i * O::step), O::load(second + i * O::step));
+      odd[i] = Lanes::interleavedHigh(O::load(first + i * O::step), O::load(second + i * O::step));
+    }
+#pragma GCC unroll 8
+    for (int h = 0; h < HEADS; h++) {
+      const O::V w = O::broadcast(pair + h * apart);
+#pragma GCC unroll 8
+      for (int i = 0; i < BLOCKS; i++) {
+        low[h][i] = O::dot(low[h][i], even[i], w);
+        high[h][i] = O::dot(high[h][i], odd[i], w);
+      }
+    }
+  };
+  for (int part = 0; part < 2; part++) {
+    const Bf16* const value = past.values[part] + from;
+    const Bf16* const weight = weights + (part == 0 ? 0 : past.lengths[0]);
+    const int64_t length = past.lengths[part];
+    int64_t s = 0;
+    for (; s + 2 <= length; s += 2) add(value + s * dim, value + (s + 1) * dim, weight + s, stride);
+    if (s == length) continue;
+    Bf16 last[2 * HEADS] = {};
+    for (int h = 0; h < HEADS; h++) last[2 * h] = weight[h * stride + s];
+    add(value + s * dim, value + s * dim, last, 2);
+  }
+#pragma GCC unroll 8
+  for (int h = 0; h < HEADS; h++)
+#pragma GCC unroll 8
+    for (int i = 0; i < BLOCKS; i++) Lanes::storeInterleaved(y + h * dim + from + i * O::step, low[h][i], high[h][i]);
+}
+#endif
+
+template <int HEADS, class E>
+static void mixHeads(const Past<E>& past, int64_t dim, float* weights, int64_t, int64_t stride, E* y) {
   int64_t from = 0;
   for (; dim - from >= 4 * Lanes::width; from += 4 * Lanes::width) mix<E, HEADS, 4>(past, dim, from, weights, stride, y);
   for (; dim - from >= 2 * Lanes::width; from += 2 * Lanes::width) mix<E, HEADS, 2>(past, dim, from, weights, stride, y);
   for (; from < dim; from += Lanes::width) mix<E, HEADS, 1>(past, dim, from, weights, stride, y);
 }
+
+#ifdef RECKON_BF16
+template <int HEADS>
+static void mixHeads(const Past<Bf16>& past, int64_t dim, float* weights, int64_t length, int64_t stride, Bf16* y) {
+  constexpr int64_t step = Operand<Bf16>::step;
+  if (dim % step != 0) return mixHeads<HEADS, Bf16>(past, dim, weights, length, stride, y);
+  // In place: what is written is half as wide as what was read.
+  for (int64_t h = 0; h < HEADS; h++)
+    for (int64_t i = 0; i < length; i += Lanes::width)
+      storeUpTo(reinterpret_cast<Bf16*>(weights + h * stride) + i, loadUpTo(weights + h * stride + i, length - i), length - i);
+  const Bf16* const narrow = reinterpret_cast<const Bf16*>(weights);
+  int64_t from = 0;
+  for (; dim - from >= 2 * step; from += 2 * step) mixPairs<HEADS, 2>(past, dim, from, narrow, 2 * stride, y);
+  for (; from < dim; from += step) mixPairs<HEADS, 1>(past, dim, from, narrow, 2 * stride, y);
+}
+#endif
 
 /// Turns scores into the softmax of scale * scores, in place.
 template <class E>
@@ -271,20 +333,30 @@ template <class E, int HEADS>
 static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t count, float* scores, int64_t stride) {
   using O = Operand<E>;
   constexpr int64_t pair = O::step / Lanes::width;
+  const auto add = [&](const E* first, int64_t apart, int64_t from, F* sums) {
+    typename O::V rows[Lanes::width];
+#pragma GCC unroll 16
+    for (int i = 0; i < Lanes::width; i++) rows[i] = O::load(first + i * apart);
+    Lanes::transpose(rows);
+#pragma GCC unroll 16
+    for (int i = 0; i < Lanes::width; i++)
+#pragma GCC unroll 8
+      for (int h = 0; h < HEADS; h++) sums[h] = O::dot(sums[h], rows[i], O::broadcast(queries + h * dim + from + i * pair));
+  };
   for (int64_t s = 0; s < count; s += Lanes::width) {
     const int64_t here = count - s < Lanes::width ? count - s : Lanes::width;
     F sums[HEADS];
 #pragma GCC unroll 8
     for (int h = 0; h < HEADS; h++) sums[h] = Lanes::zero();
     for (int64_t from = 0; from < dim; from += O::step) {
-      typename O::V rows[Lanes::width];
-#pragma GCC unroll 16
-      for (int i = 0; i < Lanes::width; i++) rows[i] = i < here ? O::load(keys + (s + i) * dim + from) : typename O::V{};
-      Lanes::transpose(rows);
-#pragma GCC unroll 16
-      for (int i = 0; i < Lanes::width; i++)
-#pragma GCC unroll 8
-        for (int h = 0; h < HEADS; h++) sums[h] = O::dot(sums[h], rows[i], O::broadcast(queries + h * dim + from + i * pair));
+      const E* const first = keys + s * dim + from;
+      if (here == Lanes::width) {
+        add(first, dim, from, sums);
+        continue;
+      }
+      E last[Lanes::width * O::step];  // lanes without a key are not stored
+      for (int64_t i = 0; i < Lanes::width; i++) memcpy(last + i * O::step, first + (i < here ? i : 0) * dim, O::step * sizeof(E));
+      add(last, O::step, from, sums);
     }
 #pragma GCC unroll 8
     for (int h = 0; h < HEADS; h++) storeUpTo(scores + h * stride + s, sums[h], here);
@@ -294,7 +366,7 @@ static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t cou
 /// scores[h * stride + s] = query h . key s.
 template <class E>
 static void score(const E* keys, const E* queries, int64_t heads, int64_t dim, int64_t count, float* scores, int64_t stride) {
-  if constexpr (Lanes::transposes<typename Operand<E>::V>) {
+  if constexpr (sizeof(typename Operand<E>::V) == Lanes::transposedBytes) {
     if (dim % Operand<E>::step == 0) {
       for (int64_t h = 0; h < heads;) {
         const int64_t some = heads - h < 8 ? heads - h : 8;
@@ -363,12 +435,12 @@ static void attendOf(const AttentionJob& job, int64_t n, int64_t g, float* scrat
   for (int64_t h = 0; h < shared;) {
     const int64_t count = shared - h < most ? shared - h : most;
     for (int64_t i = 0; i < count; i++) softmax<E>(scores + (h + i) * stride, length, scale);
-    const float* const weights = scores + h * stride;
+    float* const weights = scores + h * stride;
     switch (count) {
-      case 1: mixHeads<E, 1>(past, dim, weights, stride, y + h * dim); break;
-      case 2: mixHeads<E, 2>(past, dim, weights, stride, y + h * dim); break;
-      case 3: mixHeads<E, 3>(past, dim, weights, stride, y + h * dim); break;
-      default: mixHeads<E, 4>(past, dim, weights, stride, y + h * dim); break;
+      case 1: mixHeads<1>(past, dim, weights, length, stride, y + h * dim); break;
+      case 2: mixHeads<2>(past, dim, weights, length, stride, y + h * dim); break;
+      case 3: mixHeads<3>(past, dim, weights, length, stride, y + h * dim); break;
+      default: mixHeads<4>(past, dim, weights, length, stride, y + h * dim); break;
     }
     h += count;
   }

@@ -91,8 +91,7 @@ struct Lanes {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
-  template <class V>
-  static constexpr bool transposes = false;
+  static constexpr int transposedBytes = 0;  // none
   template <class V>
   static void transpose(V* rows);
   static inline F rounded(F v) {

@@ -101,6 +101,16 @@ struct Lanes {
 #ifdef RECKON_BF16
   using Pairs = __m512i;
   static inline Pairs pairs(const Bf16* p) { return _mm512_loadu_si512(p); }
+  /// Of each four words, in 128 bits, the lower and the upper half of pairs (a, b).
+  static inline Pairs interleavedLow(Pairs a, Pairs b) { return _mm512_unpacklo_epi16(a, b); }
+  static inline Pairs interleavedHigh(Pairs a, Pairs b) { return _mm512_unpackhi_epi16(a, b); }
+  /// Rounds sums of what those two gave, in the order of their elements.
+  static inline void storeInterleaved(Bf16* p, F low, F high) {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    store(p, _mm512_permutex2var_ps(low, first, high));
+    store(p + width, _mm512_permutex2var_ps(low, second, high));
+  }
   static inline Pairs pairOf(const Bf16* p) {
     int bits;
     memcpy(&bits, p, sizeof bits);
@@ -132,7 +142,6 @@ struct Lanes {
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
 #endif
-  /// Whether `transpose` serves vectors of this kind.
-  template <class V>
-  static constexpr bool transposes = sizeof(V) == 64;
+  /// `transpose` serves vectors of this size.
+  static constexpr int transposedBytes = 64;
 };

@@ -83,8 +83,7 @@ struct Lanes {
     for (int i = 0; i < 2 * width; i++) to[i] = narrow(static_cast<float>(p[i]));
   }
   static inline F dot(F sum, Pairs a, Pairs b) { return fma(a.odd, b.odd, fma(a.even, b.even, sum)); }
-  template <class V>
-  static constexpr bool transposes = false;
+  static constexpr int transposedBytes = 0;  // none
   template <class V>
   static void transpose(V* rows);
   static inline F rounded(F v) {
