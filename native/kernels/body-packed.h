@@ -47,8 +47,8 @@ static void packedTile(const W* weight, const E* x, int64_t ins, int64_t groups,
 template <class E, class W>
 static void packedStretch(const W* weight, const E* x, int64_t rows, int64_t ins, int64_t groups, float* sums, bool first, Fetched next) {
   constexpr int64_t pair = Operand<E>::step / Lanes::width;
-  constexpr int64_t vectors = Lanes::packedVectors, width = vectors * Lanes::width;
-  const int64_t tiles = (rows + Lanes::packedRows - 1) / Lanes::packedRows, parts = tiles * (kBlockOuts / width);
+  constexpr int64_t vectors = Lanes::tileVectors, width = vectors * Lanes::width;
+  const int64_t tiles = (rows + Lanes::tileRows - 1) / Lanes::tileRows, parts = tiles * (kBlockOuts / width);
   for (int64_t t = 0, row = 0, part = 0; t < tiles; t++) {
     const int64_t height = (rows - row + tiles - t - 1) / (tiles - t);
     for (int64_t out = 0; out < kBlockOuts; out += width, part++) {
@@ -80,7 +80,7 @@ static void widenStretch(const int8_t* from, E* to, int64_t count) {
 template <class E>
 static void anyStretch(const int8_t* weight, const E* x, int64_t rows, int64_t ins, int64_t groups, float* sums, bool first, Fetched next) {
   constexpr int64_t pair = Operand<E>::step / Lanes::width;
-  if (rows <= Lanes::packedRows) return packedStretch(weight, x, rows, ins, groups, sums, first, next);
+  if (rows <= Lanes::tileRows) return packedStretch(weight, x, rows, ins, groups, sums, first, next);
   alignas(64) E wide[kStretch * kBlockOuts * pair];
   widenStretch(weight, wide, groups * kBlockOuts * pair);
   packedStretch(static_cast<const E*>(wide), x, rows, ins, groups, sums, first, next);

@@ -7,8 +7,8 @@ struct Lanes {
   };
   static constexpr int width = 8;
   static constexpr int mixedHeads = 2;
-  static constexpr int packedRows = 4;
-  static constexpr int packedVectors = 2;
+  static constexpr int tileRows = 4;
+  static constexpr int tileVectors = 2;
 
   static inline __m256i mask(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -6,11 +6,11 @@ struct Lanes {
   static constexpr int width = 16;
   static constexpr int mixedHeads = 4;
 #ifdef RECKON_BF16
-  static constexpr int packedRows = 6;
+  static constexpr int tileRows = 6;
 #else
-  static constexpr int packedRows = 5;
+  static constexpr int tileRows = 5;
 #endif
-  static constexpr int packedVectors = 4;
+  static constexpr int tileVectors = 4;
 
   static inline __mmask16 mask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
   static inline F zero() { return _mm512_setzero_ps(); }

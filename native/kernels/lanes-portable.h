@@ -10,8 +10,8 @@ struct Lanes {
   };
   static constexpr int width = 4;
   static constexpr int mixedHeads = 2;
-  static constexpr int packedRows = 4;
-  static constexpr int packedVectors = 2;
+  static constexpr int tileRows = 4;
+  static constexpr int tileVectors = 2;
 
   static inline F zero() { return F{0, 0, 0, 0}; }
   static inline F set(float x) { return F{x, x, x, x}; }
