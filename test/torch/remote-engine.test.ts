@@ -57,8 +57,8 @@ const sampled: GenerationOptions = {
   step: 3,
 };
 
-function engineOf(urls: readonly string[], more: Partial<RemoteOptions> = {}): Engine {
-  const client = new RemoteClient({
+function engineOf(urls: readonly string[], more: Partial<RemoteOptions> = {}, said: string[] = []): Engine {
+  const options: RemoteOptions = {
     servers: urls,
     model: 'tiny',
     apiKeyEnv: null,
@@ -69,7 +69,8 @@ function engineOf(urls: readonly string[], more: Partial<RemoteOptions> = {}): E
     concurrency: 8,
     logprobs: 'raw',
     ...more,
-  });
+  };
+  const client = new RemoteClient(options, (line) => said.push(line));
   return remoteEngine(client, { name: more.model ?? 'tiny', tokenizer, eosTokenIds: [2] });
 }
 
@@ -219,6 +220,21 @@ describe('failures that pass', () => {
     const groups = await engineOf([url, raw().url], { retries: 1 }).generate(requests, sampled);
     const all = await engineOf([raw().url]).generate(requests, sampled);
     expect(groups).toEqual(all);
+  });
+
+  it('a server that dies with requests under way loses none of them', async () => {
+    using dying = new VllmServer({ model, tokenizer, name: 'tiny' });
+    const url = await dying.start();
+    dying.faults.push(undefined, undefined, 'hang', 'hang', 'hang', 'hang');
+    const many = requests.map((request) => ({ ...request, samples: 6 }));
+    const said: string[] = [];
+    const work = engineOf([url, raw().url], {}, said).generate(many, sampled);
+    await expect.poll(() => dying.asked.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(4);
+    await dying.stop();
+    expect(await work).toEqual(await engineOf([raw().url]).generate(many, sampled));
+    expect(dying.dropped).toBeGreaterThan(1);
+    expect(said[0]).toContain(`${url}: `);
+    expect(said[0]).toContain('trying again');
   });
 });
 

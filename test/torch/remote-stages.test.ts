@@ -111,6 +111,31 @@ describe('a run with servers', () => {
     expect(existsSync(join(runs, 'whole', 'report.md'))).toBe(true);
   });
 
+  it('of pairs and distillation, each learning from what the servers wrote', {
+    timeout: 120_000,
+  }, async () => {
+    const teacher = `teacher: ${JSON.stringify(harness.start)}`;
+    const stages = `- { type: dpo, steps: 2, promptsPerStep: 8, groupSize: 4, compare: first-error, ${optimisation}, ${lora} }
+  - { type: distill, steps: 2, ${teacher}, onPolicyShare: 1, promptsPerStep: 4, groupSize: 2, ${optimisation}, ${lora} }`;
+    await run(recipeText('learners', stages));
+    for (const [stage, completions] of [
+      ['02-dpo', 2 * 8 * 4],
+      ['03-distill', 2 * 4 * 2],
+    ] as const) {
+      expect(metricsOf('learners', stage)).toHaveLength(2);
+      const served = server.asked.filter(({ model: name }) => name.startsWith(`learners-${stage}-v`));
+      // Beside the rollouts, the probe of each version.
+      expect(served).toHaveLength(completions + 2);
+      const path = join(runs, 'learners', stage, 'rollouts', 'train.jsonl');
+      const rows = readFileSync(path, 'utf8').trim().split('\n');
+      expect(rows).toHaveLength(completions);
+    }
+    expect(server.adapterNames).toEqual([]);
+    expect(metricsOf('learners', '03-distill').every((row) => row['distillation/on_policy'] === 1)).toBe(
+      true,
+    );
+  });
+
   it('stops where a server serves another version than the one that was pushed', async () => {
     server.answersFor = () => 'tiny';
     await expect(run(recipeText('stale', grpo()))).rejects.toMatchObject({
