@@ -35,8 +35,25 @@ th:first-child,td:first-child{text-align:left}td.name{font-weight:600}.facts th{
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;margin:8px 0;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,420px),1fr));gap:22px 28px}.charts svg,.wide svg{width:100%;height:auto;display:block}.hero{max-width:720px;margin:20px 0}.wide svg{min-width:560px}
 .verdict{font-size:13px;font-weight:600}.correct{color:var(--good)}.incorrect{color:var(--bad)}.unverifiable{color:var(--unsure)}
-details{margin:6px 0}summary{cursor:pointer;color:var(--soft);font-size:13.5px}
-@media print{body{max-width:none;padding:0;font-size:11pt}h2,h3{break-after:avoid}.transcript,.charts svg,table,.hero{break-inside:avoid}pre{border-color:#ccc}.charts{grid-template-columns:1fr 1fr;gap:12px}}
+td.prose{text-align:left;white-space:normal;min-width:180px;overflow-wrap:anywhere}th.prose{text-align:left}details{margin:6px 0}summary{cursor:pointer;color:var(--soft);font-size:13.5px}
+`;
+
+/**
+ * On paper: nothing scrolls, so tables wrap; rows, charts and headings stay whole and long tables and texts go on over the
+ * page; settings stand in two columns; of folded parts the recipe is printed, and answers of earlier models only where opened.
+ */
+const PRINT_STYLE = `
+@page{size:A4;margin:15mm 14mm 17mm;@bottom-right{content:counter(page) " / " counter(pages);font:8pt system-ui,sans-serif;color:#59636e}}
+@media print{
+body{max-width:none;padding:0;font-size:9.5pt;line-height:1.4}h1{font-size:18pt}h2{font-size:13pt;margin:22px 0 8px}h3{font-size:10pt;margin:12px 0 6px}
+.headline{font-size:11.5pt}.soft,.verdict,summary{font-size:8.5pt}p{margin:4px 0 8px;orphans:3;widows:3}
+h2,h3,summary{break-after:avoid}tr,.charts svg,.hero{break-inside:avoid}thead{display:table-header-group}.soft:has(+.transcript){break-after:avoid}
+.wide{overflow:visible}.wide+.wide{margin-top:12px}table{font-size:8pt;max-width:100%}th,td{padding:3px 8px 3px 0}th{white-space:normal}.many{font-size:6.8pt}.many td,.many th{padding-right:5px}td.prose{white-space:normal}td.prose,th.prose{min-width:0}
+.wide:has(>.facts){columns:2;column-gap:24px}.wide:has(>.facts.few){columns:1}.facts{width:100%;margin:0}
+pre{font-size:8pt;line-height:1.35;padding:6px 8px;border-color:#ccc;-webkit-box-decoration-break:clone;box-decoration-break:clone;orphans:4;widows:4}
+.charts{grid-template-columns:1fr 1fr;gap:8px 14px}.hero,.wide svg{max-width:100%;min-width:0}
+.transcript details:not([open]){display:none}.appendix::details-content{content-visibility:visible;display:block;height:auto}.appendix summary{list-style:none}.appendix pre{columns:3;column-gap:16px;font-size:6.5pt;line-height:1.25}
+}
 `;
 
 /** The page may load nothing: everything that it shows is in it. */
@@ -53,8 +70,8 @@ export function htmlReport(run: RunData, extras: ReportExtras = NO_EXTRAS): stri
     curves(run.stages),
     ...more(trainingSections(run)),
     cost(run),
-    repeat(run),
     environment(run),
+    repeat(run),
     missing([...run.notes, ...extras.notes]),
   ];
   return `<!doctype html>
@@ -64,7 +81,7 @@ export function htmlReport(run: RunData, extras: ReportExtras = NO_EXTRAS): stri
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(run.name)} - reckon report</title>
-<style>${PAGE_STYLE}${CHART_STYLE}${SHADING_STYLE}</style>
+<style>${PAGE_STYLE}${CHART_STYLE}${SHADING_STYLE}${PRINT_STYLE}</style>
 </head>
 <body>
 <h1>${escapeHtml(run.name)}</h1>
@@ -87,10 +104,17 @@ function moreSection({ title, blocks }: Section, extras: ReportExtras): string {
 
 function blockHtml(block: Block, { shaded }: ReportExtras): string {
   if (block.kind === 'text') return soft(block.text);
-  if (block.kind === 'table') return table(block.rows, block.rows[0]?.length === 2 ? ' class="facts"' : '');
+  if (block.kind === 'table')
+    return table(block.rows, block.rows[0]?.length === 2 ? factsClass(block.rows) : '');
   if (block.kind === 'chart') return `<div class="wide hero">${lineChart(block.spec)}</div>`;
   if (block.kind === 'tree') return `<pre class="tree">${escapeHtml(block.text)}</pre>`;
   return rolloutArticle(block.title, block.line, shaded.get(block.line));
+}
+
+/** On paper many short facts stand in two columns; few, or long ones, in one. */
+function factsClass(rows: readonly (readonly string[])[]): string {
+  const few = rows.length < 12 || rows.some((row) => (row[1] ?? '').length > PROSE_FROM);
+  return few ? ' class="facts few"' : ' class="facts"';
 }
 
 function rolloutArticle(
@@ -165,7 +189,7 @@ function repeat(run: RunData): string {
   const recipe =
     run.recipeText === undefined
       ? ''
-      : `<details><summary>The resolved recipe</summary><pre>${escapeHtml(run.recipeText)}</pre></details>`;
+      : `<details class="appendix"><summary>The resolved recipe</summary><pre>${escapeHtml(run.recipeText)}</pre></details>`;
   return section('Repeat it', `<pre>${escapeHtml(repeatCommand(run))}</pre>`, recipe);
 }
 
@@ -174,7 +198,10 @@ function environment(run: RunData): string {
   const rows = [...run.environment].map(
     ([key, value]) => `<tr><td>${escapeHtml(key)}</td><td>${escapeHtml(value)}</td></tr>`,
   );
-  return section('Environment', `<table class="facts"><tbody>${rows.join('')}</tbody></table>`);
+  return section(
+    'Environment',
+    `<div class="wide"><table class="facts"><tbody>${rows.join('')}</tbody></table></div>`,
+  );
 }
 
 function missing(notes: readonly string[]): string {
@@ -182,14 +209,21 @@ function missing(notes: readonly string[]): string {
   return section('Notes', `<ul>${notes.map((note) => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`);
 }
 
+/** Cells of more characters wrap, and their column begins at the left. */
+const PROSE_FROM = 40;
+
 function table(rows: readonly (readonly string[])[], attributes = ''): string {
   const [header = [], ...body] = rows;
-  const head = header.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
+  const prose = header.map((_, column) => body.some((row) => (row[column] ?? '').length > PROSE_FROM));
+  const classOf = (column: number, first: string): string => {
+    const name = column === 0 ? first : prose[column] === true ? 'prose' : '';
+    return name === '' ? '' : ` class="${name}"`;
+  };
+  const head = header.map((cell, column) => `<th scope="col"${classOf(column, '')}>${escapeHtml(cell)}</th>`);
   const lines = body.map((row) => {
-    const cells = row.map(
-      (cell, column) => `<td${column === 0 ? ' class="name"' : ''}>${escapeHtml(cell)}</td>`,
-    );
+    const cells = row.map((cell, column) => `<td${classOf(column, 'name')}>${escapeHtml(cell)}</td>`);
     return `<tr>${cells.join('')}</tr>`;
   });
-  return `<div class="wide"><table${attributes}><thead><tr>${head}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;
+  const many = attributes === '' && header.length > 8 ? ' class="many"' : attributes;
+  return `<div class="wide"><table${many}><thead><tr>${head.join('')}</tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div>`;
 }

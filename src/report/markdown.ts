@@ -40,11 +40,11 @@ export function markdownReport(run: RunData, extras: ReportExtras = NO_EXTRAS): 
     ...trainingSections(run).flatMap(sectionBlocks),
     '## Cost',
     markdownTable(costTable(run)),
-    '## Repeat it',
-    fencedBlock(repeatCommand(run)),
     ...(environment.length > 0
       ? ['## Environment', markdownTable([['what', 'value'], ...environment], 2)]
       : []),
+    '## Repeat it',
+    fencedBlock(repeatCommand(run)),
     ...(notes.length > 0 ? ['## Notes', notes.map((note) => `- ${escapeMarkdown(note)}`).join('\n')] : []),
   ];
   return `${blocks.join('\n\n')}\n`;

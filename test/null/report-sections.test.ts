@@ -137,6 +137,23 @@ describe('extreme rollouts', () => {
   });
 });
 
+describe('on paper', () => {
+  it('nothing scrolls: columns of sentences wrap, settings stand in two columns, the recipe is printed', () => {
+    const html = readFileSync(writeReport(run).htmlPath, 'utf8');
+    expect(html).toContain('@page{size:A4');
+    expect(html).toContain('<details class="appendix"><summary>The resolved recipe');
+    const style = html.slice(html.indexOf('<style>'), html.indexOf('</style>'));
+    const rules = style.slice(style.indexOf('@media print{\n'));
+    expect(rules).toMatch(/\.wide\{overflow:visible\}/);
+    expect(rules).toMatch(/tr,[^{]*\{break-inside:avoid\}/);
+    expect(rules).toMatch(/\.appendix::details-content\{[^}]*visible/);
+    expect(rules.split('{').length).toBe(rules.split('}').length);
+    const table = html.slice(html.indexOf('<h2>Diagnosis</h2>'));
+    if (table.includes('<th scope="col">found'))
+      expect(table).toMatch(/<th scope="col" class="prose">try<\/th>/);
+  });
+});
+
 describe('shading', () => {
   it('says what the numbers are, and takes a large divergence for bad', () => {
     const tokens = [
