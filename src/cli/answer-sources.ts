@@ -1,9 +1,9 @@
 /** Owns how commands find answers by what a user names: a file, a run's evaluation, a run, a checkpoint. */
 
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { type AnswerSet, answersOfEvaluation, readAnswers } from '../evaluate/answer-set.ts';
-import type { Evaluation } from '../evaluate/evaluation.ts';
+import { type Evaluation, readEvaluation } from '../evaluate/evaluation.ts';
 import { type EvaluationRow, readRows } from '../evaluate/rows.ts';
 import { readRun } from '../report/read-run.ts';
 import { ReckonError } from '../util/errors.ts';
@@ -18,7 +18,7 @@ export interface AnswerSource {
 
 /**
  * The sources that a name means: `answers.jsonl` or `evaluation.json`; `run:label`; a run (its last evaluation, or every one
- * with `all`); a checkpoint of a run that was evaluated.
+ * with `all`); a checkpoint of a run, or a model of none, that was evaluated.
  */
 export function findAnswers(name: string, runsDir: string, all = false): AnswerSource[] {
   if (existsSync(name) && statSync(name).isFile())
@@ -27,8 +27,14 @@ export function findAnswers(name: string, runsDir: string, all = false): AnswerS
   const [runName, label] = colon > 1 ? [name.slice(0, colon), name.slice(colon + 1)] : [name, null];
   const folder = runFolder(runName, runsDir);
   if (existsSync(join(folder, 'recipe.yaml'))) return ofRun(folder, label, all);
-  const checkpoint = ofCheckpoint(name);
+  const checkpoint = ofCheckpoint(name) ?? ofModel(name);
   if (checkpoint !== null) return [checkpoint];
+  if (existsSync(join(name, 'config.json')) || existsSync(join(name, 'adapter_config.json')))
+    throw new ReckonError(
+      'usage',
+      'not-evaluated',
+      `${name} is a model that has not been evaluated here; measure it with \`reckon evaluate ${name} --task <task>\`, then compare`,
+    );
   throw new ReckonError(
     'usage',
     'no-answers',
@@ -60,6 +66,32 @@ function ofCheckpoint(name: string): AnswerSource | null {
   return null;
 }
 
+/** Where `reckon evaluate` puts evaluations of models that belong to no run. */
+const LOOSE = 'evaluations';
+
+/** The last evaluation of a model folder, an adapter or a hub id in the folder for those of no run. */
+function ofModel(name: string): AnswerSource | null {
+  const files = existsSync(LOOSE) ? readdirSync(LOOSE).filter((file) => /^[^.].*\.json$/.test(file)) : [];
+  const dated = files
+    .map((file) => join(LOOSE, file))
+    .flatMap((path) => {
+      const found = checkpointOf(path);
+      const same = found !== null && (found === name || resolve(found) === resolve(name));
+      return same ? [{ path, time: statSync(path).mtimeMs }] : [];
+    })
+    .sort((a, b) => b.time - a.time);
+  return dated[0] === undefined ? null : { name, path: dated[0].path };
+}
+
+/** What an evaluation measured; null for a file that is none. */
+function checkpointOf(path: string): string | null {
+  try {
+    return readEvaluation(path).checkpoint;
+  } catch {
+    return null;
+  }
+}
+
 function sourceOf(run: string, { label }: Evaluation, name: string): AnswerSource {
   return { name, path: join(run, 'evaluations', `${label}.json`) };
 }
@@ -72,7 +104,6 @@ export function loadAnswers({ name, path }: AnswerSource): AnswerSet {
 /** The rows of a source, which must have them: `no-rows` for an evaluation that kept none. */
 export async function loadRows({ name, path }: AnswerSource): Promise<EvaluationRow[]> {
   if (!path.endsWith('.json')) return readRows(path);
-  const { readEvaluation } = await import('../evaluate/evaluation.ts');
   const { rows } = readEvaluation(path);
   const file = rows === undefined ? null : join(path, '..', rows);
   if (file !== null && existsSync(file)) return readRows(file);

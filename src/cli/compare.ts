@@ -21,7 +21,7 @@ export function addCompareCommand(program: Command, finish: (code: ExitCode) => 
     )
     .argument(
       '<what...>',
-      'runs, run:label, evaluated checkpoints, evaluations or files of answers; one run: all its evaluations',
+      'runs, run:label, evaluated checkpoints and models, evaluations or files of answers; one run: all its evaluations',
     )
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--show <n>', 'transcripts of problems won, and as many lost, for each pair', wholeNumber, 1)
