@@ -13,6 +13,7 @@ import { kindOf, type Stage } from './stages.ts';
 export function checkCombinations(recipe: Recipe): RecipeProblem[] {
   return [
     ...checkModel(recipe),
+    ...checkLengths(recipe),
     ...checkSplit(recipe),
     ...recipe.stages.flatMap((stage, i) =>
       (kindOf(stage.type) as StageKind<Stage>).check(stage, ['stages', i], recipe),
@@ -22,6 +23,14 @@ export function checkCombinations(recipe: Recipe): RecipeProblem[] {
     ...checkOrigins(recipe.stages),
     ...checkEngine(recipe),
   ];
+}
+
+function checkLengths({
+  sampling: { minCompletionTokens = 0, maxCompletionTokens },
+}: Recipe): RecipeProblem[] {
+  if (minCompletionTokens <= maxCompletionTokens) return [];
+  const most = `must be at most sampling.maxCompletionTokens = ${maxCompletionTokens}`;
+  return [problem(['sampling', 'minCompletionTokens'], `${most}, found ${minCompletionTokens}`)];
 }
 
 /** A part of the problems that the named split leaves empty. */

@@ -156,8 +156,12 @@ function checkNumbers({ engine, sampling }: Recipe, stage: Stage, index: number)
   if (engine.kind === 'local' || (stage.type !== 'grpo' && stage.type !== 'ppo')) return [];
   const found: RecipeProblem[] = [];
   const end = stage.type === 'grpo' ? (stage.temperatureEnd ?? 1) : 1;
-  if (engine.logprobs === 'raw' && (sampling.temperature !== 1 || sampling.topP < 1 || end !== 1)) {
-    const reason = `because ${name(stage, index)} does not sample at temperature 1 and top-p 1`;
+  const { temperature, topP, topK, minP, repetitionPenalty, logitBias, minCompletionTokens } = sampling;
+  const shaped = [topK, minP, repetitionPenalty, logitBias, minCompletionTokens].some(
+    (one) => one !== undefined,
+  );
+  if (engine.logprobs === 'raw' && (temperature !== 1 || topP < 1 || end !== 1 || shaped)) {
+    const reason = `because ${name(stage, index)} does not sample at temperature 1 and top-p 1 without filters`;
     const advice = 'start the servers with --logprobs-mode processed_logprobs';
     found.push(problem(['engine', 'logprobs'], `must be processed, ${reason}; ${advice}`));
   }

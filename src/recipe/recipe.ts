@@ -56,6 +56,12 @@ export interface SamplingRecipe {
   readonly maxCompletionTokens: number;
   readonly topK?: number | undefined;
   readonly minP?: number | undefined;
+  readonly repetitionPenalty?: number | undefined;
+  /** By token id. */
+  readonly logitBias?: Readonly<Record<string, number>> | undefined;
+  readonly minCompletionTokens?: number | undefined;
+  /** Texts that end a completion, beside those of the task. */
+  readonly stop?: readonly string[] | undefined;
   /** Tokens of a prompt in one pass; absent, whole prompts. */
   readonly prefillChunk?: number | undefined;
   /** Of the policy's copy that samples; absent, its full weights. */

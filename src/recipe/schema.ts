@@ -42,6 +42,23 @@ const samplingSchema = z
     topP: z.number().positive().max(1).default(1).describe('share of probability kept; 1 keeps all'),
     topK: count().optional().describe('as many of the likeliest tokens; all by default'),
     minP: z.number().positive().max(1).optional().describe('tokens this share as likely as the likeliest'),
+    repetitionPenalty: z
+      .number()
+      .positive()
+      .optional()
+      .describe('makes tokens that stood before less likely where above 1; corrected by importance weights'),
+    logitBias: z
+      .record(z.string().regex(/^(0|[1-9][0-9]*)$/, 'a token id'), z.number().min(-100).max(100))
+      .optional()
+      .describe('added to the logits of token ids, -100 all but bans one; corrected by importance weights'),
+    minCompletionTokens: count()
+      .optional()
+      .describe('no completion ends by itself before it has as many; corrected by importance weights'),
+    stop: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe('texts that end a completion and stay in it, beside those of the task'),
     maxCompletionTokens: count().default(256).describe('a completion is cut at this length'),
     prefillChunk: count()
       .optional()

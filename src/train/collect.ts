@@ -1,6 +1,7 @@
 /** Owns the rollouts of a training step: which problems, which prompts, sampled by an engine. Knows no reward. */
 
 import type { Problem } from '../data/problem.ts';
+import type { GenerationOptions } from '../generate/index.ts';
 import type { Decoder, WeightFormat } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Task } from '../rewards/index.ts';
@@ -15,20 +16,59 @@ export interface RolloutSampling {
   readonly topP: number;
   readonly topK?: number | undefined;
   readonly minP?: number | undefined;
+  readonly repetitionPenalty?: number | undefined;
+  /** By token id. */
+  readonly logitBias?: Readonly<Record<string, number>> | undefined;
+  readonly minCompletionTokens?: number | undefined;
+  /** Texts that end a completion, beside those of the task. */
+  readonly stop?: readonly string[] | undefined;
   readonly maxCompletionTokens: number;
   readonly prefillChunk?: number | undefined;
   /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
   readonly weights?: WeightFormat | undefined;
 }
 
-/** Whether completions come from another distribution than the policy's own: cut off, or of rounded weights. */
-export function samplerDiffers({
-  topP,
-  topK,
-  minP,
-  weights,
-}: Pick<RolloutSampling, 'topP' | 'topK' | 'minP' | 'weights'>): boolean {
-  return topP < 1 || topK !== undefined || minP !== undefined || weights === 'int8';
+/** Whether completions come from another distribution than the policy's own: filtered, steered, or of rounded weights. */
+export function samplerDiffers(
+  sampling: Omit<RolloutSampling, 'temperature' | 'maxCompletionTokens'>,
+): boolean {
+  const {
+    topP,
+    topK,
+    minP,
+    weights,
+    repetitionPenalty = 1,
+    logitBias = {},
+    minCompletionTokens = 0,
+  } = sampling;
+  const filtered = topP < 1 || topK !== undefined || minP !== undefined;
+  const steered = repetitionPenalty !== 1 || Object.keys(logitBias).length > 0 || minCompletionTokens > 0;
+  return filtered || steered || weights === 'int8';
+}
+
+/** What an engine is asked for by how rollouts are sampled; `taskStop` are the task's own ends. */
+export function drawnBy(
+  { stop = [], logitBias, repetitionPenalty, minCompletionTokens, ...sampling }: RolloutSampling,
+  taskStop: readonly string[] = [],
+): Pick<
+  GenerationOptions,
+  'temperature' | 'topP' | 'topK' | 'minP' | 'prefillChunk' | 'maxNewTokens' | 'stopStrings' | 'logitBias'
+> &
+  Pick<GenerationOptions, 'repetitionPenalty' | 'minNewTokens'> {
+  const { temperature, topP, topK, minP, prefillChunk, maxCompletionTokens } = sampling;
+  const bias = Object.entries(logitBias ?? {}).map(([id, value]) => [Number(id), value] as const);
+  return {
+    temperature,
+    topP,
+    topK,
+    minP,
+    prefillChunk,
+    maxNewTokens: maxCompletionTokens,
+    stopStrings: [...taskStop, ...stop],
+    ...(bias.length > 0 ? { logitBias: new Map(bias) } : {}),
+    ...(repetitionPenalty === undefined ? {} : { repetitionPenalty }),
+    ...(minCompletionTokens === undefined ? {} : { minNewTokens: minCompletionTokens }),
+  };
 }
 
 export interface CollectOptions {
@@ -53,12 +93,10 @@ export async function collectStep(
   const promptOf = (problem: Problem) =>
     task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id }));
   const first = () => encodePrompt(session.tokenizer, promptOf(problems[0]!));
-  using engine = await session.engines.open(model, step, first, sampling, sampling.weights);
+  using engine = await session.engines.open(model, step, first, drawnBy(sampling), sampling.weights);
   const groups = await collectGroups(engine, session.tokenizer, problems, promptOf, {
-    ...sampling,
-    maxNewTokens: sampling.maxCompletionTokens,
+    ...drawnBy(sampling, task.stop),
     stopIds: engine.eosTokenIds,
-    stopStrings: task.stop ?? [],
     groupSize,
     seed,
     step,

@@ -16,7 +16,7 @@ import type { Tokenizer } from '../text/index.ts';
 import { sha256 } from '../util/files.ts';
 import { JsonlWriter, readJsonl } from '../util/jsonl.ts';
 import { Rng } from '../util/rng.ts';
-import type { CollectOptions } from './collect.ts';
+import { type CollectOptions, drawnBy } from './collect.ts';
 import { itemsOfStep } from './order.ts';
 
 /** The settings that completions are kept under; other settings find nothing. */
@@ -25,6 +25,10 @@ const settingsSchema = z.object({
   topP: z.number(),
   topK: z.number().optional(),
   minP: z.number().optional(),
+  repetitionPenalty: z.number().optional(),
+  logitBias: z.record(z.string(), z.number()).optional(),
+  minCompletionTokens: z.number().optional(),
+  stop: z.array(z.string()).optional(),
   maxCompletionTokens: z.number(),
   stopIds: z.array(z.number()),
 });
@@ -74,7 +78,7 @@ export class Generations implements Disposable {
       task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id }));
     const asked = problems.map((problem) => {
       const promptIds = encodePrompt(this.teacher.tokenizer, promptOf(problem));
-      return { problem, promptIds, key: this.keyOf(promptIds, options) };
+      return { problem, promptIds, key: this.keyOf(promptIds, options, task) };
     });
     const missing = asked.filter(
       ({ key }, i) =>
@@ -85,7 +89,7 @@ export class Generations implements Disposable {
       await this.sample(
         missing.map(({ problem }) => problem),
         promptOf,
-        options,
+        { ...options, task },
         seed,
       );
     return asked.map(({ problem, key }) => ({
@@ -99,17 +103,16 @@ export class Generations implements Disposable {
   private async sample(
     problems: readonly Problem[],
     promptOf: (problem: Problem) => string,
-    options: CollectOptions,
+    options: CollectOptions & { readonly task: Task },
     seed: number,
   ): Promise<void> {
     const { model, fingerprint, tokenizer } = this.teacher;
-    const settings = this.settingsOf(options);
-    const { maxCompletionTokens: maxNewTokens, ...rest } = settings;
+    const settings = this.settingsOf(options, options.task.stop);
     const { groupSize } = options;
     using engine = localEngine(model, tokenizer);
     const groups = await collectGroups(engine, tokenizer, problems, promptOf, {
-      ...rest,
-      maxNewTokens,
+      ...drawnBy(settings),
+      stopIds: settings.stopIds,
       groupSize,
       seed,
       step: 0,
@@ -140,15 +143,23 @@ export class Generations implements Disposable {
     return true;
   }
 
-  private keyOf(promptIds: readonly number[], options: CollectOptions): string {
-    const sampling = this.settingsOf(options);
+  private keyOf(promptIds: readonly number[], options: CollectOptions, task: Task): string {
+    const sampling = this.settingsOf(options, task.stop);
     return keyOf({ model: this.teacher.fingerprint, sampling, promptIds: [...promptIds] });
   }
 
-  private settingsOf({ sampling }: CollectOptions): Line['sampling'] {
+  private settingsOf({ sampling }: CollectOptions, taskStop: readonly string[] = []): Line['sampling'] {
     const { temperature, topP, topK, minP, maxCompletionTokens } = sampling;
+    const { repetitionPenalty, logitBias, minCompletionTokens } = sampling;
     const stopIds = [...this.teacher.model.config.eosTokenIds];
-    return { temperature, topP, topK, minP, maxCompletionTokens, stopIds };
+    const stop = [...taskStop, ...(sampling.stop ?? [])];
+    return {
+      ...{ temperature, topP, topK, minP, maxCompletionTokens, stopIds },
+      ...(repetitionPenalty === undefined ? {} : { repetitionPenalty }),
+      ...(logitBias === undefined ? {} : { logitBias }),
+      ...(minCompletionTokens === undefined ? {} : { minCompletionTokens }),
+      ...(stop.length === 0 ? {} : { stop }),
+    };
   }
 
   private rolloutOf({ id }: Problem, { promptIds, sampleIndex, completionIds, stopReason }: Line): Rollout {
@@ -173,8 +184,11 @@ export class Generations implements Disposable {
 }
 
 function keyOf({ model, sampling, promptIds }: Pick<Line, 'model' | 'sampling' | 'promptIds'>): string {
-  const { temperature, topP, topK, minP, maxCompletionTokens, stopIds } = sampling;
+  const { temperature, topP, topK, minP, maxCompletionTokens, stopIds, ...steered } = sampling;
   const plain = [model, temperature, topP, maxCompletionTokens, stopIds, promptIds];
   const cut = topK === undefined && minP === undefined ? [] : [topK ?? null, minP ?? null];
-  return sha256(JSON.stringify([...plain, ...cut]));
+  // Settings that came later are in the key only where they are used, so that older files are still found.
+  const names = Object.keys(steered).sort() as (keyof typeof steered)[];
+  const more = names.flatMap((name) => (steered[name] === undefined ? [] : [[name, steered[name]]]));
+  return sha256(JSON.stringify([...plain, ...cut, ...more]));
 }

@@ -1,5 +1,7 @@
 /** Sampling keys of a recipe, through a stage: drawn by them, corrected for them, resumed to the bit. */
 
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { workWithSpread } from './spread-reward.ts';
 import { expectExactResume, Harness, recipeWith } from './stage-harness.ts';
@@ -22,4 +24,37 @@ it('top-k, min-p and a chunk: exact in the trainer, importance weights for what 
     expect(row['policy/importance_mean']).toBeLessThan(1);
     expect(row['policy/importance_mean']).toBeGreaterThan(0.5);
   }
+});
+
+it('a penalty, a bias, a least length and a text that ends: kept by every rollout, corrected by importance weights', {
+  timeout: 60_000,
+}, async () => {
+  const banned = 9;
+  const steering = {
+    repetitionPenalty: 1.3,
+    logitBias: { [banned]: -100, 12: 1.5 },
+    minCompletionTokens: 6,
+    stop: ['4'],
+  };
+  const recipe = { ...plain, sampling: { ...plain.sampling, ...steering } };
+  const rows = await expectExactResume(harness, 'steered', recipe, 'a stop', workWithSpread);
+  for (const row of rows) {
+    // The ratio is that of the policy itself, and the weights say how it was steered.
+    expect(row['policy/logp_mismatch_mean']).toBeLessThan(1e-5);
+    expect(Math.abs(Number(row['policy/importance_mean']) - 1)).toBeGreaterThan(0.01);
+    expect(Number.isFinite(row['policy/importance_mean'])).toBe(true);
+  }
+  const lines = readFileSync(join(harness.folder, 'steered whole/rollouts/train.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  const rollouts = lines.map(
+    (line) => JSON.parse(line) as { completion: string; completionIds: number[]; stopReason: string },
+  );
+  for (const { completion, completionIds, stopReason } of rollouts) {
+    expect(completionIds).not.toContain(banned);
+    if (stopReason === 'eos') expect(completionIds.length).toBeGreaterThanOrEqual(6);
+    const place = completion.indexOf('4');
+    if (place >= 0) expect([place, stopReason]).toEqual([completion.length - 1, 'stop']);
+  }
+  expect(new Set(rollouts.map(({ stopReason }) => stopReason)).has('stop')).toBe(true);
 });
