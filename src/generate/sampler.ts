@@ -1,6 +1,6 @@
 /** Owns the choice of the next token from logits, and what is recorded of it; knows no model and no batch. */
 
-import { drawKernel, fromBytes, kernelsServe, op, sampleKernel, type Tensor } from '../torch/index.ts';
+import { cat, drawKernel, fromBytes, kernelsServe, op, sampleKernel, type Tensor } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type Excluded, filterLogits } from './filters.ts';
 import { isUnfiltered, type SamplingParameters } from './sampling.ts';
@@ -146,25 +146,47 @@ function sampleBySorting(
   const sampling_NV = filtered?.logSoftmax(-1) ?? logp_NV;
   const chosen = greedy ? (filtered ?? logits).argmax(-1) : invert(sampling_NV, uniforms);
   const index = chosen.unsqueeze(-1);
-  const logps = logp_NV.gather(-1, index).toFloat32();
-  const samplingLogps = greedy
-    ? new Float32Array(logps.length)
-    : unfiltered
-      ? logps
-      : sampling_NV.gather(-1, index).toFloat32();
   const { alternatives } = rows;
-  if (alternatives === undefined) return { ids: chosen.toInt32(), logps, samplingLogps, statistics: null };
+  const extra = alternatives === undefined ? [] : statisticsOf(logits, logp_NV, index, alternatives);
+  const [ids, logps, cut, plainLogps, entropies, likeliest, likeliestLogps] = readTogether([
+    chosen,
+    logp_NV.gather(-1, index),
+    sampling_NV.gather(-1, index),
+    ...extra,
+  ]) as [Float32Array, Float32Array, Float32Array, ...(Float32Array | undefined)[]];
+  return {
+    ids: Int32Array.from(ids),
+    logps,
+    samplingLogps: greedy ? new Float32Array(logps.length) : cut,
+    statistics:
+      plainLogps && entropies && likeliest && likeliestLogps
+        ? { plainLogps, entropies, likeliest: Int32Array.from(likeliest), likeliestLogps }
+        : null,
+  };
+}
+
+/** What `SampledStatistics` has, in its order. */
+function statisticsOf(logits: Tensor, logp_NV: Tensor, index: Tensor, alternatives: number): Tensor[] {
   const [sorted, order] = sortOp(logits, { stable: true, dim: -1, descending: true }) as [Tensor, Tensor];
   sorted.dispose();
   const likeliest = order.narrow(-1, 0, alternatives);
-  const statistics = {
-    plainLogps: logits.logSoftmax(-1).gather(-1, index).toFloat32(),
+  return [
+    logits.logSoftmax(-1).gather(-1, index),
     // A token of probability 0 adds 0, not 0 times infinity.
-    entropies: logp_NV.exp().mul(logp_NV.clamp(-1000)).sum(-1).neg().toFloat32(),
-    likeliest: likeliest.toInt32(),
-    likeliestLogps: logp_NV.gather(-1, likeliest).toFloat32(),
-  };
-  return { ids: chosen.toInt32(), logps, samplingLogps, statistics };
+    logp_NV.exp().mul(logp_NV.clamp(-1000)).sum(-1).neg(),
+    likeliest,
+    logp_NV.gather(-1, likeliest),
+  ];
+}
+
+/** The values of all in one read, because each read waits for the device; ids below 2^24 are exact in f32. */
+function readTogether(tensors: readonly Tensor[]): Float32Array[] {
+  const flat = cat(tensors.map((one) => one.reshape([-1]).to('f32'))).toFloat32();
+  let at = 0;
+  return tensors.map(({ numel }) => {
+    at += numel;
+    return flat.slice(at - numel, at);
+  });
 }
 
 /**

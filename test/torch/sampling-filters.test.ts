@@ -1,7 +1,8 @@
 /** Draws from what top-k, top-p, min-p, penalty, bias and bans leave: the kernel against the sorted definition. */
 
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { type SamplingParameters, sampleTokens, uniformOf } from '../../src/generate/index.ts';
+import { native } from '../../src/torch/addon.ts';
 import {
   drawKernel,
   fromBytes,
@@ -255,6 +256,13 @@ it('refuses a row without a finite logit, plain or filtered, instead of drawing 
         ).toThrow(/expected a finite logit/);
     useKernels(usual);
   }
+});
+
+it('reads once a draw where libtorch draws: a read waits for the device', () => {
+  const reads = vi.spyOn(native, 'toBytes');
+  sampled('none', { temperature: 0.8, topP: 0.9, topK: 40, minP: 0.01, repetitionPenalty: 1.2 }, 20);
+  expect(reads).toHaveBeenCalledTimes(1);
+  reads.mockRestore();
 });
 
 it('checks the ids that it is given', () => {
