@@ -24,9 +24,8 @@ export function addDiagnoseCommand(program: Command, finish: (code: ExitCode) =>
 }
 
 async function diagnoseRun(name: string, options: DiagnoseOptions): Promise<void> {
-  const { diagnose, readRun, TRAINING_FACTS_CAPTION, trainingFacts, trainingFactsTable } = await import(
-    '../report/index.ts'
-  );
+  const { diagnose, nothingFound, readRun, TRAINING_FACTS_CAPTION, trainingFacts, trainingFactsTable } =
+    await import('../report/index.ts');
   const { stages } = readRun(existingRun(name, options.runsDir));
   const findings = diagnose(stages);
   const facts = trainingFacts(stages);
@@ -38,10 +37,8 @@ async function diagnoseRun(name: string, options: DiagnoseOptions): Promise<void
       wrapText(`  Try: ${advice}.`),
     ].join('\n'),
   );
-  const measured = stages.filter(({ metrics }) => metrics.length > 0).length;
-  const none = measured === 0 ? 'No stage has written metrics yet.' : 'No rule found anything wrong.';
   const text = [
-    ...(found.length > 0 ? found : [none]),
+    ...(found.length > 0 ? found : [wrapText(nothingFound(stages))]),
     ...(facts.length > 0
       ? [formatTable(trainingFactsTable(stages), ['left']), paint('dim', wrapText(TRAINING_FACTS_CAPTION))]
       : []),

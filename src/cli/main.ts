@@ -44,7 +44,10 @@ async function buildProgram(argv: readonly string[], finish: (code: ExitCode) =>
     .option('--quiet', 'print errors only')
     .option('--debug', 'print the stack of an error')
     .helpOption('--help', 'print this help')
-    .addHelpText('after', '\nExample:\n  reckon run recipes/quickstart/recipe.yaml')
+    .addHelpText(
+      'after',
+      '\nExit codes:\n  0 it worked; 1 it failed; 2 the command line or the recipe is wrong; 130 interrupted, and can be gone on with\n\nExample:\n  reckon run recipes/quickstart/recipe.yaml',
+    )
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();

@@ -294,3 +294,18 @@ export function diagnose(stages: readonly RunStage[]): Finding[] {
     });
   });
 }
+
+/** Steps that a rule needs. */
+const FEWEST_STEPS = 10;
+
+/** What is said where no rule found anything; stages that are too short to be judged are named. */
+export function nothingFound(stages: readonly RunStage[]): string {
+  const measured = stages.filter(({ metrics }) => metrics.length > 0);
+  if (measured.length === 0) return 'No stage has written metrics yet.';
+  const short = measured.filter(({ metrics }) => metrics.length < FEWEST_STEPS).map(({ folder }) => folder);
+  if (short.length === measured.length)
+    return `Nothing can be said yet: a rule needs ${FEWEST_STEPS} steps, and no stage has as many.`;
+  const unjudged =
+    short.length === 0 ? '' : ` Below ${FEWEST_STEPS} steps, and not judged: ${short.join(', ')}.`;
+  return `No rule found anything wrong with the training.${unjudged}`;
+}

@@ -7,7 +7,7 @@ import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatNumber } from '../util/format.ts';
 import type { ChartSpec } from './charts.ts';
 import { CAPTION, pairsTable } from './comparison-text.ts';
-import { diagnose } from './diagnosis.ts';
+import { diagnose, nothingFound } from './diagnosis.ts';
 import { DISTANCE_CAPTION, distanceTable } from './distance-text.ts';
 import { atKTable, factsTable } from './evaluation-text.ts';
 import type { ReportExtras } from './extras.ts';
@@ -96,7 +96,7 @@ export function trainingSections(run: RunData): Section[] {
       blocks:
         findings.length === 0
           ? facts.length > 1
-            ? [text('No rule found anything wrong with the training.')]
+            ? [text(nothingFound(run.stages))]
             : []
           : table([
               ['stage', 'found', 'seen', 'try'],

@@ -1,7 +1,7 @@
 /** Owns the tests of the diagnosis: a made run for each illness has that finding, and a healthy one has none. */
 
 import { describe, expect, test } from 'vitest';
-import { DIAGNOSIS_RULES, diagnose, type RuleName } from '../../src/report/diagnosis.ts';
+import { DIAGNOSIS_RULES, diagnose, nothingFound, type RuleName } from '../../src/report/diagnosis.ts';
 import type { RunStage } from '../../src/report/read-run.ts';
 import { trainingFacts } from '../../src/report/training-facts.ts';
 import { isMetricName } from '../../src/track/metric-names.ts';
@@ -105,6 +105,14 @@ describe('diagnose', () => {
     expect(diagnose([stage(HEALTHY), stage(SUPERVISED)])).toEqual([]);
     expect(diagnose(ILLNESSES.map(([, series]) => stage(series, 2)))).toEqual([]);
     expect(diagnose([stage({})])).toEqual([]);
+  });
+
+  test('what is too short to be judged is not called healthy', () => {
+    const of = (steps: number, folder: string) => ({ ...stage({ loss: () => 1 }, steps), folder });
+    expect(nothingFound([])).toBe('No stage has written metrics yet.');
+    expect(nothingFound([of(100, '02-sft')])).toBe('No rule found anything wrong with the training.');
+    expect(nothingFound([of(100, '02-sft'), of(9, '03-grpo')])).toMatch(/not judged: 03-grpo\.$/);
+    expect(nothingFound([of(9, '03-grpo')])).toMatch(/^Nothing can be said yet: a rule needs 10 steps/);
   });
 
   test('values that are not finite are passed over', () => {
