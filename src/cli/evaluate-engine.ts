@@ -27,11 +27,16 @@ export async function openEvaluationEngine(
   }
   const { resolveCompute } = await import('../run/compute.ts');
   const { setThreads } = await import('../torch/index.ts');
-  const { loadModel } = await import('../models/index.ts');
-  const { localEngine } = await import('../generate/index.ts');
+  const { loadFrozen, loadModel } = await import('../models/index.ts');
+  const { engineOf, localEngine } = await import('../generate/index.ts');
   const { device, dtype, threads } = await resolveCompute(request.recipe);
   setThreads(threads);
-  using model = loadModel(target.folder, { dtype: 'f32', computeDtype: dtype, device });
-  const engine = localEngine(model, tokenizer, request.weights);
+  const engineOfFolder = () => {
+    if (request.weights !== 'int8')
+      return engineOf(loadFrozen(target.folder, { dtype, device }, 'decoding'), tokenizer);
+    using model = loadModel(target.folder, { dtype: 'f32', computeDtype: dtype, device });
+    return localEngine(model, tokenizer, 'int8');
+  };
+  const engine = engineOfFolder();
   return { engine, device, dtype, [Symbol.dispose]: () => engine[Symbol.dispose]() };
 }

@@ -18,10 +18,8 @@ export async function loadOnServer(
   try {
     await client.tell(server, { path: '/v1/load_lora_adapter', model: name, body, what, signal });
   } catch (error) {
-    if (!(error instanceof ReckonError) || /already.{0,10}loaded/i.test(error.message)) {
-      if (error instanceof ReckonError) return;
-      throw error;
-    }
+    if (!(error instanceof ReckonError)) throw error;
+    if (/already.{0,10}loaded/i.test(error.message)) return;
     throw refusedLoad(error, server, name, path);
   }
 }
