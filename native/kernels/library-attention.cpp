@@ -28,7 +28,7 @@ void shareGroups(const CausalJob& job, W&& work) {
     float* const aligned = scratch.data() + (line - reinterpret_cast<uintptr_t>(scratch.data()) / sizeof(float) % line) % line;
     work(item / job.groups, item % job.groups, aligned);
   };
-  shareWork(job.batch * job.groups, threadsFor(job.batch * job.length * job.heads * job.dim), one);
+  shareTeam(job.batch * job.groups, threadsFor(job.batch * job.length * job.heads * job.dim), one);
 }
 
 struct CausalAttention : torch::autograd::Function<CausalAttention> {

@@ -31,7 +31,7 @@ LowRankJob jobOf(const at::Tensor& factor, int64_t rows) {
 template <class W>
 void inPieces(int64_t count, int64_t piece, int64_t work, W&& some) {
   auto one = [&](int64_t item) { some(item * piece, std::min(count, (item + 1) * piece)); };
-  shareWork((count + piece - 1) / piece, threadsFor(work), one);
+  shareTeam((count + piece - 1) / piece, threadsFor(work), one);
 }
 
 /// scale * x factor^T in f32, [rows, rank].

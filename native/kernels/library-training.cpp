@@ -165,7 +165,7 @@ struct Folded : torch::autograd::Function<Folded> {
           training().foldBack(element, weight + at, scale + first, from + at * g.element_size(), to + at, total + first, count);
         }
       };
-      shareWork((width + some - 1) / some, threadsFor(rows * width), columns);
+      shareTeam((width + some - 1) / some, threadsFor(rows * width), columns);
       from += gweight.size(0) * stride;
       result.push_back(gweight);
     }

@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "choice.h"
+#include "team.h"
 #include "training-table.h"
 
 namespace reckon {
@@ -33,7 +34,7 @@ void shareRows(int64_t rows, int64_t width, W&& work) {
     const int64_t end = std::min(rows, (item + 1) * piece);
     for (int64_t row = item * piece; row < end; row++) work(row);
   };
-  shareWork((rows + piece - 1) / piece, threadsFor(rows * width), some);
+  shareTeam((rows + piece - 1) / piece, threadsFor(rows * width), some);
 }
 
 }  // namespace reckon
