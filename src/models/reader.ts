@@ -4,6 +4,7 @@
  */
 
 import { Linear, layersOf } from '../nn/index.ts';
+import { freeCachedMemory } from '../torch/index.ts';
 import type { WeightFormat } from './copied-state.ts';
 import type { Decoder } from './decoder.ts';
 
@@ -19,9 +20,17 @@ export interface Reader extends Disposable {
  * beside the base (DoRA, updates of embedding or head, modules stored whole), or where `weights` asks for another format.
  */
 export function readerOf(policy: Decoder, weights: WeightFormat = 'full'): Reader {
-  if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => policy.forgetPacked() };
+  if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => forgetPacked(policy) };
   const model = policy.snapshot(weights, 'decoding');
   return { model, [Symbol.dispose]: () => model[Symbol.dispose]() };
+}
+
+/** Parameters from which the packed copy's memory goes back to the system: the update's tensors would only fit beside its holes. */
+const largePolicy = 100e6;
+
+function forgetPacked(policy: Decoder): void {
+  policy.forgetPacked();
+  if (policy.parameterCount >= largePolicy) freeCachedMemory(policy.device);
 }
 
 function readsInPlace(policy: Decoder, weights: WeightFormat): boolean {
