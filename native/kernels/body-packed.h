@@ -13,6 +13,7 @@ constexpr int64_t kStretch = 64;
 struct Fetched {
   const char* first;
   int64_t lines;
+  bool inputs;  // the same stretch of x too
 };
 
 /// sums[j * 64 + i] += x row j . outputs i, for VECTORS vectors of outputs and ROWS rows of x, over `groups` groups.
@@ -20,6 +21,11 @@ template <class E, int ROWS, int VECTORS, class W>
 static void packedTile(const W* weight, const E* x, int64_t ins, int64_t groups, float* sums, bool first, Fetched fetched) {
   using O = Operand<E>;
   constexpr int64_t pair = O::step / Lanes::width;
+  // Of many rows the next inputs are further away than the first cache, and too short a stretch to be foreseen.
+  if (fetched.inputs)
+    for (int j = 0; j < ROWS; j++)
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kStretch * pair; i += 64 / static_cast<int64_t>(sizeof(E))) __builtin_prefetch(x + j * ins + kStretch * pair + i);
   F own[ROWS][VECTORS];
 #pragma GCC unroll 8
   for (int j = 0; j < ROWS; j++)
@@ -53,7 +59,7 @@ static void packedStretch(const W* weight, const E* x, int64_t rows, int64_t ins
     const int64_t height = (rows - row + tiles - t - 1) / (tiles - t);
     for (int64_t out = 0; out < kBlockOuts; out += width, part++) {
       const int64_t from = part * next.lines / parts, to = (part + 1) * next.lines / parts;
-      const Fetched fetched{next.first + from * kStretch * 64, to - from};
+      const Fetched fetched{next.first + from * kStretch * 64, to - from, next.inputs && out == 0};
       const W* const w = weight + out * pair;
       const E* const at = x + row * ins;
       float* const target = sums + row * kBlockOuts + out;
@@ -98,7 +104,7 @@ static void addLast(const W* weight, const E* x, int64_t rows, int64_t ins, floa
   E last[pair] = {};
   for (int64_t row = 0; row < rows; row++) {
     last[0] = x[row * ins];
-    packedStretch(weight, static_cast<const E*>(last), 1, pair, 1, sums + row * kBlockOuts, first, Fetched{nullptr, 0});
+    packedStretch(weight, static_cast<const E*>(last), 1, pair, 1, sums + row * kBlockOuts, first, Fetched{nullptr, 0, false});
   }
 }
 
@@ -112,6 +118,7 @@ static void linearOf(const LinearJob& job, int64_t begin, int64_t end, int64_t f
   const int64_t ins = job.ins, rows = lastRow - firstRow, whole = ins / pair, groups = (ins + pair - 1) / pair;
   constexpr int64_t lines = kBlockOuts * pair * static_cast<int64_t>(sizeof(W)) / 64;
   const E* const x = static_cast<const E*>(job.x) + firstRow * ins;
+  const bool far = rows * ins * static_cast<int64_t>(sizeof(E)) > 1 << 18;
   for (int64_t out = begin; out < end; out += kBlockOuts) {
     const W* const block = static_cast<const W*>(job.weight) + out * groups * pair;
     const W* const last = static_cast<const W*>(job.weight) + end * groups * pair;
@@ -119,7 +126,7 @@ static void linearOf(const LinearJob& job, int64_t begin, int64_t end, int64_t f
       const int64_t count = whole - g < kStretch ? whole - g : kStretch;
       const W* const from = block + g * kBlockOuts * pair;
       const W* const next = from + kStretch * kBlockOuts * pair;
-      anyStretch(from, x + g * pair, rows, ins, count, sums, g == 0, Fetched{reinterpret_cast<const char*>(next), next < last ? lines : 0});
+      anyStretch(from, x + g * pair, rows, ins, count, sums, g == 0, Fetched{reinterpret_cast<const char*>(next), next < last ? lines : 0, far && g + kStretch < whole});
     }
     if (whole < groups) addLast(block + whole * kBlockOuts * pair, x + whole * pair, rows, ins, sums, whole == 0);
     const int64_t count = end - out < kBlockOuts ? end - out : kBlockOuts;
