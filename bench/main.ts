@@ -25,6 +25,7 @@ const parts: Readonly<Record<string, (repeats: number) => Promise<Measurement[]>
   grade: async (repeats) => (await import('./grade.ts')).benchGrade(repeats),
   int8: async (repeats) => (await import('./int8.ts')).benchInt8(repeats),
   sampling: async (repeats) => (await import('./sampling.ts')).benchSampling(repeats),
+  products: async (repeats) => (await import('./products.ts')).benchProducts(repeats),
   mixed: async (repeats) => (await import('./mixed.ts')).benchMixed(repeats),
 };
 const everything = [...rows.map(({ id }) => id), ...Object.keys(parts)];

@@ -164,6 +164,13 @@ export const rows: readonly Row[] = [
     minutes: [2, 0.6],
   },
   {
+    ...halfRow,
+    id: 'half-64-groups',
+    what: '0.5 B, batch 64 in groups of 8, prompt 128, 64 new tokens',
+    work: generation(equal(64, 64), 8),
+    minutes: [6, 1],
+  },
+  {
     ...base,
     id: 'grpo-f32',
     what: 'GRPO step, 5 M, 8 x 8 x 128 tokens, f32 on both sides',
