@@ -4,7 +4,6 @@ import { existsSync } from 'node:fs';
 import type { Recipe, TaskFacts } from '../recipe/index.ts';
 import { Rng } from '../util/rng.ts';
 import { mean } from '../util/statistics.ts';
-import { openTaskOf } from './stages/task.ts';
 
 /** Demonstrations that are measured. */
 const SAMPLES = 32;
@@ -21,6 +20,8 @@ export async function taskFacts(recipe: Recipe): Promise<TaskFacts | undefined> 
   const here = path === undefined ? ['countdown', 'arithmetic', 'own'].includes(task.name) : existsSync(path);
   if (!here) return undefined;
   try {
+    // Loaded only where there is something to read: the check of a recipe is to be quick.
+    const { openTaskOf } = await import('./stages/task.ts');
     const opened = await openTaskOf(recipe);
     const { train, validation, test } = opened.splits;
     const chosen = train.filter((_, i) => i % Math.ceil(train.length / SAMPLES) === 0);

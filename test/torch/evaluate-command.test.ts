@@ -232,7 +232,7 @@ describe('what is made of evaluations', () => {
     const { findings, facts } = JSON.parse(await reckon('diagnose', 'tiny', '--json'));
     expect(findings).toEqual([]);
     expect(facts).toMatchObject([{ stage: '02-sft', steps: 40, learningEfficiency: null }]);
-    expect(await reckon('diagnose', 'tiny')).toContain('No rule found anything wrong.');
+    expect(await reckon('diagnose', 'tiny')).toContain('No rule found anything wrong with the training.');
   });
 });
 
