@@ -3,8 +3,9 @@
 // A packed matrix holds blocks of 64 outputs; in a block, group after group of inputs (two of bf16, one of f32), and in a
 // group the 64 outputs' weights side by side. So the lanes of a register are outputs: a sum stays in its lane from the
 // first input to the last, nothing is added up across lanes, and a block is read from its beginning to its end. Inputs are
-// taken in stretches whose weights stay in the first cache while all rows pass over them. The order of a sum is that of the
-// inputs, so a row has the same bits however many rows there are.
+// taken in stretches whose weights stay in the first cache while all rows pass over them. In f32 a stretch is summed for itself
+// and then added to those before, which rounds less than one long sum; in bf16 the sum goes on, as it does in the library's
+// product, which the trainer computes with. The order is that of the inputs, so a row has the same bits however many rows there are.
 
 /// Groups of inputs whose weights all rows pass over before the next ones: 16 KiB of them.
 constexpr int64_t kStretch = 64;
@@ -21,6 +22,7 @@ template <class E, int ROWS, int VECTORS, class W>
 static void packedTile(const W* weight, const E* x, int64_t ins, int64_t groups, float* sums, bool first, Fetched fetched) {
   using O = Operand<E>;
   constexpr int64_t pair = O::step / Lanes::width;
+  constexpr bool anew = sizeof(E) == sizeof(float);
   // Of many rows the next inputs are further away than the first cache, and too short a stretch to be foreseen.
   if (fetched.inputs)
     for (int j = 0; j < ROWS; j++)
@@ -30,7 +32,7 @@ static void packedTile(const W* weight, const E* x, int64_t ins, int64_t groups,
 #pragma GCC unroll 8
   for (int j = 0; j < ROWS; j++)
 #pragma GCC unroll 8
-    for (int i = 0; i < VECTORS; i++) own[j][i] = first ? Lanes::zero() : Lanes::load(sums + j * kBlockOuts + i * Lanes::width);
+    for (int i = 0; i < VECTORS; i++) own[j][i] = anew || first ? Lanes::zero() : Lanes::load(sums + j * kBlockOuts + i * Lanes::width);
   for (int64_t g = 0; g < groups; g++) {
     typename O::V w[VECTORS];
 #pragma GCC unroll 8
@@ -46,7 +48,10 @@ static void packedTile(const W* weight, const E* x, int64_t ins, int64_t groups,
 #pragma GCC unroll 8
   for (int j = 0; j < ROWS; j++)
 #pragma GCC unroll 8
-    for (int i = 0; i < VECTORS; i++) Lanes::store(sums + j * kBlockOuts + i * Lanes::width, own[j][i]);
+    for (int i = 0; i < VECTORS; i++) {
+      float* const sum = sums + j * kBlockOuts + i * Lanes::width;
+      Lanes::store(sum, !anew || first ? own[j][i] : Lanes::load(sum) + own[j][i]);
+    }
 }
 
 /// All rows of x over one stretch of a block, in tiles of nearly equal height, which share what is fetched of the next.

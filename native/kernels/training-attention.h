@@ -57,7 +57,7 @@ static float weighRow(float* scores, int64_t columns, float scale, Bf16* weights
   const F by = Lanes::set(scale);
   F largest = Lanes::set(kHidden);
   for (int64_t c = 0; c < columns; c += Lanes::width) {
-    const F s = nearest(Lanes::load(scores + c) * by);
+    const F s = Lanes::rounded(Lanes::load(scores + c) * by);
     Lanes::store(scores + c, s);
     largest = Lanes::max(largest, s);
   }
@@ -71,7 +71,7 @@ static float weighRow(float* scores, int64_t columns, float scale, Bf16* weights
   }
   const float sum = Lanes::sum(total);
   const F share = Lanes::set(1.0f / sum);
-  for (int64_t c = 0; c < columns; c += Lanes::width) put(weights + c, Lanes::load(scores + c) * share);
+  for (int64_t c = 0; c < columns; c += Lanes::width) Lanes::store(weights + c, Lanes::load(scores + c) * share);
   return most + __builtin_logf(sum);
 }
 
@@ -124,7 +124,7 @@ static void causal(const CausalJob& job, int64_t sequence, int64_t group, float*
       }
       product({weights, padded / 2, 1}, {values + block.from * dim, dim}, block.rows, dim, block.columns() / 2, sums, dim, false);
       for (int64_t i = 0; i < block.rows; i++)
-        for (int64_t d = 0; d < dim; d += Lanes::width) put(y + (q + i) * outStride + d, Lanes::load(sums + i * dim + d));
+        for (int64_t d = 0; d < dim; d += Lanes::width) Lanes::store(y + (q + i) * outStride + d, Lanes::load(sums + i * dim + d));
     }
   }
 }
@@ -168,15 +168,15 @@ static void slopesOfPair(const BackScratch& s, int64_t i, bool both, int64_t pad
   const float* const slopes = s.slopes + i * padded;
   Bf16* const rows = s.scoreSlopes + i * padded;
   for (int64_t c = 0; c < columns; c += Lanes::width) {
-    const F w0 = exponential(nearest(Lanes::load(scores + c) * by) - log0);
+    const F w0 = exponential(Lanes::rounded(Lanes::load(scores + c) * by) - log0);
     const F d0 = w0 * (Lanes::load(slopes + c) - along0);
     F w1 = Lanes::zero(), d1 = Lanes::zero();
     if (both) {
-      w1 = exponential(nearest(Lanes::load(scores + padded + c) * by) - log1);
+      w1 = exponential(Lanes::rounded(Lanes::load(scores + padded + c) * by) - log1);
       d1 = w1 * (Lanes::load(slopes + padded + c) - along1);
-      put(rows + padded + c, d1);
+      Lanes::store(rows + padded + c, d1);
     }
-    put(rows + c, d0);
+    Lanes::store(rows + c, d0);
     storePairs(s.weightPairs + i * padded + 2 * c, w0, w1);
     storePairs(s.scoreSlopePairs + i * padded + 2 * c, d0, d1);
   }
@@ -205,7 +205,7 @@ static void blockBack(const CausalSlopes& slopes, const Place& place, const Back
   const F by = Lanes::set(place.scale);
   Bf16* const to = place.part(slopes.gqkv, head);
   for (int64_t i = 0; i < block.rows; i++)
-    for (int64_t d = 0; d < dim; d += Lanes::width) put(to + (q + i) * place.width + d, Lanes::load(s.sums + i * dim + d) * by);
+    for (int64_t d = 0; d < dim; d += Lanes::width) Lanes::store(to + (q + i) * place.width + d, Lanes::load(s.sums + i * dim + d) * by);
   const int64_t even = roundedUp(block.rows, 2);
   layPaired({queries.rows + q * queries.stride, queries.stride}, block.rows, even, dim, s.queryPairs);
   layPaired({g.rows + q * g.stride, g.stride}, block.rows, even, dim, s.slopePairs);
@@ -235,7 +235,7 @@ static void causalBack(const CausalSlopes& slopes, int64_t sequence, int64_t gro
   Bf16* const gvalues = place.part(slopes.gqkv, place.valuePart());
   for (int64_t t = 0; t < job.length; t++)
     for (int64_t d = 0; d < dim; d += Lanes::width) {
-      put(gkeys + t * place.width + d, Lanes::load(s.keySlopes + t * dim + d) * by);
-      put(gvalues + t * place.width + d, Lanes::load(s.valueSlopes + t * dim + d));
+      Lanes::store(gkeys + t * place.width + d, Lanes::load(s.keySlopes + t * dim + d) * by);
+      Lanes::store(gvalues + t * place.width + d, Lanes::load(s.valueSlopes + t * dim + d));
     }
 }

@@ -73,7 +73,7 @@ static inline void spreadTile(const LowRankJob& job, int64_t n, int64_t c) {
 #pragma GCC unroll 8
     for (int j = 0; j < ACROSS; j++) {
       E* const y = static_cast<E*>(job.y) + (n + i) * job.width + c + j * Lanes::width;
-      putUpTo(y, loadUpTo(y, count - j * Lanes::width) + sums[i][j], count - j * Lanes::width);
+      storeUpTo(y, loadUpTo(y, count - j * Lanes::width) + sums[i][j], count - j * Lanes::width);
     }
 }
 

@@ -1,40 +1,11 @@
 // Owns products of small bf16 matrices in registers, for the attention of training: one factor is read in pairs of
 // rows that lie side by side, the other pair by pair from anywhere. Included after body.h.
 
-/// A pair of neighbours in every lane.
-static inline Lanes::Pairs everywhere(const Bf16* p) {
-#ifdef RECKON_BF16
-  int both;
-  __builtin_memcpy(&both, p, sizeof both);
-  return _mm512_set1_epi32(both);
-#else
-  return {Lanes::set(widen(p[0])), Lanes::set(widen(p[1]))};
-#endif
-}
-
-/// Rounded to bf16.
-static inline F nearest(F v) {
-#ifdef RECKON_BF16
-  return Lanes::widened((__m256i)_mm512_cvtneps_pbh(v));
-#else
-  return Operand<Bf16>::rounded(v);
-#endif
-}
-
-/// As `Lanes::store`, by the processor's own rounding where it has one.
-static inline void put(Bf16* p, F v) {
-#ifdef RECKON_BF16
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(v));
-#else
-  Lanes::store(p, v);
-#endif
-}
-
 /// Two vectors side by side: even[0], odd[0], even[1], odd[1], ...
 static inline void storePairs(Bf16* p, F even, F odd) {
 #ifdef RECKON_BF16
-  const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
-  const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd)), 16);
+  const __m512i low = _mm512_cvtepu16_epi32(Lanes::narrowed(even));
+  const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(Lanes::narrowed(odd)), 16);
   _mm512_storeu_si512(p, _mm512_or_si512(low, high));
 #else
   Bf16 first[Lanes::width], second[Lanes::width];
@@ -69,7 +40,7 @@ static inline void productTile(Left a, Right b, int64_t pairs, float* out, int64
     for (int c = 0; c < ACROSS; c++) columns[c] = Lanes::pairs(b.pairs + 2 * (k * b.columns + c * Lanes::width));
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
-      const Lanes::Pairs v = everywhere(a.pairs + 2 * (r * a.row + k * a.pair));
+      const Lanes::Pairs v = Operand<Bf16>::broadcast(a.pairs + 2 * (r * a.row + k * a.pair));
 #pragma GCC unroll 8
       for (int c = 0; c < ACROSS; c++) sums[r][c] = Lanes::dot(sums[r][c], columns[c], v);
     }
@@ -101,7 +72,7 @@ static void productStrip(Left a, Right b, int64_t rows, int64_t pairs, float* ou
 
 /// out [rows, columns] (+)= a b over `pairs` pairs; columns in whole vectors.
 static void product(Left a, Right b, int64_t rows, int64_t columns, int64_t pairs, float* out, int64_t stride, bool add) {
-  constexpr int most = Lanes::width == 16 ? 4 : 2;  // as many sums as there are registers for
+  constexpr int most = Lanes::tileVectors;
   int64_t c = 0;
   for (; c + most * Lanes::width <= columns; c += most * Lanes::width)
     productStrip<most>(a, {b.pairs + 2 * c, b.columns}, rows, pairs, out + c, stride, add);

@@ -1,21 +1,5 @@
 // Owns what training computes of one row: the ways back of the gated SiLU and of the norm, the rotation of heads, and
-// the folding of a norm into a matrix. Included after training-products.h. Gradients are
-// computed in f32 and rounded once.
-
-/// `nearest` and `put` for either element.
-template <class E>
-static inline F roundedLike(F v) {
-  if constexpr (sizeof(E) == sizeof(Bf16)) return nearest(v);
-  else return v;
-}
-
-static inline void put(float* p, F v) { Lanes::store(p, v); }
-
-template <class E>
-static inline void putUpTo(E* p, F v, int64_t count) {
-  if (count >= Lanes::width) put(p, v);
-  else Lanes::storeSome(p, v, count);
-}
+// the folding of a norm into a matrix. Included after training-products.h. Gradients are computed in f32 and rounded once.
 
 /// As `swiglu` of body.h, which decoding runs, to the bit.
 template <class E>
@@ -25,7 +9,7 @@ static void swigluRowOf(const E* both, E* y, int64_t width) {
     const int64_t count = width - i;
     const F gate = loadUpTo(both + i, count);
     const F silu = Lanes::div(gate, one + exponential(Lanes::zero() - Lanes::max(gate, least)));
-    putUpTo(y + i, roundedLike<E>(silu) * loadUpTo(both + width + i, count), count);
+    storeUpTo(y + i, Operand<E>::rounded(silu) * loadUpTo(both + width + i, count), count);
   }
 }
 
@@ -43,8 +27,8 @@ static void swigluBackOf(const E* both, const E* g, E* gboth, int64_t width) {
     const F gate = loadUpTo(both + i, count), up = loadUpTo(both + width + i, count), slope = loadUpTo(g + i, count);
     const F share = Lanes::div(one, one + exponential(Lanes::zero() - Lanes::max(gate, least)));
     const F silu = gate * share;
-    putUpTo(gboth + i, slope * up * Lanes::fma(silu, one - share, share), count);
-    putUpTo(gboth + width + i, slope * roundedLike<E>(silu), count);
+    storeUpTo(gboth + i, slope * up * Lanes::fma(silu, one - share, share), count);
+    storeUpTo(gboth + width + i, slope * Operand<E>::rounded(silu), count);
   }
 }
 
@@ -68,7 +52,7 @@ static void normaliseBackOf(const E* x, const E* g, E* gx, int64_t width, float 
   const F r = Lanes::set(scale), along = Lanes::set(-scale * scale * scale * share * Lanes::sum(products));
   for (int64_t i = 0; i < width; i += Lanes::width) {
     const int64_t count = width - i;
-    putUpTo(gx + i, Lanes::fma(loadUpTo(x + i, count), along, loadUpTo(g + i, count) * r), count);
+    storeUpTo(gx + i, Lanes::fma(loadUpTo(x + i, count), along, loadUpTo(g + i, count) * r), count);
   }
 }
 
@@ -87,7 +71,7 @@ static void rotateBack(const E* g, const E* cos, const E* sin, E* gx, int64_t di
     for (int64_t i = 0; i < half; i += Lanes::width) {
       const int64_t count = half - i;
       const F straight = loadUpTo(g + at + i, count) * loadUpTo(cos + at + i, count);
-      putUpTo(gx + at + i, Lanes::fma(loadUpTo(g + other + i, count), loadUpTo(sin + other + i, count), straight), count);
+      storeUpTo(gx + at + i, Lanes::fma(loadUpTo(g + other + i, count), loadUpTo(sin + other + i, count), straight), count);
     }
   }
 }
@@ -114,7 +98,7 @@ static void rotateHeads(Element element, const RotationJob& job, bool back) {
 template <class E>
 static void foldOf(const float* row, const float* norm, E* y, int64_t width) {
   for (int64_t i = 0; i < width; i += Lanes::width)
-    putUpTo(y + i, loadUpTo(row + i, width - i) * loadUpTo(norm + i, width - i), width - i);
+    storeUpTo(y + i, loadUpTo(row + i, width - i) * loadUpTo(norm + i, width - i), width - i);
 }
 
 static void fold(Element element, const float* row, const float* norm, void* y, int64_t width) {
@@ -127,8 +111,8 @@ static void foldBackOf(const float* row, const float* norm, const E* g, float* g
   for (int64_t i = 0; i < width; i += Lanes::width) {
     const int64_t count = width - i;
     const F slope = loadUpTo(g + i, count);
-    putUpTo(grow + i, slope * loadUpTo(norm + i, count), count);
-    putUpTo(gnorm + i, Lanes::fma(slope, loadUpTo(row + i, count), loadUpTo(gnorm + i, count)), count);
+    storeUpTo(grow + i, slope * loadUpTo(norm + i, count), count);
+    storeUpTo(gnorm + i, Lanes::fma(slope, loadUpTo(row + i, count), loadUpTo(gnorm + i, count)), count);
   }
 }
 
