@@ -93,8 +93,8 @@ say({ load, weightsGiB: (globalThis.model.parameterCount * 2) / 2 ** 30 });`,
     // 358 M numbers of the blocks in 1 byte, 136 M of the embedding in 2, against 2 for all.
     expect(full['weightsGiB']!).toBeGreaterThan(0.9);
     expect(rounded['weightsGiB']!).toBeLessThan(0.65 * full['weightsGiB']!);
-    // The peak is that of the load, while the file that the numbers come from is still mapped.
-    expect(rounded['peakGiB']!).toBeLessThan(full['peakGiB']!);
+    // The peak is that of the load, while the file that the numbers come from is still mapped: both forms, and the process.
+    expect(rounded['peakGiB']!).toBeLessThan(full['weightsGiB']! + rounded['weightsGiB']! + 0.4);
     expect(rounded['staysGiB']!).toBeLessThan(full['staysGiB']! - 0.2);
     expect(rounded['moved']).toBeGreaterThan(0);
     expect(Math.abs(rounded['loss']! - full['loss']!)).toBeLessThan(0.1);
