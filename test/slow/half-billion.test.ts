@@ -83,7 +83,8 @@ say({ load, weightsGiB: (globalThis.model.parameterCount * 2) / 2 ** 30 });`,
     const spared = loraStep('checkpointed', { checkpointing: true });
     expect(plain['moved']).toBeGreaterThan(0);
     expect(plain['peakGiB']).toBeLessThan(6);
-    expect(spared['peakGiB']!).toBeLessThan(plain['peakGiB']! - 0.5);
+    // 2.17 and 1.66 GiB; the weights are 0.92 and the process 0.3, so of the rest half is spared.
+    expect(spared['peakGiB']!).toBeLessThan(plain['peakGiB']! - 0.3);
     expect(spared['loss']).toBeCloseTo(plain['loss']!, 4);
   });
 
