@@ -25,7 +25,7 @@ namespace avx2_ {
 #include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
-constexpr KernelTable table{"avx2", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
+constexpr KernelTable table{"avx2", {false, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx2_
 const KernelTable* avx2Table() { return &avx2_::table; }
 }  // namespace reckon

@@ -32,7 +32,7 @@ namespace avx512bf16_ {
 #include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
-constexpr KernelTable table{"avx512bf16", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
+constexpr KernelTable table{"avx512bf16", {true, true}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512bf16_
 const KernelTable* avx512Bf16Table() { return &avx512bf16_::table; }
 }  // namespace reckon

@@ -31,7 +31,7 @@ namespace avx512_ {
 #include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
-constexpr KernelTable table{"avx512", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
+constexpr KernelTable table{"avx512", {true, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512_
 const KernelTable* avx512Table() { return &avx512_::table; }
 }  // namespace reckon

@@ -258,16 +258,14 @@ static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf
       }
     }
   };
-  for (int part = 0; part < 2; part++) {
-    const Bf16* const value = past.values[part] + from;
-    const Bf16* const weight = weights + (part == 0 ? 0 : past.lengths[0]);
-    const int64_t length = past.lengths[part];
-    int64_t s = 0;
-    for (; s + 2 <= length; s += 2) add(value + s * dim, value + (s + 1) * dim, weight + s, stride);
-    if (s == length) continue;
+  // Pairs are those of the whole sequence, as training has them: one of them can lie across the end of the prefix.
+  const int64_t before = past.lengths[0], length = before + past.lengths[1];
+  const auto token = [&](int64_t s) { return (s < before ? past.values[0] + s * dim : past.values[1] + (s - before) * dim) + from; };
+  for (int64_t s = 0; s + 2 <= length; s += 2) add(token(s), token(s + 1), weights + s, stride);
+  if (length % 2 != 0) {
     Bf16 last[2 * HEADS] = {};
-    for (int h = 0; h < HEADS; h++) last[2 * h] = weight[h * stride + s];
-    add(value + s * dim, value + s * dim, last, 2);
+    for (int h = 0; h < HEADS; h++) last[2 * h] = weights[h * stride + length - 1];
+    add(token(length - 1), token(length - 1), last, 2);
   }
 #pragma GCC unroll 8
   for (int h = 0; h < HEADS; h++)

@@ -1,15 +1,14 @@
-// Owns weights in 8 bit as operators of the dispatcher: rounding, and the product on any device and with a gradient for its
-// input, by libtorch's own over blocks of the weight. The product without a gradient is library-packed.cpp's.
+// Owns weights in 8 bit: rounding, as an operator of the dispatcher, and the product on any device, by libtorch's own over
+// blocks of the weight, and its gradient, which library-product.cpp makes an operator of.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <vector>
 
 #include "arguments.h"
 #include "choice.h"
-#include "int8-products.h"
+#include "products.h"
 
 namespace reckon {
 namespace {
@@ -65,39 +64,8 @@ at::Tensor int8InputGradient(const at::Tensor& g, const at::Tensor& values, cons
   return dx.view(shape);
 }
 
-namespace {
-
-/// Keeps the weight for the way back as it is, in 8 bit.
-struct Product : torch::autograd::Function<Product> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& values,
-                            const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
-    context->save_for_backward({values, scales});
-    at::AutoDispatchBelowADInplaceOrView below;
-    return int8Product(x, values, scales, bias);
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
-    const auto saved = context->get_saved_variables();
-    return {int8InputGradient(gradients[0], saved[0], saved[1]), at::Tensor(), at::Tensor(), at::Tensor()};
-  }
-};
-
-at::Tensor differentiable(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias) {
-  TORCH_CHECK(!(c10::GradMode::is_enabled() && (scales.requires_grad() || (bias && bias->requires_grad()))),
-              "scales and bias of a weight in 8 bit are frozen, and one of them requires a gradient");
-  return Product::apply(x, values, scales, bias);
-}
-
-}  // namespace
 }  // namespace reckon
 
-TORCH_LIBRARY_FRAGMENT(reckon, library) {
-  library.def("quantise(Tensor weight) -> (Tensor, Tensor)");
-  library.def("int8_linear(Tensor x, Tensor values, Tensor scales, Tensor? bias=None) -> Tensor");
-}
+TORCH_LIBRARY_FRAGMENT(reckon, library) { library.def("quantise(Tensor weight) -> (Tensor, Tensor)"); }
 
 TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("quantise", TORCH_FN(reckon::quantise)); }
-
-TORCH_LIBRARY_IMPL(reckon, CompositeExplicitAutograd, library) { library.impl("int8_linear", TORCH_FN(reckon::int8Product)); }
-
-TORCH_LIBRARY_IMPL(reckon, Autograd, library) { library.impl("int8_linear", TORCH_FN(reckon::differentiable)); }

@@ -1,11 +1,10 @@
 // Owns a linear layer with a low-rank update beside its frozen weight as one operator with a gradient. It keeps its input
 // as it came, which layers that read the same share, and `rank` numbers a row; the weight may be in 8 bit.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <torch/library.h>
 
-#include "int8-products.h"
+#include "products.h"
 #include "training-arguments.h"
 
 namespace reckon {
@@ -34,15 +33,34 @@ void inPieces(int64_t count, int64_t piece, int64_t work, W&& some) {
   shareTeam((count + piece - 1) / piece, threadsFor(work), one);
 }
 
-/// scale * x factor^T in f32, [rows, rank].
-at::Tensor contracted(const at::Tensor& x, const at::Tensor& factor, double scale) {
+/// scale * x factor^T in f32, [rows, rank]; `share` takes pieces of rows.
+template <class S>
+at::Tensor contractedBy(S&& share, const at::Tensor& x, const at::Tensor& factor, double scale) {
   at::Tensor hidden = at::empty({x.size(0), factor.size(0)}, factor.options());
   LowRankJob job = jobOf(factor, x.size(0));
   job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = hidden.mutable_data_ptr<float>();
   job.scale = static_cast<float>(scale);
   const Element element = elementOf(x, "x");
-  inPieces(job.rows, kRows, x.numel(), [&](int64_t begin, int64_t end) { training().contract(element, job, begin, end); });
+  share([&](int64_t begin, int64_t end) { training().contract(element, job, begin, end); });
   return hidden;
+}
+
+at::Tensor contracted(const at::Tensor& x, const at::Tensor& factor, double scale) {
+  return contractedBy([&](auto&& some) { inPieces(x.size(0), kRows, x.numel(), some); }, x, factor, scale);
+}
+
+/// The same of the rows of a decoding step, on the threads of decoding.
+at::Tensor contractedRows(const at::Tensor& x, const at::Tensor& factor, double scale) {
+  require(x, "x", x.scalar_type(), 2);
+  require(factor, "the factor", at::kFloat, 2);
+  TORCH_CHECK(x.size(1) == factor.size(1), "x has ", x.size(1), " columns, and the factor ", factor.size(1));
+  const int64_t rows = x.size(0), piece = 4;  // rows that the kernel takes at once
+  return contractedBy(
+      [&](auto&& some) {
+        auto one = [&](int64_t item) { some(item * piece, std::min(rows, (item + 1) * piece)); };
+        shareWork((rows + piece - 1) / piece, threadsFor(x.numel()), one);
+      },
+      x, factor, scale);
 }
 
 /// y += hidden factor, rounded once.
@@ -75,7 +93,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     require(b, "b", at::kFloat, 2);
     TORCH_CHECK(a.size(1) == x.size(-1) && a.size(0) == b.size(1) && b.size(0) == weight.size(0) && weight.size(1) == a.size(1),
                 "an update of ", a.sizes(), " and ", b.sizes(), " does not fit a weight of ", weight.sizes());
-    at::Tensor y = scales ? int8Product(x, weight, *scales, bias) : at::linear(x, weight, bias);
+    at::Tensor y = productOf(x, weight, scales, bias);
     const at::Tensor hidden = contracted(rowsOf(x), a, scale);
     addSpread(y, hidden, b.t().contiguous());
     context->save_for_backward({x, weight, scales.value_or(at::Tensor()), hidden, a, b});
@@ -111,6 +129,9 @@ at::Tensor lowRankLinear(const at::Tensor& x, const at::Tensor& weight, const st
 
 TORCH_LIBRARY_FRAGMENT(reckon, library) {
   library.def("low_rank_linear(Tensor x, Tensor weight, Tensor? scales, Tensor? bias, Tensor a, Tensor b, float scale) -> Tensor");
+  library.def("contracted_rows(Tensor x, Tensor factor, float scale) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(reckon, CompositeImplicitAutograd, library) { library.impl("low_rank_linear", TORCH_FN(reckon::lowRankLinear)); }
+
+TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("contracted_rows", TORCH_FN(reckon::contractedRows)); }

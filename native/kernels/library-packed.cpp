@@ -10,7 +10,7 @@
 namespace reckon {
 namespace {
 
-/// One block: its rows' groups, `Word` each, side by side.
+/// One block of whole numbers, which stay so: its rows' groups, `Word` each, side by side.
 template <class Word>
 void packBlock(const char* weight, int64_t rows, int64_t rowBytes, int64_t groups, char* to) {
   constexpr int64_t bytes = sizeof(Word), stretch = 64 / bytes;
@@ -36,7 +36,7 @@ at::Tensor pack(const at::Tensor& weight, int64_t pair) {
   const at::Tensor own = weight.detach().contiguous();
   const int64_t outs = own.size(0), ins = own.size(1), element = own.element_size(), bytes = pair * element;
   const int64_t blocks = (outs + kBlockOuts - 1) / kBlockOuts, groups = (ins + pair - 1) / pair;
-  TORCH_CHECK(bytes <= 4, "a group of inputs has 4 bytes at most, found ", bytes);
+  TORCH_CHECK(element == 1 || bytes == 4, "a group of inputs has 4 bytes, or those of 8 bit, found ", bytes);
   at::Tensor packed = at::empty({blocks, groups, kBlockOuts, pair}, own.options());
   const char* const from = static_cast<const char*>(own.const_data_ptr());
   char* const to = static_cast<char*>(packed.mutable_data_ptr());
@@ -45,10 +45,10 @@ at::Tensor pack(const at::Tensor& weight, int64_t pair) {
     const int64_t rows = std::min(kBlockOuts, outs - block * kBlockOuts);
     const char* const first = from + block * kBlockOuts * ins * element;
     char* const target = to + block * blockBytes;
+    if (element > 1) return kernels().pack({elementOf(own, "weight"), first, false, target, rows, ins, ins, 1});
     if (rows < kBlockOuts || ins % pair != 0) memset(target, 0, static_cast<size_t>(blockBytes));
-    if (bytes == 4) packBlock<uint32_t>(first, rows, ins * element, groups, target);
-    else if (bytes == 2) packBlock<uint16_t>(first, rows, ins * element, groups, target);
-    else packBlock<uint8_t>(first, rows, ins * element, groups, target);
+    if (bytes == 2) packBlock<uint16_t>(first, rows, ins, groups, target);
+    else packBlock<uint8_t>(first, rows, ins, groups, target);
   };
   shareWork(blocks, threadsFor(outs * ins / 4), work);
   return packed;
@@ -95,8 +95,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, int64_t outs, c
     TORCH_CHECK(residual->size(0) == rows && residual->size(1) == outs, "the residual must be [", rows, ", ", outs, "]");
   }
   at::Tensor y = at::empty({rows, outs}, x.options());
-  shareProduct({element, readable(x), readable(weight), scales ? scales->const_data_ptr<float>() : nullptr, bias ? readable(*bias) : nullptr,
-                residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs});
+  shareProduct({element, readable(x), readable(weight), scales.has_value(), scales ? scales->const_data_ptr<float>() : nullptr, bias ? readable(*bias) : nullptr,
+                residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs, ins, pair});
   return y;
 }
 

@@ -25,7 +25,7 @@ struct GatedSilu : torch::autograd::Function<GatedSilu> {
     const char* const from = bytesOf(both);
     char* const to = bytesIn(y);
     shareRows(both.numel() / std::max<int64_t>(2 * width, 1), 2 * width,
-              [&](int64_t row) { training().swiglu(element, from + 2 * row * stride, to + row * stride, width); });
+              [&](int64_t row) { kernels().swiglu(element, from + 2 * row * stride, to + row * stride, width); });
     return y;
   }
 

@@ -15,7 +15,7 @@ namespace portable_ {
 #include "training-low-rank.h"
 #include "training-attention.h"
 #include "training.h"
-constexpr KernelTable table{"portable", linear, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
+constexpr KernelTable table{"portable", {false, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace portable_
 const KernelTable* portableTable() { return &portable_::table; }
 }  // namespace reckon

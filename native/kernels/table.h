@@ -14,12 +14,14 @@ enum class Element { f32, bf16 };
 struct LinearJob {
   Element element;
   const void* x;
-  const void* weight;    // of x's element type, or int8_t where there are scales
+  const void* weight;    // of x's element type, or int8_t
+  bool isInt8;
   const float* scales;   // [outs], what a sum is multiplied with before the bias is added; or null
   const void* bias;      // or null
   const void* residual;  // or null
   void* y;
   int64_t rows, ins, outs;
+  int64_t stride, step;  // from one row of x to the next, and from one group of inputs to the next
 };
 
 /// One new token of each of `count` sequences: rotates its queries and keys, appends keys and values to the sequence's
@@ -86,10 +88,23 @@ struct Drawn {
 /// See training-table.h.
 struct TrainingTable;
 
+/// One block of a matrix, its `rows` rows [ins] being kBlockOuts outputs or the last ones.
+struct PackJob {
+  Element element;       // of what is packed
+  const void* weight;    // of it, or int8_t, which are widened
+  bool isInt8;
+  void* to;              // [groups, kBlockOuts, pair]
+  int64_t rows, ins;
+  int64_t stride, step;  // from one row of the weight to the next, and from one input to the next
+};
+
 struct KernelTable {
   const char* name;
+  /// By element, whether products of whole sequences go by `linear` too: where libtorch's are no faster.
+  bool servesWhole[2];
   /// Computes outputs `begin` to `end` (multiples of kBlockOuts, or the end) of rows `firstRow` to `lastRow`, 64 at most.
   void (*linear)(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow);
+  void (*pack)(const PackJob& job);
   /// x / rms(x) of one row.
   void (*normalise)(Element element, const void* x, void* y, int64_t width, float epsilon);
   /// silu(both[0 .. width]) * both[width .. 2 width] of one row.

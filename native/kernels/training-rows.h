@@ -1,23 +1,6 @@
 // Owns what training computes of one row: the ways back of the gated SiLU and of the norm, the rotation of heads, and
 // the folding of a norm into a matrix. Included after training-products.h. Gradients are computed in f32 and rounded once.
 
-/// As `swiglu` of body.h, which decoding runs, to the bit.
-template <class E>
-static void swigluRowOf(const E* both, E* y, int64_t width) {
-  const F one = Lanes::set(1.0f), least = Lanes::set(-88.0f);
-  for (int64_t i = 0; i < width; i += Lanes::width) {
-    const int64_t count = width - i;
-    const F gate = loadUpTo(both + i, count);
-    const F silu = Lanes::div(gate, one + exponential(Lanes::zero() - Lanes::max(gate, least)));
-    storeUpTo(y + i, Operand<E>::rounded(silu) * loadUpTo(both + width + i, count), count);
-  }
-}
-
-static void swigluRow(Element element, const void* both, void* y, int64_t width) {
-  if (element == Element::f32) swigluRowOf(static_cast<const float*>(both), static_cast<float*>(y), width);
-  else swigluRowOf(static_cast<const Bf16*>(both), static_cast<Bf16*>(y), width);
-}
-
 template <class E>
 static void swigluBackOf(const E* both, const E* g, E* gboth, int64_t width) {
   const F one = Lanes::set(1.0f);

@@ -47,9 +47,7 @@ struct LowRankJob {
 };
 
 struct TrainingTable {
-  /// As `swiglu` of KernelTable.
-  void (*swiglu)(Element element, const void* both, void* y, int64_t width);
-  /// From both [2 width] of `swiglu` and the gradient g [width] of what it gives, that of both.
+  /// From both [2 width] of KernelTable's `swiglu` and the gradient g [width] of what it gives, that of both.
   void (*swigluBack)(Element element, const void* both, const void* g, void* gboth, int64_t width);
   /// From x and the gradient g of x / rms(x), that of x.
   void (*normaliseBack)(Element element, const void* x, const void* g, void* gx, int64_t width, float epsilon);

@@ -27,16 +27,11 @@ export async function openEvaluationEngine(
   }
   const { resolveCompute } = await import('../run/compute.ts');
   const { setThreads } = await import('../torch/index.ts');
-  const { loadFrozen, loadModel } = await import('../models/index.ts');
-  const { engineOf, localEngine } = await import('../generate/index.ts');
+  const { loadFrozen } = await import('../models/index.ts');
+  const { engineOf } = await import('../generate/index.ts');
   const { device, dtype, threads } = await resolveCompute(request.recipe);
   setThreads(threads);
-  const engineOfFolder = () => {
-    if (request.weights !== 'int8')
-      return engineOf(loadFrozen(target.folder, { dtype, device }, 'decoding'), tokenizer);
-    using model = loadModel(target.folder, { dtype: 'f32', computeDtype: dtype, device });
-    return localEngine(model, tokenizer, 'int8');
-  };
-  const engine = engineOfFolder();
+  const { weights = 'full' } = request;
+  const engine = engineOf(loadFrozen(target.folder, { dtype, device, weights }, 'decoding'), tokenizer);
   return { engine, device, dtype, [Symbol.dispose]: () => engine[Symbol.dispose]() };
 }

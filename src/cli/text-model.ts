@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Engine, GenerationOptions } from '../generate/engine.ts';
 import { localModel } from '../hub/index.ts';
-import type { Decoder, WeightFormat } from '../models/index.ts';
+import type { WeightFormat } from '../models/index.ts';
 import { ChatTemplate, loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type Endpoint, endpointEngine } from './endpoint.ts';
@@ -120,25 +120,16 @@ async function openEngine(
   tokenizer: Tokenizer,
   options: SamplingOptions,
 ): Promise<{ readonly engine: Engine; readonly vocabulary: number }> {
-  const { loadFrozen, loadModel } = await import('../models/index.ts');
+  const { loadFrozen } = await import('../models/index.ts');
   const { engineOf } = await import('../generate/index.ts');
   const { resolveCompute } = await import('../run/compute.ts');
   const { freeCachedMemory, setThreads } = await import('../torch/index.ts');
   const compute = { device: options.device, dtype: options.dtype, threads: 'auto' } as const;
   const { device, dtype, threads } = await resolveCompute({ compute });
   setThreads(threads);
-  const model =
-    options.weights === 'int8'
-      ? rounded(loadModel(folder, { dtype, computeDtype: dtype, device, map: true }))
-      : loadFrozen(folder, { dtype, device }, 'decoding');
+  const model = loadFrozen(folder, { dtype, device, weights: options.weights }, 'decoding');
   freeCachedMemory(device);
   return { engine: engineOf(model, tokenizer), vocabulary: model.config.vocabSize };
-}
-
-/** A model with its matrices in 8 bit in place of one that is freed. */
-function rounded(full: Decoder): Decoder {
-  using _full = full;
-  return full.snapshot('int8', 'decoding');
 }
 
 /** The ids that end a completion by the config, the generation config and the tokenizer together. */

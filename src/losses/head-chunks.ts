@@ -4,9 +4,8 @@
  */
 
 import { like } from '../nn/index.ts';
-import { invoke, Op, type Tensor, zeros } from '../torch/index.ts';
+import { invoke, Op, productInto, type Tensor, zeros } from '../torch/index.ts';
 
-const linearIntoOp = new Op('aten::linear', 'out');
 const logSoftmaxIntoOp = new Op('aten::log_softmax', 'int_out');
 const expIntoOp = new Op('aten::exp', 'out');
 const divInPlaceOp = new Op('aten::div_', 'Scalar');
@@ -45,7 +44,7 @@ export function chunkDistribution(
   { first_NV, second_NV, raw_NV }: HeadBuffers,
 ): ChunkDistribution {
   const raw = raw_NV.narrow(0, 0, padded_ND.size(0));
-  invoke(linearIntoOp, padded_ND.handle, like(weight_VD, padded_ND).handle, null, raw.handle);
+  productInto(raw, padded_ND, like(weight_VD, padded_ND));
   const logits_NV = first_NV.narrow(0, 0, tokens);
   if (raw_NV !== first_NV) logits_NV.copy_(raw.narrow(0, 0, tokens));
   if (temperature !== 1) invoke(divInPlaceOp, logits_NV.handle, temperature);

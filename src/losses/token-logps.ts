@@ -4,7 +4,7 @@
  */
 
 import { like } from '../nn/index.ts';
-import { backward, cat, invoke, noGrad, Op, scope, type Tensor, zeros } from '../torch/index.ts';
+import { backward, cat, invoke, noGrad, Op, product, scope, type Tensor, zeros } from '../torch/index.ts';
 import {
   type ChunkDistribution,
   chunkDistribution,
@@ -247,8 +247,8 @@ export function termsOfLogits(logits_NV: Tensor, targets_N: Tensor): TokenLogps 
 export function headLogits(hidden_ND: Tensor, weight_VD: Tensor, options: TokenLogpOptions): Tensor {
   const rows = options.vocabulary ?? weight_VD.size(0);
   const tokens = hidden_ND.size(0);
-  const raw = padRows(hidden_ND, paddedRows(tokens, rows))
-    .linear(like(weight_VD.narrow(0, 0, rows), hidden_ND))
+  const padded = padRows(hidden_ND, paddedRows(tokens, rows));
+  const raw = product(padded, like(weight_VD.narrow(0, 0, rows), hidden_ND))
     .narrow(0, 0, tokens)
     .to('f32');
   return options.temperature === 1 ? raw : raw.div(options.temperature);

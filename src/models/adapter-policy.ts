@@ -13,7 +13,7 @@ import { adapterBase, mergedModel } from './adapter-merge.ts';
 import { adapterTargets } from './adapter-targets.ts';
 import { copiedState, type WeightFormat } from './copied-state.ts';
 import { Decoder } from './decoder.ts';
-import { type LoadOptions, loadFrozen, loadModel, saveModel } from './folder.ts';
+import { type FrozenOptions, type LoadOptions, loadFrozen, loadModel, saveModel } from './folder.ts';
 
 /** What is said of an adapter to train; the rest is PEFT's defaults. */
 export interface AdapterOptions {
@@ -67,11 +67,7 @@ export function savePolicy(policy: Decoder, folder: string): void {
  * The policy as it was when a stage began, from the folder it began with: for a policy with an adapter a view of the
  * same base, without adapter or with the one it began with; else a model of its own. The caller owns it.
  */
-export function openReference(
-  policy: Decoder,
-  folder: string,
-  load: Parameters<typeof loadFrozen>[1],
-): Decoder {
+export function openReference(policy: Decoder, folder: string, load: FrozenOptions): Decoder {
   if (!trainedAdapter(policy)) return loadFrozen(folder, load);
   const view = withAdapter(policy, null, () => mergedModel(policy));
   if (!isAdapterFolder(folder)) return view;

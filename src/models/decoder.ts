@@ -10,6 +10,7 @@ import {
   cat,
   type DType,
   gatedSilu,
+  product,
   type Rotation,
   rotatedHeads,
   scope,
@@ -329,7 +330,7 @@ export class Decoder extends Module {
   /** Logits [..., V] in f32 of hidden states [..., D], over the first `vocabulary` rows. */
   logits(hidden: Tensor, vocabulary: number = this.config.vocabSize): Tensor {
     const weight = this.headWeight.narrow(0, 0, vocabulary);
-    return hidden.linear(like(weight, hidden)).to('f32');
+    return product(hidden, like(weight, hidden)).to('f32');
   }
 
   /**

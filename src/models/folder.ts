@@ -8,6 +8,7 @@ import { messageOf, ReckonError } from '../util/errors.ts';
 import { isAdapterFolder, loadAdapter } from './adapter.ts';
 import { adapterBase, mergedModel } from './adapter-merge.ts';
 import { configToJson, type ModelConfig, parseConfig } from './config.ts';
+import type { WeightFormat } from './copied-state.ts';
 import { Decoder } from './decoder.ts';
 import { readShards } from './shards.ts';
 import { writeShards } from './write-shards.ts';
@@ -82,18 +83,26 @@ export function loadModel(folder: string, options: LoadOptions): Decoder {
   }
 }
 
+/** Where a model that is only read computes, and what its matrices are kept in: 'full' (the dtype) by default. */
+export interface FrozenOptions {
+  readonly dtype: DType;
+  readonly device: string;
+  readonly weights?: WeightFormat;
+}
+
 /**
  * Loads a model that is only read, in one dtype: bit for bit what `snapshot` makes of weights loaded in f32, without ever
  * holding those. Weights that have the dtype in the file are mapped. For `purpose` see there. The caller owns it.
  */
 export function loadFrozen(
   folder: string,
-  { dtype, device }: { readonly dtype: DType; readonly device: string },
+  { dtype, device, weights = 'full' }: FrozenOptions,
   purpose: 'any' | 'decoding' = 'any',
 ): Decoder {
-  if (isAdapterFolder(folder)) {
-    using whole = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
-    return whole.snapshot('full', purpose);
+  if (isAdapterFolder(folder) || weights === 'int8') {
+    const wide = isAdapterFolder(folder) ? ({ dtype: 'f32' } as const) : { map: true };
+    using whole = loadModel(folder, { ...wide, computeDtype: dtype, device });
+    return whole.snapshot(weights, purpose);
   }
   const model = loadModel(folder, { dtype, computeDtype: dtype, device, map: true });
   try {

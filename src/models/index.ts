@@ -23,7 +23,14 @@ export {
 export type { WeightFormat } from './copied-state.ts';
 export { gatheredBytes, type StepContext, type StepPlace, stepContext } from './decode-attention.ts';
 export { type Captured, Decoder, type RowLayout } from './decoder.ts';
-export { type LoadOptions, loadFrozen, loadModel, readConfig, saveModel } from './folder.ts';
+export {
+  type FrozenOptions,
+  type LoadOptions,
+  loadFrozen,
+  loadModel,
+  readConfig,
+  saveModel,
+} from './folder.ts';
 export { initialWeights } from './initial-weights.ts';
 export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';
 export { type Reader, readerOf } from './reader.ts';

@@ -16,8 +16,9 @@ export interface Reader extends Disposable {
 /**
  * With a LoRA adapter in use on a base in the compute dtype, or in 8 bit, nothing is merged: an update of the adapter is
  * there at once, and the engine rounds as the trainer does; what decoding packs for its kernels is freed with the reader.
- * Trained whole, weights are copied for the engine, cast, joined and packed (docs/performance.md says why), and so are those under an adapter that decoding cannot read
- * beside the base (DoRA, updates of embedding or head, modules stored whole), or where `weights` asks for another format.
+ * Trained whole, weights are copied for the engine, cast, joined and packed (docs/performance.md says why), and so are those
+ * under an adapter that decoding cannot read beside the base (DoRA, updates of embedding or head, modules stored whole), or
+ * where `weights` asks for another format.
  */
 export function readerOf(policy: Decoder, weights: WeightFormat = 'full'): Reader {
   if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => forgetPacked(policy) };
@@ -25,7 +26,10 @@ export function readerOf(policy: Decoder, weights: WeightFormat = 'full'): Reade
   return { model, [Symbol.dispose]: () => model[Symbol.dispose]() };
 }
 
-/** Parameters from which the packed copy's memory goes back to the system: the update's tensors would only fit beside its holes. */
+/**
+ * Parameters from which the packed copy's memory goes back to the system: the update's tensors would only fit beside its
+ * holes.
+ */
 const largePolicy = 100e6;
 
 function forgetPacked(policy: Decoder): void {

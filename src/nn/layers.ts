@@ -7,11 +7,11 @@ import {
   type DType,
   dequantised,
   type Int8Matrix,
-  int8Linear,
   kernelsServe,
   normalised,
   normalisedRows,
   packedLinear,
+  product,
   scope,
   type Tensor,
 } from '../torch/index.ts';
@@ -142,13 +142,11 @@ export class Linear extends Layer {
       : { weight: like(this.weight, x), scales: null, bias };
   }
 
-  /** y [N, out] + `residual` for the rows of a decoding step; `wide` as in `forward`. */
-  step(x: Tensor, residual: Tensor | null = null, wide: Tensor | null = null): Tensor {
+  /** y [N, out] + `residual` for the rows of a decoding step. */
+  step(x: Tensor, residual: Tensor | null = null): Tensor {
     const { lowRank } = this;
     if (!lowRank) return this.rows(x, residual);
-    const y = lowRank.steps
-      ? lowRank.step(wide ?? lowRank.widened(x), this.rows(x, null))
-      : this.forward(x, wide);
+    const y = lowRank.steps ? lowRank.step(x, this.rows(x, null)) : this.forward(x);
     return residual ? residual.add(y) : y;
   }
 
@@ -181,7 +179,7 @@ export class Linear extends Layer {
     const { int8 } = this;
     const bias = this.bias && like(this.bias, x);
     if (!this.stored) return packedLinear(x, this.packing.current!, bias);
-    return int8 ? int8Linear(x, int8, bias) : x.linear(like(this.weight, x), bias);
+    return product(x, int8 ?? like(this.weight, x), bias);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import {
+  contractedRows,
   dtypeCode,
   Generator,
   invoke,
@@ -52,7 +53,7 @@ export class LowRank extends Module {
   private readonly b: Tensor;
   private readonly magnitude: Tensor | null;
   private readonly transposed: boolean;
-  private readonly packing = { a: new PackedCopy(), b: new PackedCopy() };
+  private readonly packing = new PackedCopy();
 
   /** `embedding`: the weight is a table [rows, width], the transpose of what b a gives. */
   constructor(parts: LowRankParts, embedding = false) {
@@ -101,18 +102,19 @@ export class LowRank extends Module {
     return this.magnitude === null && !this.transposed;
   }
 
-  /** `forward` for the rows [N, in] of a decoding step, the same roundings in products of few rows. */
-  step(wide: Tensor, y: Tensor): Tensor {
+  /** `forward` for the rows [N, in] of a decoding step, with its bits where `isWhole`. */
+  step(x: Tensor, y: Tensor): Tensor {
     const { a, b, packing } = this;
-    const product = (x: Tensor, weight: Tensor, copy: PackedCopy) =>
-      kernelsServe(x) ? packedLinear(x, copy.of(weight, x.dtype)) : x.linear(weight);
-    return y.add(product(product(wide, a, packing.a).mul(this.scale), b, packing.b)).to(y.dtype);
+    const hidden = contractedRows(x, a, this.scale);
+    const update = kernelsServe(hidden)
+      ? packedLinear(hidden, packing.of(b, hidden.dtype))
+      : hidden.linear(b);
+    return y.add(update).to(y.dtype);
   }
 
-  /** Frees the packed copies that decoding has made. */
+  /** Frees the packed copy that decoding has made. */
   forgetPacked(): void {
-    this.packing.a[Symbol.dispose]();
-    this.packing.b[Symbol.dispose]();
+    this.packing[Symbol.dispose]();
   }
 
   override [Symbol.dispose](): void {

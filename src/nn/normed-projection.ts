@@ -8,9 +8,9 @@ import {
   type DType,
   folded,
   type Int8Matrix,
-  int8Linear,
   kernelsServe,
   packedLinear,
+  product,
   scope,
   Tensor,
 } from '../torch/index.ts';
@@ -44,11 +44,11 @@ export class NormedProjection implements Disposable {
       const { weight, bias, folded } = this.frozen;
       const normed = folded ? this.norm.normalise(x) : this.norm.forward(x);
       if (!weight) return packedLinear(normed, this.packing.current!, bias);
-      return weight instanceof Tensor ? normed.linear(weight, bias) : int8Linear(normed, weight, bias);
+      return product(normed, weight, bias);
     }
     if (this.isTrained) {
       const { weight, bias } = this.join(x.dtype);
-      return this.norm.normalise(x).linear(weight, bias);
+      return product(this.norm.normalise(x), weight, bias);
     }
     // Weights that are only read once are not worth a joined copy.
     const normed = this.norm.forward(x);
@@ -69,9 +69,8 @@ export class NormedProjection implements Disposable {
     }
     if (this.frozen || this.isTrained) return this.forward(x);
     const normed = this.norm.step(x);
-    const wide = this.linears.find(({ lowRank }) => lowRank)?.lowRank?.widened(normed) ?? null;
     return cat(
-      this.linears.map((linear) => linear.step(normed, null, wide)),
+      this.linears.map((linear) => linear.step(normed)),
       -1,
     );
   }

@@ -88,7 +88,7 @@ export class AdamW implements Disposable {
       },
     );
     // libtorch's fused step does not count as a write, and who keeps copies of weights goes by that count.
-    for (const { slot } of group) slot.parameter.narrow(0, 0, 0).zero_();
+    for (const { slot } of group) slot.parameter.unsqueeze(0).narrow(0, 0, 0).zero_();
   }
 
   /** Operation by operation, rounding each result: the fused kernel rounds bf16 parameters differently. */

@@ -4,7 +4,7 @@ export type { RuntimeDescription } from './addon.ts';
 export { type OpArgument, type OpResult, op } from './any-op.ts';
 export { backward, enableGrad, noGrad } from './autograd.ts';
 export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
-export { dequantised, type Int8Matrix, int8Linear, quantised } from './int8.ts';
+export { dequantised, type Int8Matrix, quantised } from './int8.ts';
 export {
   decodeAttentionKernel,
   gatedSilu,
@@ -19,6 +19,7 @@ export {
 export { freeCachedMemory, lacksMemory } from './memory.ts';
 export { Op } from './op.ts';
 export { type PackedMatrix, packed, packedLinear } from './packed.ts';
+export { product, productInto } from './product.ts';
 export {
   defaultThreads,
   describeRuntime,
@@ -34,6 +35,7 @@ export { arange, cat, fromBytes, full, ids, invoke, stack, Tensor, tensor, where
 export {
   causalHeads,
   causalHeadsServe,
+  contractedRows,
   folded,
   type LowRankLayer,
   lowRankLinear,

@@ -1,18 +1,17 @@
 /**
- * Owns matrices in 8 bit: rounding by output channel, the products with them, and the slow twin of each kernel. Knows no
- * layer and no model.
+ * Owns matrices in 8 bit: rounding by output channel, and its slow twin. Products with them are in product.ts and
+ * packed.ts. Knows no layer and no model.
  */
 
 import { ReckonError } from '../util/errors.ts';
 import { noGrad } from './autograd.ts';
 import { dtypeCode } from './dtype.ts';
-import { kernelLevel, kernelsServe } from './kernels.ts';
+import { kernelsServe } from './kernels.ts';
 import { Op } from './op.ts';
 import { scope } from './scope.ts';
 import { invoke, Tensor, where } from './tensor.ts';
 
 const quantiseOp = new Op('reckon::quantise');
-const linearOp = new Op('reckon::int8_linear');
 const absOp = new Op('aten::abs');
 const roundOp = new Op('aten::round');
 const fullLikeOp = new Op('aten::full_like');
@@ -62,19 +61,4 @@ function byOperators(weight: Tensor): Int8Matrix {
 /** The numbers that the matrix stands for, f32 [out, in]. */
 export function dequantised({ values, scales }: Int8Matrix): Tensor {
   return noGrad(() => scope(() => values.to('f32').mul(scales.unsqueeze(1))));
-}
-
-/**
- * x [..., in] times the matrix, + bias, for many rows and on any device, by the library's product over blocks that are
- * widened in passing. The gradient goes to x alone, and keeps the matrix in 8 bit for it.
- */
-export function int8Linear(x: Tensor, { values, scales }: Int8Matrix, bias: Tensor | null = null): Tensor {
-  if (kernelLevel() === 'none') return int8LinearTwin(x, { values, scales }, bias);
-  return invoke(linearOp, x.handle, values.handle, scales.handle, bias?.handle ?? null);
-}
-
-/** `int8Linear` by plain operators, whose gradient keeps a widened matrix. */
-function int8LinearTwin(x: Tensor, { values, scales }: Int8Matrix, bias: Tensor | null): Tensor {
-  const scaled = x.linear(values.to(x.dtype)).to('f32').mul(scales);
-  return (bias ? scaled.add(bias) : scaled).to(x.dtype);
 }

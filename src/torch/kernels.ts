@@ -1,6 +1,6 @@
 /**
- * Owns the typed surface of reckon's own kernels (native/kernels/) but for products and draws, and, where it is short, the slow twin of each: the
- * same result by libtorch's operators, for other devices and for RECKON_KERNELS=off. Knows no model.
+ * Owns the typed surface of reckon's own kernels (native/kernels/) but for products and draws, and, where it is short, the
+ * slow twin of each: the same result by libtorch's operators, for other devices and for RECKON_KERNELS=off. Knows no model.
  */
 
 import { ReckonError } from '../util/errors.ts';

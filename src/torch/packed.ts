@@ -39,7 +39,8 @@ export function packed(weight: Tensor | Int8Matrix, dtype: DType): PackedMatrix 
 }
 
 /**
- * x [..., in] times the matrix, + bias [out], then + residual [..., out]; of a packed head only the first `out` outputs.
+ * x [..., in] times the matrix, + bias [out], then, of rows x [N, in], + residual [N, out]; of a packed head only the first
+ * `out` outputs.
  * Inputs are of the dtype that it was packed for. A row's result does not depend on the other rows. No gradient.
  */
 export function packedLinear(
@@ -54,15 +55,10 @@ export function packedLinear(
     const y = packedLinearTwin(x, matrix, bias, out);
     return residual ? residual.add(y) : y;
   }
-  const rest = [scales?.handle ?? null, bias?.handle ?? null] as const;
-  if (x.shape.length === 2)
-    return invoke(linearOp, x.handle, blocks.handle, out, ...rest, residual?.handle ?? null);
-  const rows = x.reshape([-1, matrix.in]).contiguous();
-  const added = residual?.reshape([-1, out]).contiguous();
-  return invoke(linearOp, rows.handle, blocks.handle, out, ...rest, added?.handle ?? null).view([
-    ...x.shape.slice(0, -1),
-    out,
-  ]);
+  const rows = x.shape.length === 2 ? x : x.reshape([-1, matrix.in]).contiguous();
+  const rest = [scales, bias, residual].map((one) => one?.handle ?? null);
+  const y = invoke(linearOp, rows.handle, blocks.handle, out, ...rest);
+  return rows === x ? y : y.view([...x.shape.slice(0, -1), out]);
 }
 
 /** By libtorch's operators on the matrix as it was. */

@@ -11,6 +11,7 @@ import { cat, invoke, type Tensor } from './tensor.ts';
 const rotatedOp = new Op('reckon::rotated_heads');
 const foldedOp = new Op('reckon::folded');
 const lowRankOp = new Op('reckon::low_rank_linear');
+const contractedOp = new Op('reckon::contracted_rows');
 const attentionOp = new Op('reckon::causal_attention');
 const rollOp = new Op('aten::roll');
 const addcmulOp = new Op('aten::addcmul');
@@ -80,4 +81,13 @@ export interface LowRankLayer {
 export function lowRankLinear(x: Tensor, { weight, scales, bias, a, b, scale }: LowRankLayer): Tensor {
   const rest = [scales?.handle ?? null, bias?.handle ?? null, a.handle, b.handle, scale] as const;
   return invoke(lowRankOp, x.handle, weight.handle, ...rest);
+}
+
+/**
+ * scale * x factor^T in f32, [N, rank], of the rows x [N, in] of a decoding step, with the bits that `lowRankLinear` has within.
+ * No gradient.
+ */
+export function contractedRows(x: Tensor, factor: Tensor, scale: number): Tensor {
+  if (kernelsServe(x) && factor.dtype === 'f32') return invoke(contractedOp, x.handle, factor.handle, scale);
+  return x.to(factor.dtype).linear(factor).mul(scale);
 }

@@ -83,8 +83,9 @@ say({ load, weightsGiB: (globalThis.model.parameterCount * 2) / 2 ** 30 });`,
     const spared = loraStep('checkpointed', { checkpointing: true });
     expect(plain['moved']).toBeGreaterThan(0);
     expect(plain['peakGiB']).toBeLessThan(6);
-    // 2.17 and 1.66 GiB; the weights are 0.92 and the process 0.3, so of the rest half is spared.
-    expect(spared['peakGiB']!).toBeLessThan(plain['peakGiB']! - 0.3);
+    // Beside the weights and the process, 0.3 GiB, it takes 0.9 and 0.4.
+    const activations = (step: typeof plain) => step['peakGiB']! - step['weightsGiB']! - 0.3;
+    expect(activations(spared)).toBeLessThan(0.6 * activations(plain));
     expect(spared['loss']).toBeCloseTo(plain['loss']!, 4);
   });
 

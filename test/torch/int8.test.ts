@@ -1,17 +1,13 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   backward,
-  type DType,
   dequantised,
-  int8Linear,
   kernelLevel,
-  kernelLevels,
   liveTensors,
   manualSeed,
-  noGrad,
-  op,
   packed,
   packedLinear,
+  product,
   quantised,
   scope,
   setThreads,
@@ -20,6 +16,7 @@ import {
   threads,
   useKernels,
 } from '../../src/torch/index.ts';
+import { at, levels, levelsAndDtypes, randn } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -27,20 +24,6 @@ assertNoLeaks();
 const usual = kernelLevel();
 afterAll(() => useKernels(usual));
 beforeEach(() => manualSeed(7));
-
-/** What `compute` gives with the kernels of a level, the slow twin for `none`. */
-function at<T>(level: string, compute: () => T): T {
-  useKernels(level);
-  try {
-    return noGrad(() => scope(compute));
-  } finally {
-    useKernels(usual);
-  }
-}
-
-const randn = (shape: number[], dtype: DType) => (op('aten::randn')(shape) as Tensor).to(dtype);
-const levels = kernelLevels().slice(1);
-const dtypes = ['f32', 'bf16'] as const;
 
 describe('rounding to 8 bit', () => {
   it('is the nearest of 255 numbers a row, ties to even, by the arithmetic of f64', () => {
@@ -90,27 +73,24 @@ describe('rounding to 8 bit', () => {
     });
   });
 
-  it.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as const)))(
-    '%s, %s: the same bits as its slow twin',
-    (level, dtype) => {
-      scope(() => {
-        for (const [outs, ins] of [
-          [1, 1],
-          [5, 33],
-          [64, 200],
-        ] as const) {
-          const weight = randn([outs, ins], dtype).mul(0.03);
-          const [fast, slow] = [level, 'none'].map((one) =>
-            at(one, () => {
-              const { values, scales } = quantised(weight);
-              return [values.toFloat32(), scales.toFloat32()];
-            }),
-          );
-          expect(fast).toEqual(slow);
-        }
-      });
-    },
-  );
+  it.each(levelsAndDtypes)('%s, %s: the same bits as its slow twin', (level, dtype) => {
+    scope(() => {
+      for (const [outs, ins] of [
+        [1, 1],
+        [5, 33],
+        [64, 200],
+      ] as const) {
+        const weight = randn([outs, ins], dtype).mul(0.03);
+        const [fast, slow] = [level, 'none'].map((one) =>
+          at(one, () => {
+            const { values, scales } = quantised(weight);
+            return [values.toFloat32(), scales.toFloat32()];
+          }),
+        );
+        expect(fast).toEqual(slow);
+      }
+    });
+  });
 
   it('refuses weights that are not finite, and leaves nothing behind', () => {
     for (const level of ['none', ...levels])
@@ -123,71 +103,68 @@ describe('rounding to 8 bit', () => {
   });
 });
 
-describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as const)))(
-  'products, %s, %s',
-  (level, dtype) => {
-    it.each([
-      [1, 64, 64],
-      [3, 40, 7],
-      [6, 5, 131],
-      [7, 896, 130],
-      [16, 33, 66],
-      [64, 128, 200],
-      [70, 96, 36],
-    ])('%i rows, %i to %i: the slow twin, and f64', (rows, ins, outs) => {
-      scope(() => {
-        const x = randn([rows, ins], dtype);
-        const matrix = quantised(randn([outs, ins], dtype).mul(1 / Math.sqrt(ins)));
-        const bias = randn([outs], dtype);
-        const residual = randn([rows, outs], dtype);
-        const exact = x.to('f64').linear(matrix.values.to('f64').mul(matrix.scales.unsqueeze(1)));
-        for (const extra of [[], [bias], [bias, residual], [null, residual]] as [
-          Tensor | null,
-          Tensor | null,
-        ][]) {
-          const fast = at(level, () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
-          const slow = at('none', () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
-          const many = at(level, () => int8Linear(x, matrix, extra[0]).toFloat32());
-          const [b = null, r = null] = extra;
-          const biased = b ? exact.add(b) : exact;
-          const whole = r ? biased.add(r) : biased;
-          // A rounding to bf16 moves a number by at most 2^-8 of it; the kernel has one or two of them, the twin up to three.
-          const size = Math.max(...[exact, biased, whole].flatMap((y) => [...y.toFloat64().map(Math.abs)]));
-          const half = dtype === 'bf16' ? size * 2 ** -8 : 5e-6;
-          expect(largestDifference(fast, whole.toFloat64())).toBeLessThanOrEqual(2 * half);
-          expect(largestDifference(fast, slow)).toBeLessThanOrEqual(4 * half);
-          expect(largestDifference(many, biased.toFloat64())).toBeLessThanOrEqual(2 * half);
-        }
-      });
+describe.each(levelsAndDtypes)('products, %s, %s', (level, dtype) => {
+  it.each([
+    [1, 64, 64],
+    [3, 40, 7],
+    [6, 5, 131],
+    [7, 896, 130],
+    [16, 33, 66],
+    [64, 128, 200],
+    [70, 96, 36],
+  ])('%i rows, %i to %i: the slow twin, and f64', (rows, ins, outs) => {
+    scope(() => {
+      const x = randn([rows, ins], dtype);
+      const matrix = quantised(randn([outs, ins], dtype).mul(1 / Math.sqrt(ins)));
+      const bias = randn([outs], dtype);
+      const residual = randn([rows, outs], dtype);
+      const exact = x.to('f64').linear(matrix.values.to('f64').mul(matrix.scales.unsqueeze(1)));
+      for (const extra of [[], [bias], [bias, residual], [null, residual]] as [
+        Tensor | null,
+        Tensor | null,
+      ][]) {
+        const fast = at(level, () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
+        const slow = at('none', () => packedLinear(x, packed(matrix, dtype), ...extra).toFloat32());
+        const many = at(level, () => product(x, matrix, extra[0]).toFloat32());
+        const [b = null, r = null] = extra;
+        const biased = b ? exact.add(b) : exact;
+        const whole = r ? biased.add(r) : biased;
+        // A rounding to bf16 moves a number by at most 2^-8 of it; the kernel has one or two of them, the twin up to three.
+        const size = Math.max(...[exact, biased, whole].flatMap((y) => [...y.toFloat64().map(Math.abs)]));
+        const half = dtype === 'bf16' ? size * 2 ** -8 : 5e-6;
+        expect(largestDifference(fast, whole.toFloat64())).toBeLessThanOrEqual(2 * half);
+        expect(largestDifference(fast, slow)).toBeLessThanOrEqual(4 * half);
+        expect(largestDifference(many, biased.toFloat64())).toBeLessThanOrEqual(2 * half);
+      }
     });
+  });
 
-    it('a row is the same bits alone, among others, and on any number of threads', () => {
-      scope(() => {
-        const x = randn([64, 200], dtype);
-        const matrix = quantised(randn([300, 200], dtype));
-        const all = at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32());
-        for (const [first, count] of [
-          [0, 1],
-          [5, 2],
-          [17, 6],
-          [30, 13],
-          [0, 64],
-        ] as const) {
-          const some = at(level, () =>
-            packedLinear(x.narrow(0, first, count), packed(matrix, dtype)).toFloat32(),
-          );
-          expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
-        }
-        const before = threads();
-        for (const count of [1, 2, 3]) {
-          setThreads(count);
-          expect(at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32())).toEqual(all);
-        }
-        setThreads(before);
-      });
+  it('a row is the same bits alone, among others, and on any number of threads', () => {
+    scope(() => {
+      const x = randn([64, 200], dtype);
+      const matrix = quantised(randn([300, 200], dtype));
+      const all = at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32());
+      for (const [first, count] of [
+        [0, 1],
+        [5, 2],
+        [17, 6],
+        [30, 13],
+        [0, 64],
+      ] as const) {
+        const some = at(level, () =>
+          packedLinear(x.narrow(0, first, count), packed(matrix, dtype)).toFloat32(),
+        );
+        expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
+      }
+      const before = threads();
+      for (const count of [1, 2, 3]) {
+        setThreads(count);
+        expect(at(level, () => packedLinear(x, packed(matrix, dtype)).toFloat32())).toEqual(all);
+      }
+      setThreads(before);
     });
-  },
-);
+  });
+});
 
 describe('the gradient of a product with a frozen matrix in 8 bit', () => {
   // 3,000 x 1,000 is more than one block of the weight, both ways.
@@ -208,7 +185,7 @@ describe('the gradient of a product with a frozen matrix in 8 bit', () => {
         return { y: y.detach().toFloat32(), gradient: x.grad!.toFloat32() };
       };
       const start = randn([rows, 2, ins], 'f32');
-      const own = run((x) => int8Linear(x, matrix, bias));
+      const own = run((x) => product(x, matrix, bias));
       const plain = run((x) => x.linear(dequantised(matrix), bias));
       expect(largestDifference(own.y, plain.y)).toBeLessThanOrEqual(1e-5);
       expect(largestDifference(own.gradient, plain.gradient)).toBeLessThanOrEqual(1e-5);
@@ -222,7 +199,7 @@ describe('the gradient of a product with a frozen matrix in 8 bit', () => {
       const matrix = quantised(randn([4, 3], 'f32'));
       const bias = randn([4], 'f32').requiresGrad_();
       const x = randn([2, 3], 'f32').requiresGrad_();
-      expect(() => int8Linear(x, matrix, bias)).toThrow(/frozen/);
+      expect(() => product(x, matrix, bias)).toThrow(/frozen/);
       if (levels.length > 0)
         expect(() => packedLinear(x, packed(matrix, 'f32'))).toThrow(/gives? none|give none/);
     });

@@ -7,10 +7,8 @@ import {
   type DType,
   fromBytes,
   kernelLevel,
-  kernelLevels,
   noGrad,
   normalisedRows,
-  op,
   packed,
   packedLinear,
   sampleKernel,
@@ -23,6 +21,7 @@ import {
   useKernels,
 } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { at, levels, levelsAndDtypes, randn } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -30,154 +29,138 @@ assertNoLeaks();
 const usual = kernelLevel();
 afterAll(() => useKernels(usual));
 
-/** What `compute` gives with the kernels of a level, the slow twin for `none`. */
-function at<T>(level: string, compute: () => T): T {
-  useKernels(level);
-  try {
-    return noGrad(() => scope(compute));
-  } finally {
-    useKernels(usual);
-  }
-}
-
-const randn = (shape: number[], dtype: DType) => (op('aten::randn')(shape) as Tensor).to(dtype);
-const levels = kernelLevels().slice(1);
-const dtypes = ['f32', 'bf16'] as const;
 /** One unit in the last place of bf16 for values below `size`. */
 const ulp = (dtype: DType, size: number) => (dtype === 'bf16' ? 2 ** (Math.ceil(Math.log2(size)) - 8) : 1e-5);
 
-describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as const)))(
-  '%s, %s',
-  (level, dtype) => {
-    it.each([
-      [1, 64, 64],
-      [3, 40, 7],
-      [6, 5, 131],
-      [7, 896, 130],
-      [16, 33, 66],
-      [64, 128, 200],
-      [70, 96, 36],
-    ])('linear: %i rows, %i to %i', (rows, ins, outs) => {
-      scope(() => {
-        const x = randn([rows, ins], dtype);
-        const weight = randn([outs, ins], dtype).mul(1 / Math.sqrt(ins));
-        const bias = randn([outs], dtype);
-        const residual = randn([rows, outs], dtype);
-        for (const extra of [[], [bias], [bias, residual], [null, residual]] as [
-          Tensor | null,
-          Tensor | null,
-        ][]) {
-          const [fast, slow] = [level, 'none'].map((one) =>
-            at(one, () => packedLinear(x, packed(weight, dtype), ...extra).toFloat32()),
-          ) as [Float32Array, Float32Array];
-          const plain = at('none', () => {
-            const y = x.linear(weight, extra[0]);
-            return (extra[1] ? extra[1].add(y) : y).toFloat32();
-          });
-          expect(largestDifference(slow, plain)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
-          expect(largestDifference(fast, slow)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
-        }
-      });
-    });
-
-    it('linear: a row is the same bits alone, among others, and on any number of threads', () => {
-      scope(() => {
-        const x = randn([64, 200], dtype);
-        const weight = randn([300, 200], dtype);
-        const matrix = packed(weight, dtype);
-        const all = at(level, () => packedLinear(x, matrix).toFloat32());
-        for (const [first, count] of [
-          [0, 1],
-          [5, 2],
-          [17, 6],
-          [30, 13],
-          [0, 64],
-        ] as const) {
-          const some = at(level, () => packedLinear(x.narrow(0, first, count), matrix).toFloat32());
-          expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
-        }
-        const before = threads();
-        for (const count of [1, 2, 3]) {
-          setThreads(count);
-          expect(at(level, () => packedLinear(x, matrix).toFloat32())).toEqual(all);
-        }
-        setThreads(before);
-      });
-    });
-
-    it.each([
-      [1, 8],
-      [5, 33],
-      [3, 896],
-    ])('normalise and swiglu: %i rows of %i', (rows, width) => {
-      scope(() => {
-        const x = randn([rows, width], dtype).mul(3);
-        const wide = randn([rows, 2 * width], dtype).mul(4);
-        for (const compute of [() => normalisedRows(x, 1e-6), () => swigluRows(wide)]) {
-          const [fast, slow] = [level, 'none'].map((one) => at(one, () => compute().toFloat32()));
-          const size = Math.max(...slow!.map(Math.abs));
-          expect(largestDifference(fast!, slow!)).toBeLessThanOrEqual(ulp(dtype, size));
-        }
-      });
-    });
-
-    it('swiglu saturates without a NaN', () => {
-      const gates = [-1e4, -200, -89, -88, 88, 1e4];
-      const values = at(level, () =>
-        swigluRows(
-          tensor([...gates, ...gates.map(() => 1)])
-            .unsqueeze(0)
-            .to(dtype),
-        ).toFloat32(),
-      );
-      expect([...values.slice(0, 4)].every((value) => Math.abs(value) < 1e-30)).toBe(true);
-      expect(values[5]! / 1e4).toBeCloseTo(1, 2);
-    });
-
-    it.each([0, 0.7, 1])(
-      'sampling at temperature %f draws what inverting the distribution draws',
-      (temperature) => {
-        const [rows, vocabulary] = [200, 5003];
-        const rng = new Rng({ seed: 3, purpose: 'test' });
-        const uniforms = Float32Array.from({ length: rows }, (_, i) => uniformOf(rng.wordAt(i)));
-        scope(() => {
-          const logits = randn([rows, vocabulary], dtype).mul(2);
-          const drawn = at(level, () => {
-            const { ids, logps } = sampleKernel(logits, fromBytes(uniforms, 'f32', [rows]), temperature);
-            return { ids: ids.toInt32(), logps: logps.toFloat32() };
-          });
-          const all = logits.to('f32').toFloat32();
-          for (let row = 0; row < rows; row++) {
-            const own = Float64Array.from(all.subarray(row * vocabulary, (row + 1) * vocabulary));
-            const divisor = temperature || 1;
-            const most = own.reduce((a, b) => Math.max(a, b));
-            const weights = own.map((logit) => Math.exp((logit - most) / divisor));
-            const total = weights.reduce((a, b) => a + b, 0);
-            const id = drawn.ids[row]!;
-            expect(drawn.logps[row]).toBeCloseTo(Math.log(weights[id]! / total), 5);
-            if (temperature === 0) {
-              expect(id).toBe(own.indexOf(most));
-              continue;
-            }
-            const before = weights.subarray(0, id).reduce((a, b) => a + b, 0) / total;
-            expect(before).toBeLessThan(uniforms[row]! + 1e-6);
-            expect(before + weights[id]! / total).toBeGreaterThan(uniforms[row]! - 1e-6);
-          }
+describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
+  it.each([
+    [1, 64, 64],
+    [3, 40, 7],
+    [6, 5, 131],
+    [7, 896, 130],
+    [16, 33, 66],
+    [64, 128, 200],
+    [70, 96, 36],
+  ])('linear: %i rows, %i to %i', (rows, ins, outs) => {
+    scope(() => {
+      const x = randn([rows, ins], dtype);
+      const weight = randn([outs, ins], dtype).mul(1 / Math.sqrt(ins));
+      const bias = randn([outs], dtype);
+      const residual = randn([rows, outs], dtype);
+      for (const extra of [[], [bias], [bias, residual], [null, residual]] as [
+        Tensor | null,
+        Tensor | null,
+      ][]) {
+        const [fast, slow] = [level, 'none'].map((one) =>
+          at(one, () => packedLinear(x, packed(weight, dtype), ...extra).toFloat32()),
+        ) as [Float32Array, Float32Array];
+        const plain = at('none', () => {
+          const y = x.linear(weight, extra[0]);
+          return (extra[1] ? extra[1].add(y) : y).toFloat32();
         });
-      },
-    );
+        expect(largestDifference(slow, plain)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
+        expect(largestDifference(fast, slow)).toBeLessThanOrEqual(2 * ulp(dtype, 8));
+      }
+    });
+  });
 
-    it('sampling never draws a token of probability 0', () => {
+  it('linear: a row is the same bits alone, among others, and on any number of threads', () => {
+    scope(() => {
+      const x = randn([64, 200], dtype);
+      const weight = randn([300, 200], dtype);
+      const matrix = packed(weight, dtype);
+      const all = at(level, () => packedLinear(x, matrix).toFloat32());
+      for (const [first, count] of [
+        [0, 1],
+        [5, 2],
+        [17, 6],
+        [30, 13],
+        [0, 64],
+      ] as const) {
+        const some = at(level, () => packedLinear(x.narrow(0, first, count), matrix).toFloat32());
+        expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
+      }
+      const before = threads();
+      for (const count of [1, 2, 3]) {
+        setThreads(count);
+        expect(at(level, () => packedLinear(x, matrix).toFloat32())).toEqual(all);
+      }
+      setThreads(before);
+    });
+  });
+
+  it.each([
+    [1, 8],
+    [5, 33],
+    [3, 896],
+  ])('normalise and swiglu: %i rows of %i', (rows, width) => {
+    scope(() => {
+      const x = randn([rows, width], dtype).mul(3);
+      const wide = randn([rows, 2 * width], dtype).mul(4);
+      for (const compute of [() => normalisedRows(x, 1e-6), () => swigluRows(wide)]) {
+        const [fast, slow] = [level, 'none'].map((one) => at(one, () => compute().toFloat32()));
+        const size = Math.max(...slow!.map(Math.abs));
+        expect(largestDifference(fast!, slow!)).toBeLessThanOrEqual(ulp(dtype, size));
+      }
+    });
+  });
+
+  it('swiglu saturates without a NaN', () => {
+    const gates = [-1e4, -200, -89, -88, 88, 1e4];
+    const values = at(level, () =>
+      swigluRows(
+        tensor([...gates, ...gates.map(() => 1)])
+          .unsqueeze(0)
+          .to(dtype),
+      ).toFloat32(),
+    );
+    expect([...values.slice(0, 4)].every((value) => Math.abs(value) < 1e-30)).toBe(true);
+    expect(values[5]! / 1e4).toBeCloseTo(1, 2);
+  });
+
+  it.each([0, 0.7, 1])(
+    'sampling at temperature %f draws what inverting the distribution draws',
+    (temperature) => {
+      const [rows, vocabulary] = [200, 5003];
+      const rng = new Rng({ seed: 3, purpose: 'test' });
+      const uniforms = Float32Array.from({ length: rows }, (_, i) => uniformOf(rng.wordAt(i)));
       scope(() => {
-        const row = tensor([-Infinity, 0, -Infinity, 0, -Infinity]).to(dtype).unsqueeze(0);
-        for (const u of [uniformOf(0), 0.5, uniformOf(2 ** 31), 1]) {
-          const id = at(level, () => sampleKernel(row, tensor([u]), 1).ids.toInt32()[0]!);
-          expect(id).toBe(u <= 0.5 ? 1 : 3);
+        const logits = randn([rows, vocabulary], dtype).mul(2);
+        const drawn = at(level, () => {
+          const { ids, logps } = sampleKernel(logits, fromBytes(uniforms, 'f32', [rows]), temperature);
+          return { ids: ids.toInt32(), logps: logps.toFloat32() };
+        });
+        const all = logits.to('f32').toFloat32();
+        for (let row = 0; row < rows; row++) {
+          const own = Float64Array.from(all.subarray(row * vocabulary, (row + 1) * vocabulary));
+          const divisor = temperature || 1;
+          const most = own.reduce((a, b) => Math.max(a, b));
+          const weights = own.map((logit) => Math.exp((logit - most) / divisor));
+          const total = weights.reduce((a, b) => a + b, 0);
+          const id = drawn.ids[row]!;
+          expect(drawn.logps[row]).toBeCloseTo(Math.log(weights[id]! / total), 5);
+          if (temperature === 0) {
+            expect(id).toBe(own.indexOf(most));
+            continue;
+          }
+          const before = weights.subarray(0, id).reduce((a, b) => a + b, 0) / total;
+          expect(before).toBeLessThan(uniforms[row]! + 1e-6);
+          expect(before + weights[id]! / total).toBeGreaterThan(uniforms[row]! - 1e-6);
         }
       });
+    },
+  );
+
+  it('sampling never draws a token of probability 0', () => {
+    scope(() => {
+      const row = tensor([-Infinity, 0, -Infinity, 0, -Infinity]).to(dtype).unsqueeze(0);
+      for (const u of [uniformOf(0), 0.5, uniformOf(2 ** 31), 1]) {
+        const id = at(level, () => sampleKernel(row, tensor([u]), 1).ids.toInt32()[0]!);
+        expect(id).toBe(u <= 0.5 ? 1 : 3);
+      }
     });
-  },
-);
+  });
+});
 
 describe('a packed copy of a weight', () => {
   it.each(['f32', 'bf16'] as const)('is made anew once the weight was written to, %s', (dtype) => {

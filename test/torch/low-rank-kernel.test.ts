@@ -5,7 +5,6 @@ import {
   type DType,
   full,
   kernelLevel,
-  kernelLevels,
   manualSeed,
   op,
   quantised,
@@ -15,6 +14,7 @@ import {
   threads,
   useKernels,
 } from '../../src/torch/index.ts';
+import { largest, levelsAndDtypes, randn, withLevel } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -22,9 +22,6 @@ assertNoLeaks();
 const usual = kernelLevel();
 afterAll(() => useKernels(usual));
 beforeEach(() => manualSeed(13));
-
-const randn = (shape: readonly number[], dtype: DType) => (op('aten::randn')(shape) as Tensor).to(dtype);
-const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 interface Shape {
   readonly rows: number;
@@ -63,68 +60,59 @@ function ways(
   x: Tensor,
   slope: Tensor,
 ): Float32Array[] {
-  useKernels(level);
-  try {
-    return scope(() => {
+  return withLevel(level, () =>
+    scope(() => {
       const y = made.layer.forward(x);
       backward(y, slope.to(y.dtype));
       const gradients = [x, ...made.parts].map((one) => one.grad!.toFloat32());
       for (const one of [x, ...made.parts]) one.grad = null;
       return [y.toFloat32(), ...gradients];
-    });
-  } finally {
-    useKernels(usual);
-  }
+    }),
+  );
 }
 
-const levels = kernelLevels().slice(1);
-const dtypes = ['f32', 'bf16'] as const;
-
-describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as const)))(
-  '%s, %s',
-  (level, dtype) => {
-    it.each<Shape>([
-      { rows: 1, ins: 5, outs: 3, rank: 1 },
-      { rows: 7, ins: 40, outs: 33, rank: 3, bias: true },
-      { rows: 70, ins: 130, outs: 200, rank: 8 },
-      { rows: 33, ins: 64, outs: 96, rank: 17, bias: true },
-      { rows: 20, ins: 48, outs: 64, rank: 16, int8: true, bias: true },
-    ])('is no further from f32 than its twin: %o', (shape) => {
-      scope(() => {
-        const make = layerOf(shape, dtype);
-        const x = randn([1, shape.rows, shape.ins], dtype).requiresGrad_();
-        const wide = x.detach().to('f32').clone().requiresGrad_();
-        const slope = randn([1, shape.rows, shape.outs], dtype);
-        const [own, exactly] = [make(dtype), make('f32')];
-        const exact = ways('none', exactly, wide, slope);
-        const slow = ways('none', own, x, slope);
-        ways(level, own, x, slope).forEach((values, i) => {
-          const ulp = largest(exact[i]!) * (dtype === 'bf16' && i < 2 ? 2 ** -8 : 4e-6);
-          const allowed = ulp + largestDifference(slow[i]!, exact[i]!);
-          expect(largestDifference(values, exact[i]!)).toBeLessThanOrEqual(allowed);
-        });
-        for (const { layer } of [own, exactly]) layer[Symbol.dispose]();
+describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
+  it.each<Shape>([
+    { rows: 1, ins: 5, outs: 3, rank: 1 },
+    { rows: 7, ins: 40, outs: 33, rank: 3, bias: true },
+    { rows: 70, ins: 130, outs: 200, rank: 8 },
+    { rows: 33, ins: 64, outs: 96, rank: 17, bias: true },
+    { rows: 20, ins: 48, outs: 64, rank: 16, int8: true, bias: true },
+  ])('is no further from f32 than its twin: %o', (shape) => {
+    scope(() => {
+      const make = layerOf(shape, dtype);
+      const x = randn([1, shape.rows, shape.ins], dtype).requiresGrad_();
+      const wide = x.detach().to('f32').clone().requiresGrad_();
+      const slope = randn([1, shape.rows, shape.outs], dtype);
+      const [own, exactly] = [make(dtype), make('f32')];
+      const exact = ways('none', exactly, wide, slope);
+      const slow = ways('none', own, x, slope);
+      ways(level, own, x, slope).forEach((values, i) => {
+        const ulp = largest(exact[i]!) * (dtype === 'bf16' && i < 2 ? 2 ** -8 : 4e-6);
+        const allowed = ulp + largestDifference(slow[i]!, exact[i]!);
+        expect(largestDifference(values, exact[i]!)).toBeLessThanOrEqual(allowed);
       });
+      for (const { layer } of [own, exactly]) layer[Symbol.dispose]();
     });
+  });
 
-    it('is the same on any number of threads, and for a gradient that lies in wider rows', () => {
-      scope(() => {
-        const own = layerOf({ rows: 0, ins: 150, outs: 300, rank: 16 }, dtype)(dtype);
-        const x = randn([200, 150], dtype).requiresGrad_();
-        const slope = randn([200, 400], dtype).narrow(1, 50, 300);
-        const before = threads();
-        const results = [1, 2, 3].map((count) => {
-          setThreads(count);
-          return ways(level, own, x, slope);
-        });
-        setThreads(before);
-        results.push(ways(level, own, x, slope.contiguous()));
-        for (const result of results) expect(result).toEqual(results[0]);
-        own.layer[Symbol.dispose]();
+  it('is the same on any number of threads, and for a gradient that lies in wider rows', () => {
+    scope(() => {
+      const own = layerOf({ rows: 0, ins: 150, outs: 300, rank: 16 }, dtype)(dtype);
+      const x = randn([200, 150], dtype).requiresGrad_();
+      const slope = randn([200, 400], dtype).narrow(1, 50, 300);
+      const before = threads();
+      const results = [1, 2, 3].map((count) => {
+        setThreads(count);
+        return ways(level, own, x, slope);
       });
+      setThreads(before);
+      results.push(ways(level, own, x, slope.contiguous()));
+      for (const result of results) expect(result).toEqual(results[0]);
+      own.layer[Symbol.dispose]();
     });
-  },
-);
+  });
+});
 
 it('layers that share a normed input give it the sum of their gradients', () => {
   scope(() => {

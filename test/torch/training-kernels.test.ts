@@ -7,7 +7,6 @@ import {
   folded,
   gatedSilu,
   kernelLevel,
-  kernelLevels,
   manualSeed,
   noGrad,
   normalised,
@@ -20,6 +19,7 @@ import {
   threads,
   useKernels,
 } from '../../src/torch/index.ts';
+import { largest, levels, levelsAndDtypes, randn, withLevel } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -28,30 +28,22 @@ const usual = kernelLevel();
 afterAll(() => useKernels(usual));
 beforeEach(() => manualSeed(11));
 
-const levels = kernelLevels().slice(1);
-const dtypes = ['f32', 'bf16'] as const;
-const randn = (shape: readonly number[], dtype: DType) => (op('aten::randn')(shape) as Tensor).to(dtype);
 const leaf = (shape: readonly number[], dtype: DType) => randn(shape, dtype).requiresGrad_();
 
 type Compute = (...inputs: Tensor[]) => Tensor;
 
 /** A function's values and the gradients of its inputs at a level, for a given gradient of the values. */
 function ways(level: string, inputs: readonly Tensor[], compute: Compute, slope: Tensor): Float32Array[] {
-  useKernels(level);
-  try {
-    return scope(() => {
+  return withLevel(level, () =>
+    scope(() => {
       const y = compute(...inputs);
       backward(y, slope.to(y.dtype));
       const gradients = inputs.map((input) => input.grad!.toFloat32());
       for (const input of inputs) input.grad = null;
       return [y.toFloat32(), ...gradients];
-    });
-  } finally {
-    useKernels(usual);
-  }
+    }),
+  );
 }
-
-const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 /**
  * The kernel's values and gradients against those of its twin in f32 on the same numbers: no further from them than
@@ -75,59 +67,56 @@ function compare(level: string, dtype: DType, inputs: readonly Tensor[], compute
   });
 }
 
-describe.each(levels.flatMap((level) => dtypes.map((dtype) => [level, dtype] as const)))(
-  '%s, %s: values and gradients are those of the twin',
-  (level, dtype) => {
-    it.each([[[3, 64]], [[2, 5, 70]], [[1, 6]]])('gated SiLU of %j', (shape) => {
-      scope(() => compare(level, dtype, [leaf(shape, dtype)], gatedSilu));
-    });
+describe.each(levelsAndDtypes)('%s, %s: values and gradients are those of the twin', (level, dtype) => {
+  it.each([[[3, 64]], [[2, 5, 70]], [[1, 6]]])('gated SiLU of %j', (shape) => {
+    scope(() => compare(level, dtype, [leaf(shape, dtype)], gatedSilu));
+  });
 
-    it.each([[[3, 64]], [[2, 5, 37]], [[1, 3]]])('norm of %j', (shape) => {
-      scope(() => compare(level, dtype, [leaf(shape, dtype)], (x) => normalised(x!, 1e-6)));
-    });
+  it.each([[[3, 64]], [[2, 5, 37]], [[1, 3]]])('norm of %j', (shape) => {
+    scope(() => compare(level, dtype, [leaf(shape, dtype)], (x) => normalised(x!, 1e-6)));
+  });
 
-    it.each([
-      [[2, 7, 5, 32], 3],
-      [[1, 4, 3, 10], 3],
-      [[3, 2, 2, 8], 0],
-    ] as const)('rotation of %j, %i of the heads', (shape, turned) => {
-      using rope = new RopeTables({ headDim: shape[3], ropeTheta: 1e4, ropeScaling: null, maxPositions: 64 });
-      const compute: Compute = (x) => rotatedHeads(x!, rope.upTo(shape[1], x!), turned);
-      scope(() => compare(level, dtype, [leaf(shape, dtype)], compute));
-    });
+  it.each([
+    [[2, 7, 5, 32], 3],
+    [[1, 4, 3, 10], 3],
+    [[3, 2, 2, 8], 0],
+  ] as const)('rotation of %j, %i of the heads', (shape, turned) => {
+    using rope = new RopeTables({ headDim: shape[3], ropeTheta: 1e4, ropeScaling: null, maxPositions: 64 });
+    const compute: Compute = (x) => rotatedHeads(x!, rope.upTo(shape[1], x!), turned);
+    scope(() => compare(level, dtype, [leaf(shape, dtype)], compute));
+  });
 
-    it('rotation by the position of every token', () => {
-      using rope = new RopeTables({ headDim: 16, ropeTheta: 1e4, ropeScaling: null, maxPositions: 64 });
-      scope(() => {
-        const positions = tensor([0, 1, 2, 0, 1, 0], { shape: [2, 3], dtype: 'i64' });
-        const compute: Compute = (x) => rotatedHeads(x!, rope.at(positions, x!), 2);
-        compare(level, dtype, [leaf([2, 3, 4, 16], dtype)], compute);
-      });
+  it('rotation by the position of every token', () => {
+    using rope = new RopeTables({ headDim: 16, ropeTheta: 1e4, ropeScaling: null, maxPositions: 64 });
+    scope(() => {
+      const positions = tensor([0, 1, 2, 0, 1, 0], { shape: [2, 3], dtype: 'i64' });
+      const compute: Compute = (x) => rotatedHeads(x!, rope.at(positions, x!), 2);
+      compare(level, dtype, [leaf([2, 3, 4, 16], dtype)], compute);
     });
+  });
 
-    it('folding a norm into matrices: the same bits, and their gradients', () => {
-      scope(() => {
-        const inputs = [leaf([33, 150], 'f32'), leaf([7, 150], 'f32'), leaf([150], 'f32')];
-        const compute: Compute = (a, b, norm) => folded([a!, b!], norm!, dtype);
-        const slope = randn([40, 150], dtype);
-        const [fast, slow] = [level, 'none'].map((one) => ways(one, inputs, compute, slope));
-        expect(fast!.slice(0, 3)).toEqual(slow!.slice(0, 3));
-        expect(largestDifference(fast![3]!, slow![3]!)).toBeLessThan(1e-5 * largest(slow![3]!));
-      });
+  it('folding a norm into matrices: the same bits, and their gradients', () => {
+    scope(() => {
+      const inputs = [leaf([33, 150], 'f32'), leaf([7, 150], 'f32'), leaf([150], 'f32')];
+      const compute: Compute = (a, b, norm) => folded([a!, b!], norm!, dtype);
+      const slope = randn([40, 150], dtype);
+      const [fast, slow] = [level, 'none'].map((one) => ways(one, inputs, compute, slope));
+      expect(fast!.slice(0, 3)).toEqual(slow!.slice(0, 3));
+      expect(largestDifference(fast![3]!, slow![3]!)).toBeLessThan(1e-5 * largest(slow![3]!));
     });
+  });
 
-    it('the gated SiLU saturates without a NaN', () => {
-      scope(() => {
-        const both = tensor([-1e4, -200, -89, 88, 1e4, 1, 1, 1, 1, 1]).to(dtype).requiresGrad_();
-        const [y, gradient] = ways(level, [both], gatedSilu, tensor([1, 1, 1, 1, 1]));
-        expect([...y!.slice(0, 2)].every((value) => Math.abs(value) < 1e-30)).toBe(true);
-        expect(y![4]).toBeCloseTo(1e4, -2);
-        expect(gradient!.every(Number.isFinite)).toBe(true);
-        expect(gradient![4]).toBe(1);
-      });
+  it('the gated SiLU saturates without a NaN', () => {
+    scope(() => {
+      const both = tensor([-1e4, -200, -89, 88, 1e4, 1, 1, 1, 1, 1]).to(dtype).requiresGrad_();
+      const [y, gradient] = ways(level, [both], gatedSilu, tensor([1, 1, 1, 1, 1]));
+      expect([...y!.slice(0, 2)].every((value) => Math.abs(value) < 1e-30)).toBe(true);
+      expect(y![4]).toBeCloseTo(1e4, -2);
+      expect(gradient!.every(Number.isFinite)).toBe(true);
+      expect(gradient![4]).toBe(1);
     });
-  },
-);
+  });
+});
 
 const plain =
   (groups: number): Compute =>

@@ -2,10 +2,11 @@
 
 import { cpSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { type Engine, localEngine, PublishedPolicy, RemoteClient } from '../../generate/index.ts';
-import { type Decoder, isAdapterFolder } from '../../models/index.ts';
+import { type Engine, engineOf, PublishedPolicy, RemoteClient } from '../../generate/index.ts';
+import { isAdapterFolder, loadFrozen } from '../../models/index.ts';
 import type { Recipe } from '../../recipe/index.ts';
 import type { Tokenizer } from '../../text/index.ts';
+import type { ResolvedCompute } from '../../train/context.ts';
 import type { RemoteRollouts } from '../../train/rollout-engine.ts';
 import { sha256OfFile } from '../../util/files.ts';
 
@@ -25,20 +26,20 @@ export function remoteOf({ engine }: Pick<Recipe, 'engine'>): RemoteRollouts | n
   };
 }
 
-/** What is measured, and how it was loaded here. */
+/** What is measured, and on what it is loaded here. */
 export interface MeasuredModel {
   readonly folder: string;
-  readonly model: Decoder;
+  readonly compute: ResolvedCompute;
   readonly tokenizer: Tokenizer;
 }
 
 /**
- * Calls `use` with an engine of a model: a snapshot of it, or servers that have it, an adapter folder under a name of its own
- * and any other as their base; the model here is what their answers are probed with.
+ * Calls `use` with an engine of a model folder: the model loaded for decoding, or servers that have it, an adapter folder
+ * under a name of its own and any other as their base; the model here is then what their answers are probed with.
  */
 export async function withEngine<T>(
   recipe: Pick<Recipe, 'engine' | 'name'>,
-  { folder, model, tokenizer }: MeasuredModel,
+  { folder, compute, tokenizer }: MeasuredModel,
   options: {
     readonly prompt: () => readonly number[];
     readonly temperature: number;
@@ -48,9 +49,10 @@ export async function withEngine<T>(
 ): Promise<T> {
   const remote = remoteOf(recipe);
   if (!remote) {
-    using engine = localEngine(model, tokenizer);
+    using engine = engineOf(loadFrozen(folder, compute, 'decoding'), tokenizer);
     return await use(engine);
   }
+  using model = loadFrozen(folder, compute);
   const client = new RemoteClient(remote, options.log);
   const published = new PublishedPolicy(client, tokenizer, model.config.eosTokenIds, options.log);
   const placed = isAdapterFolder(folder) ? placeAdapter(recipe.name, resolve(folder), remote) : null;

@@ -10,7 +10,6 @@ import {
   workOf,
   writeEvaluation,
 } from '../../evaluate/index.ts';
-import { loadModel } from '../../models/index.ts';
 import { encodePrompt } from '../../prompts/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
@@ -35,10 +34,9 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const options = { samplesPerProblem, temperature, topP: 1, maxCompletionTokens, seed: context.seed };
   const problems = task.splits[split];
   mkdirSync(join(runDirectory, 'evaluations'), { recursive: true });
-  using model = loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
   const prompt = () => encodePrompt(tokenizer, evaluationPrompt(task, problems[0]!, context.seed));
   const log = (line: string) => context.log(`${context.name}: ${line}`);
-  const measured = { folder, model, tokenizer };
+  const measured = { folder, compute: context.compute, tokenizer };
   const { rows, finished, seconds } = await withEngine(
     recipe,
     measured,

@@ -1,0 +1,43 @@
+/** Owns what the tests of kernels share: the levels of this processor, random inputs, and computing at one of the levels. */
+
+import {
+  type DType,
+  kernelLevel,
+  kernelLevels,
+  noGrad,
+  op,
+  scope,
+  type Tensor,
+  useKernels,
+} from '../../src/torch/index.ts';
+
+/** All levels but `none`. */
+export const levels: readonly string[] = kernelLevels().slice(1);
+const dtypes = ['f32', 'bf16'] as const;
+/** Every level with every dtype that kernels serve. */
+export const levelsAndDtypes: readonly (readonly [string, DType])[] = levels.flatMap((level) =>
+  dtypes.map((dtype) => [level, dtype] as const),
+);
+/** Whether products of whole sequences in bf16 have the bits of those of decoding here: where the processor multiplies bf16. */
+export const multipliesBf16: boolean = levels.includes('avx512bf16');
+
+/** What `compute` gives at a level; the one before is in use again afterwards. */
+export function withLevel<T>(level: string, compute: () => T): T {
+  const before = kernelLevel();
+  useKernels(level);
+  try {
+    return compute();
+  } finally {
+    useKernels(before);
+  }
+}
+
+/** The same in a scope of its own and without gradients. */
+export const at = <T>(level: string, compute: () => T): T =>
+  withLevel(level, () => noGrad(() => scope(compute)));
+
+export const randn = (shape: readonly number[], dtype: DType): Tensor =>
+  (op('aten::randn')(shape) as Tensor).to(dtype);
+
+export const largest = (values: Float32Array): number =>
+  values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
