@@ -14,6 +14,7 @@ import { fromBytes, ids, kernelLevel, noGrad, scope, useKernels } from '../../sr
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { recordedLogps } from '../../src/train/policy-update.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { multipliesBf16 } from '../torch/levels.ts';
 import { tinyModel, tokenizer } from '../torch/tiny.ts';
 
 const scale = Number(process.env['RECKON_SLOW_SCALE'] ?? 1);
@@ -141,8 +142,9 @@ describe.each(levels)('kernels: %s', (level) => {
   });
 
   // Each layer rounds what the one before has rounded, and a sum in another order now and then rounds to the other side: after
-  // six layers two ways of computing in bf16 are as far apart as either is from f32, and no bound of its own holds for them.
-  it('log-probabilities of six layers in bf16 are as near to the trainer as bf16 is to f32', {
+  // six layers two ways of computing in bf16 are as far apart as either is from f32. So there is one way where the processor
+  // multiplies bf16: the engine's logits are the trainer's bits, and what is left is the rounding of their softmax.
+  it('log-probabilities of six layers in bf16 are those of the trainer, else as near to it as bf16 is to f32', {
     timeout: 600_000,
   }, async () => {
     useKernels(level);
@@ -151,6 +153,7 @@ describe.each(levels)('kernels: %s', (level) => {
     const { completions, mismatch } = await sampledWith(policy);
     const rounding = differences(trained(policy, completions), trained(exact, completions));
     console.log(`${level} bf16, six layers: ${shown(mismatch)}; of bf16 to f32: ${shown(rounding)}`);
+    if (level !== 'none' && multipliesBf16) expect(largest(mismatch)).toBeLessThan(1e-5);
     expect(average(mismatch)).toBeLessThan(average(rounding));
     expect(largest(mismatch)).toBeLessThan(1.5 * largest(rounding));
   });
@@ -164,7 +167,8 @@ describe.each(levels)('kernels: %s', (level) => {
     'greedy tokens are those of a full forward pass (%s, %s)',
     { timeout: 600_000 },
     async (...row) => {
-      const [dtype, name, changes, gap] = row;
+      const [dtype, name, changes, most] = row;
+      const gap = level !== 'none' && multipliesBf16 && name === 'six layers' ? 0 : most;
       useKernels(level);
       using policy = tinyModel(changes, dtype);
       using model = policy.snapshot();
