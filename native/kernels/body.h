@@ -260,12 +260,22 @@ static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf
   };
   // Pairs are those of the whole sequence, as training has them: one of them can lie across the end of the prefix.
   const int64_t before = past.lengths[0], length = before + past.lengths[1];
-  const auto token = [&](int64_t s) { return (s < before ? past.values[0] + s * dim : past.values[1] + (s - before) * dim) + from; };
-  for (int64_t s = 0; s + 2 <= length; s += 2) add(token(s), token(s + 1), weights + s, stride);
-  if (length % 2 != 0) {
+  int64_t s = 0;
+  const auto addPairs = [&](const Bf16* value, int64_t end) {
+    for (; s + 2 <= end; s += 2, value += 2 * dim) add(value, value + dim, weights + s, stride);
+    return value;
+  };
+  const Bf16* rest = addPairs(past.values[0] + from, before);
+  const Bf16* own = past.values[1] + from;
+  if (s < before && before < length) {
+    add(rest, own, weights + s, stride);
+    s += 2, own += dim;
+  }
+  if (before < length) rest = addPairs(own, length);
+  if (s < length) {
     Bf16 last[2 * HEADS] = {};
-    for (int h = 0; h < HEADS; h++) last[2 * h] = weights[h * stride + length - 1];
-    add(token(length - 1), token(length - 1), last, 2);
+    for (int h = 0; h < HEADS; h++) last[2 * h] = weights[h * stride + s];
+    add(rest, rest, last, 2);
   }
 #pragma GCC unroll 8
   for (int h = 0; h < HEADS; h++)

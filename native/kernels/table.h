@@ -21,7 +21,7 @@ struct LinearJob {
   const void* residual;  // or null
   void* y;
   int64_t rows, ins, outs;
-  int64_t stride, step;  // from one row of x to the next, and from one group of inputs to the next
+  int64_t stride, step;  // from one row of x to the next, and from one group of inputs to the next: side by side but in f32
 };
 
 /// One new token of each of `count` sequences: rotates its queries and keys, appends keys and values to the sequence's

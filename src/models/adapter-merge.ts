@@ -48,5 +48,9 @@ export function adapterBase(folder: string): string {
   const found = places.find((place) => existsSync(join(place, 'config.json')));
   if (found !== undefined) return found;
   const told = base === null ? 'names no base model' : `names the base model '${base}', which is not there`;
-  throw new ReckonError('data', 'no-base-model', `the adapter ${folder} ${told}; give its base explicitly`);
+  throw new ReckonError(
+    'data',
+    'no-base-model',
+    `the adapter ${folder} ${told}; name where its base lies in adapter_config.json (base_model_name_or_path), or make one model of both: reckon merge BASE ${folder} OUT`,
+  );
 }

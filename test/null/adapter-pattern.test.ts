@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { matchesStart, matchesWhole } from '../../src/models/adapter-pattern.ts';
+import { processorMs } from './timing.ts';
 
 const path = 'model.layers.10.self_attn.q_proj';
 
@@ -58,11 +59,12 @@ describe('patterns of adapter files', () => {
     );
   });
 
-  it('answers at once where a backtracking engine would not', () => {
-    const started = performance.now();
-    expect(matchesWhole('((((a+)+)+)+)+b', 'a'.repeat(100))).toBe(false);
-    expect(matchesWhole('(((a?){900}){900}){900}', 'a'.repeat(100))).toBe(true);
-    expect(performance.now() - started).toBeLessThan(1000);
+  it('answers at once where a backtracking engine would not', async () => {
+    const took = await processorMs(() => {
+      expect(matchesWhole('((((a+)+)+)+)+b', 'a'.repeat(100))).toBe(false);
+      expect(matchesWhole('(((a?){900}){900}){900}', 'a'.repeat(100))).toBe(true);
+    });
+    expect(took).toBeLessThan(1000);
   });
 
   it.each(['(a', 'a)', '[a', 'a**', '*a', '(?i)a', '(a)\\1', 'a\\', 'a++', 'a{2,1}', '('.repeat(5000)])(

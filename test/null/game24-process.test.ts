@@ -5,6 +5,7 @@ import { game24Problems, numbersOf, shuffledNumbers } from '../../src/data/game2
 import { writeTrace } from '../../src/data/game24-traces.ts';
 import { checkProcess } from '../../src/rewards/game24-process.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { processorMs } from './timing.ts';
 
 const numbers = [2, 8, 12, 12];
 const right = '12/2=6 8 12\n8-6=2 12\n12*2=24\n#12*(8-(12/2))';
@@ -51,11 +52,12 @@ describe('checkProcess', () => {
     expect(checkProcess(numbers, '8-', false)).toEqual({ lines: 0, errors: 0 });
   });
 
-  it('is fast on anything', () => {
-    const started = performance.now();
-    checkProcess(numbers, '1'.repeat(1_000_000), true);
-    checkProcess(numbers, '1=1\n'.repeat(200_000), true);
-    checkProcess(numbers, '1+1=1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9\nx\n'.repeat(1000), true);
-    expect(performance.now() - started).toBeLessThan(3000);
+  it('is fast on anything', async () => {
+    const took = await processorMs(() => {
+      checkProcess(numbers, '1'.repeat(1_000_000), true);
+      checkProcess(numbers, '1=1\n'.repeat(200_000), true);
+      checkProcess(numbers, '1+1=1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9\nx\n'.repeat(1000), true);
+    });
+    expect(took).toBeLessThan(3000);
   });
 });

@@ -7,6 +7,7 @@ import { alphabet, parseTrace, promptText, writeTrace } from '../../src/data/gam
 import { judgeGame24 } from '../../src/rewards/index.ts';
 import { add, divide, equal, type Fraction, fraction, multiply, subtract } from '../../src/util/fraction.ts';
 import { Rng } from '../../src/util/rng.ts';
+import { processorMs } from './timing.ts';
 
 const problems = game24Problems();
 
@@ -90,16 +91,17 @@ describe('the grammar', () => {
     expect(parseTrace(text).ok).toBe(ok);
   });
 
-  it('reads anything without failing, and fast', () => {
+  it('reads anything without failing, and fast', async () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...alphabet), maxLength: 200 }), (text) => {
         const { ok, answer } = parseTrace(text);
         return !ok || answer !== null;
       }),
     );
-    const started = performance.now();
-    parseTrace('1+1='.repeat(250_000));
-    parseTrace(`${'x\n'.repeat(500_000)}#1`);
-    expect(performance.now() - started).toBeLessThan(2000);
+    const took = await processorMs(() => {
+      parseTrace('1+1='.repeat(250_000));
+      parseTrace(`${'x\n'.repeat(500_000)}#1`);
+    });
+    expect(took).toBeLessThan(2000);
   });
 });

@@ -41,3 +41,9 @@ export const randn = (shape: readonly number[], dtype: DType): Tensor =>
 
 export const largest = (values: Float32Array): number =>
   values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+/** Whether all numbers have the same bits; comparing them one by one as `toEqual` does takes a hundred times as long. */
+export const sameBits = (a: Float32Array, b: Float32Array): boolean => bytesOf(a).equals(bytesOf(b));
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) =>
+  Buffer.from(buffer, byteOffset, byteLength);

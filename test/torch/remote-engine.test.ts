@@ -297,7 +297,7 @@ describe('failures that do not', () => {
       codeOf('remote-choices'),
     );
     expect(performance.now() - started).toBeLessThan(5000);
-    await expect.poll(() => raw().dropped).toBe(2);
+    await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(2);
   });
 });
 
@@ -309,7 +309,7 @@ describe('an end from outside', () => {
     await expect(engine.generate(two, { ...sampled, maxNewTokens: 2 })).rejects.toMatchObject(
       codeOf('remote-deadline', '1 of 2 completions are not there after 2 s, that of q'),
     );
-    await expect.poll(() => raw().dropped).toBe(1);
+    await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(1);
   });
 
   it.each(['signal', 'poll'])('by a %s frees the connections at once; what was done stays', async (way) => {
@@ -329,7 +329,7 @@ describe('an end from outside', () => {
     expect(performance.now() - started).toBeLessThan(2000);
     expect(group!.map((all) => all.stopReason === 'aborted')).toEqual([false, true, true]);
     expect(group![1]).toMatchObject({ completionIds: [], text: '', sampleIndex: 1 });
-    await expect.poll(() => raw().dropped).toBe(1);
+    await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(1);
   });
 
   it('by a signal ends the local engine too', async () => {
