@@ -99,7 +99,10 @@ struct Product : torch::autograd::Function<Product> {
     at::AutoDispatchBelowADInplaceOrView below;
     const at::Tensor x = given.contiguous();
     const at::Tensor matrix = weight.contiguous();
-    context->save_for_backward({x, matrix, scales.value_or(at::Tensor())});
+    // Each is there for the other's gradient: a frozen matrix keeps no input.
+    const at::Tensor none;
+    context->save_for_backward({weight.requires_grad() ? x : none, given.requires_grad() ? matrix : none, scales.value_or(none)});
+    context->saved_data["shape"] = x.sizes().vec();
     context->saved_data["bias"] = bias && bias->requires_grad();
     return productOf(x, matrix, scales, bias);
   }
@@ -107,10 +110,13 @@ struct Product : torch::autograd::Function<Product> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &scales = saved[2];
-    const at::Tensor g = gradients[0].reshape({-1, weight.size(0)}).contiguous();
+    const at::Tensor g = gradients[0].reshape({-1, gradients[0].size(-1)}).contiguous();
     at::Tensor gx, gweight, gbias;
-    if (context->needs_input_grad(0)) gx = (scales.defined() ? int8InputGradient(g, weight, scales) : inputGradient(g, weight)).view(x.sizes());
-    if (context->needs_input_grad(1)) gweight = weightGradient(g, x.reshape({-1, x.size(-1)}));
+    if (weight.defined()) {
+      gx = scales.defined() ? int8InputGradient(g, weight, scales) : inputGradient(g, weight);
+      gx = gx.view(context->saved_data["shape"].toIntVector());
+    }
+    if (x.defined()) gweight = weightGradient(g, x.view({-1, x.size(-1)}));
     if (context->saved_data["bias"].toBool()) gbias = g.sum(0);
     return {gx, gweight, at::Tensor(), gbias};
   }
@@ -127,9 +133,12 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const std::opt
 at::Tensor productOf(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias) {
   TORCH_CHECK(weight.dim() == 2 && x.dim() > 0 && x.size(-1) == weight.size(1), "x has ", x.dim() > 0 ? x.size(-1) : 0,
               " columns, and the weight is ", weight.sizes());
-  if (!servesWhole(x)) return scales ? int8Product(x, weight, *scales, bias) : at::linear(x, weight, bias);
-  const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : bias;
-  return ownProduct(x.contiguous(), weight.contiguous(), scales, added);
+  if (!servesWhole(x) || x.numel() == 0) return scales ? int8Product(x, weight, *scales, bias) : at::linear(x, weight, bias);
+  if (scales) require(scales->detach(), "scales", at::kFloat, 1);
+  if (bias) require(bias->detach(), "bias", x.scalar_type(), 1);
+  TORCH_CHECK((!scales || scales->size(0) == weight.size(0)) && (!bias || bias->size(0) == weight.size(0)),
+              "expected as many scales and numbers of the bias as outputs, ", weight.size(0));
+  return ownProduct(x.contiguous(), weight.contiguous(), scales, bias);
 }
 
 namespace {

@@ -119,6 +119,24 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
     });
   });
 
+  it('gives a frozen matrix no gradient, and its input one', () => {
+    scope(() => {
+      const { x, weight } = inputsOf([70, 96, 130], dtype, false);
+      const slope = randn([70, 130], dtype);
+      const whole = ways(level, { x, weight, bias: null }, slope);
+      withLevel(level, () => {
+        const frozen = weight.detach();
+        backward(product(x, frozen), slope);
+        expect(sameBits(x.grad!.toFloat32(), whole[1]!)).toBe(true);
+        x.grad = null;
+        backward(product(x.detach(), weight), slope);
+        expect(sameBits(weight.grad!.toFloat32(), whole[2]!)).toBe(true);
+        expect([frozen.grad, x.grad]).toEqual([null, null]);
+        weight.grad = null;
+      });
+    });
+  });
+
   it('writes into a given place, and says where it does not fit', () => {
     at(level, () => {
       const [x, weight] = [randn([9, 40], dtype), randn([70, 40], dtype)];
@@ -128,6 +146,9 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
       expect(largest(room.narrow(0, 9, 3).toFloat32())).toBe(0);
       expect(() => productInto(room, x, weight)).toThrow(/room for \[9, 70\]/);
       expect(() => product(x, randn([70, 41], dtype))).toThrow(/40 columns/);
+      const other = dtype === 'f32' ? 'bf16' : 'f32';
+      expect(() => product(x, weight, randn([70], other))).toThrow(/dtype|must be|same/i);
+      expect(() => product(x, weight, randn([71], dtype))).toThrow(/70/);
     });
   });
 });
