@@ -1,6 +1,7 @@
 /** Owns shell completion: the words that may come next, and the few lines that have a shell ask for them. Runs no command. */
 
-import { type Command, Option } from 'commander';
+import { readdirSync } from 'node:fs';
+import { Argument, type Command, Option } from 'commander';
 import { ReckonError } from '../util/errors.ts';
 import type { ExitCode } from './output.ts';
 
@@ -11,7 +12,7 @@ export function addCompletionCommand(program: Command, finish: (code: ExitCode) 
   program
     .command('completion')
     .description('print what has a shell complete commands, options and choices')
-    .argument('<shell>', SHELLS.join(', '))
+    .addArgument(new Argument('<shell>', 'for which one').choices(SHELLS).argParser(String))
     .addHelpText('after', '\nExample:\n  reckon completion bash >> ~/.bashrc')
     .action((shell: string) => {
       process.stdout.write(scriptFor(shell));
@@ -58,7 +59,21 @@ function namesOf(program: Command, command: Command): string[] {
   const options = [...command.options, ...program.options, new Option('--help')].filter(
     ({ hidden }) => !hidden,
   );
-  return [...new Set([...commands, ...options.flatMap(({ long }) => (long ? [long] : []))])];
+  const named = command.registeredArguments.flatMap(argumentsNames);
+  return [...new Set([...commands, ...named, ...options.flatMap(({ long }) => (long ? [long] : []))])];
+}
+
+/** The choices of an argument; where it is a run, those of the folder that runs are in by default. */
+function argumentsNames(argument: Argument): string[] {
+  if (argument.argChoices) return argument.argChoices;
+  if (argument.name() !== 'run') return [];
+  try {
+    return readdirSync('runs', { withFileTypes: true }).flatMap((one) =>
+      one.isDirectory() ? [one.name] : [],
+    );
+  } catch {
+    return [];
+  }
 }
 
 function subcommand(command: Command, word: string): Command | undefined {

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { completions } from '../../src/cli/completion.ts';
 import { openRecipe } from '../../src/recipe/index.ts';
@@ -73,9 +73,12 @@ describe('completion', () => {
     .option('--name <name>')
     .addOption(new Option('--to <where>').choices(['a', 'b']));
   program.command('recipe').command('check').option('--set <key>');
+  program.command('show').argument('<run>');
+  program.command('completion').addArgument(new Argument('<shell>').choices(['bash', 'zsh']));
 
   it.each([
     [['r'], ['recipe', 'run']],
+    [['completion', ''], ['--help', '--json', 'bash', 'zsh'].sort()],
     [['run', '--n'], ['--name']],
     [
       ['run', '--to', ''],
@@ -90,6 +93,19 @@ describe('completion', () => {
     [['--j'], ['--json']],
   ])('of %j is %j', (words, expected) => {
     expect(completions(program, words)).toEqual(expected);
+  });
+
+  it('of a run is the runs of this folder', () => {
+    const before = process.cwd();
+    mkdirSync(join(folder, 'runs', 'mine'), { recursive: true });
+    try {
+      process.chdir(folder);
+      expect(completions(program, ['show', 'm'])).toEqual(['mine']);
+      process.chdir(join(folder, 'runs'));
+      expect(completions(program, ['show', 'm'])).toEqual([]);
+    } finally {
+      process.chdir(before);
+    }
   });
 
   it('works in bash, for the real commands', () => {
