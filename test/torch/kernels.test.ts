@@ -21,7 +21,7 @@ import {
   useKernels,
 } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
-import { at, levels, levelsAndDtypes, randn } from './levels.ts';
+import { at, levels, levelsAndDtypes, productShapes, randn } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -33,15 +33,7 @@ afterAll(() => useKernels(usual));
 const ulp = (dtype: DType, size: number) => (dtype === 'bf16' ? 2 ** (Math.ceil(Math.log2(size)) - 8) : 1e-5);
 
 describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
-  it.each([
-    [1, 64, 64],
-    [3, 40, 7],
-    [6, 5, 131],
-    [7, 896, 130],
-    [16, 33, 66],
-    [64, 128, 200],
-    [70, 96, 36],
-  ])('linear: %i rows, %i to %i', (rows, ins, outs) => {
+  it.each(productShapes)('linear: %i rows, %i to %i', (rows, ins, outs) => {
     scope(() => {
       const x = randn([rows, ins], dtype);
       const weight = randn([outs, ins], dtype).mul(1 / Math.sqrt(ins));

@@ -18,6 +18,16 @@ const dtypes = ['f32', 'bf16'] as const;
 export const levelsAndDtypes: readonly (readonly [string, DType])[] = levels.flatMap((level) =>
   dtypes.map((dtype) => [level, dtype] as const),
 );
+/** Rows, inputs and outputs: tiles and blocks that are full and not, odd numbers of inputs, more than one stretch. */
+export const productShapes = [
+  [1, 64, 64],
+  [3, 40, 7],
+  [6, 5, 131],
+  [7, 896, 130],
+  [16, 33, 66],
+  [64, 128, 200],
+  [70, 96, 36],
+] as const;
 /** Whether products of whole sequences in bf16 have the bits of those of decoding here: where the processor multiplies bf16. */
 export const multipliesBf16: boolean = levels.includes('avx512bf16');
 
