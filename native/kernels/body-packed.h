@@ -5,7 +5,7 @@
 // first input to the last, nothing is added up across lanes, and a block is read from its beginning to its end. Inputs are
 // taken in stretches whose weights stay in the first cache while all rows pass over them. In f32 a stretch is summed for itself
 // and then added to those before, which rounds less than one long sum; in bf16 the sum goes on, as it does in the library's
-// product, which the trainer computes with. The order is that of the inputs, so a row has the same bits however many rows there are.
+// product of few inputs. The order is that of the inputs, so a row has the same bits however many rows there are.
 
 /// Groups of inputs whose weights all rows pass over before the next ones: 16 KiB of them.
 constexpr int64_t kStretch = 64;

@@ -1,7 +1,7 @@
 // Owns the product of whole sequences with a matrix as it lies, as an operator with a gradient: what a decoding step
 // computes row by row, a training pass then has to the last bit. Each block is laid out in passing, as body-packed.h has it,
-// and all rows pass over it while it is in the cache. In f32 the gradients go the same way, twice as fast as libtorch's
-// product on this family of processors; in bf16 that one is as fast.
+// and all rows pass over it while it is in the cache. In f32 the gradients go the same way, faster than by libtorch's product
+// where it was measured (docs/performance.md); in bf16 that one is as fast.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>

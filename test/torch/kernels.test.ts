@@ -13,15 +13,13 @@ import {
   packedLinear,
   sampleKernel,
   scope,
-  setThreads,
   swigluRows,
   type Tensor,
   tensor,
-  threads,
   useKernels,
 } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
-import { at, levels, levelsAndDtypes, productShapes, randn } from './levels.ts';
+import { at, expectSameRows, levels, levelsAndDtypes, productShapes, randn } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -59,25 +57,7 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
   it('linear: a row is the same bits alone, among others, and on any number of threads', () => {
     scope(() => {
       const x = randn([64, 200], dtype);
-      const weight = randn([300, 200], dtype);
-      const matrix = packed(weight, dtype);
-      const all = at(level, () => packedLinear(x, matrix).toFloat32());
-      for (const [first, count] of [
-        [0, 1],
-        [5, 2],
-        [17, 6],
-        [30, 13],
-        [0, 64],
-      ] as const) {
-        const some = at(level, () => packedLinear(x.narrow(0, first, count), matrix).toFloat32());
-        expect(some).toEqual(all.slice(first * 300, (first + count) * 300));
-      }
-      const before = threads();
-      for (const count of [1, 2, 3]) {
-        setThreads(count);
-        expect(at(level, () => packedLinear(x, matrix).toFloat32())).toEqual(all);
-      }
-      setThreads(before);
+      expectSameRows(level, x, packed(randn([300, 200], dtype), dtype));
     });
   });
 

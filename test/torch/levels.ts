@@ -1,13 +1,18 @@
 /** Owns what the tests of kernels share: the levels of this processor, random inputs, and computing at one of the levels. */
 
+import { expect } from 'vitest';
 import {
   type DType,
   kernelLevel,
   kernelLevels,
   noGrad,
   op,
+  type PackedMatrix,
+  packedLinear,
   scope,
+  setThreads,
   type Tensor,
+  threads,
   useKernels,
 } from '../../src/torch/index.ts';
 
@@ -51,6 +56,28 @@ export const randn = (shape: readonly number[], dtype: DType): Tensor =>
 
 export const largest = (values: Float32Array): number =>
   values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+/** That a row of a packed product has the same bits alone, among others, and on any number of threads. */
+export function expectSameRows(level: string, x: Tensor, matrix: PackedMatrix): void {
+  const product = (rows: Tensor) => at(level, () => packedLinear(rows, matrix).toFloat32());
+  const all = product(x);
+  for (const [first, count] of [
+    [0, 1],
+    [5, 2],
+    [17, 6],
+    [30, 13],
+    [0, x.size(0)],
+  ] as const) {
+    const expected = all.subarray(first * matrix.out, (first + count) * matrix.out);
+    expect(sameBits(product(x.narrow(0, first, count)), expected)).toBe(true);
+  }
+  const before = threads();
+  for (const count of [1, 2, 3]) {
+    setThreads(count);
+    expect(sameBits(product(x), all)).toBe(true);
+  }
+  setThreads(before);
+}
 
 /** Whether all numbers have the same bits; comparing them one by one as `toEqual` does takes a hundred times as long. */
 export const sameBits = (a: Float32Array, b: Float32Array): boolean => bytesOf(a).equals(bytesOf(b));
