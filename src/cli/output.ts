@@ -42,7 +42,7 @@ function describe(thrown: unknown): Described {
   if (thrown instanceof ReckonError) return thrown;
   if (thrown instanceof CommanderError) {
     const bare = thrown.code === 'commander.help';
-    const message = bare ? 'a command is missing' : oneLine(thrown.message).replace(/^error: /, '');
+    const message = bare ? 'a command is missing' : oneLine(thrown.message).replace(/^error: |\.$/g, '');
     return {
       category: 'usage',
       code: thrown.code.replace('commander.', ''),

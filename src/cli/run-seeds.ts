@@ -1,9 +1,12 @@
 /** Owns `reckon run --seeds`: a recipe once with each seed, one after the other, and the report of their spread. */
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { Recipe } from '../recipe/index.ts';
 import { writeSeedsReport } from '../report/index.ts';
 import type { RunResult } from '../run/index.ts';
+import { ReckonError } from '../util/errors.ts';
 
 /** The seeds that are done, and the folder that holds their runs. */
 export interface SeedsResult {
@@ -32,6 +35,10 @@ export async function runSeeds(
   open: (seed: number, name: string) => Promise<Recipe>,
   run: (recipe: Recipe, runsDirectory: string) => Promise<RunResult>,
 ): Promise<SeedsResult> {
+  if (existsSync(join(folder, 'recipe.yaml'))) {
+    const message = `${folder} is itself a run; give the runs of --seeds another --name`;
+    throw new ReckonError('usage', 'seeds-in-run', message);
+  }
   const runs: RunResult[] = [];
   for (const seed of seeds) {
     const result = await run(await open(seed, `seed-${seed}`), folder);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { derivePlan, estimate, openRecipe, type Recipe } from '../recipe/index.ts';
 import { executeRun, type RunResult, requireDisk, type StageModule, thisMachine } from '../run/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { runSeeds, seedList } from './run-seeds.ts';
 import { collect, wholeNumber } from './values.ts';
@@ -61,7 +62,13 @@ export function addRunCommand(program: Command, finish: (code: ExitCode) => void
 
 async function run(file: string, options: RunOptions): Promise<ExitCode> {
   const recipe = await openRecipe(file, options);
-  const { seeds, runsDir } = options;
+  const { seeds, seed, runsDir } = options;
+  if (seeds !== undefined && seed !== undefined)
+    throw new ReckonError(
+      'usage',
+      'seed-and-seeds',
+      '--seed and --seeds both say the seed; give one of them',
+    );
   const result = seeds
     ? await runSeeds(
         join(runsDir, recipe.name),

@@ -10,7 +10,7 @@ import { RunClock } from './clock.ts';
 import { openRun, type RunDirectory } from './directory.ts';
 import { describeEnvironment, settleEnvironment } from './environment.ts';
 import { openRunLog, type RunLog } from './log.ts';
-import type { StageSelection } from './selection.ts';
+import { checkSelection, type StageSelection } from './selection.ts';
 import { type SignalWatch, watchSignals } from './signals.ts';
 import { runStages, type StageFunctions } from './stages.ts';
 import { trackRun } from './tracking.ts';
@@ -46,6 +46,7 @@ export interface RunResult {
  */
 export async function executeRun(recipe: Recipe, options: ExecuteOptions): Promise<RunResult> {
   const { runsDirectory, fresh, quiet = false, stream } = options;
+  checkSelection({ ...options.selection, fresh });
   const run = openRun({ runsDirectory, name: recipe.name, fresh });
   const log = openRunLog(join(run.path, 'run.log'), { stream, quiet });
   const clock = new RunClock(run.path);

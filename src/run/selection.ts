@@ -36,6 +36,22 @@ export interface Plan {
   readonly notes: readonly string[];
 }
 
+/** Refuses flags that say two things; before a run is opened, because `fresh` empties it. */
+export function checkSelection({
+  fresh = false,
+  ...selection
+}: StageSelection & { readonly fresh?: boolean | undefined }): void {
+  const { from, resumeFrom, extend = false } = selection;
+  const given = [
+    ...(fresh ? ['--fresh'] : []),
+    ...(from === undefined ? [] : ['--from']),
+    ...(resumeFrom === undefined ? [] : ['--resume-from']),
+    ...(extend ? ['--extend'] : []),
+  ];
+  if (given.length < 2) return;
+  throw usage(`${given.join(' and ')} say different things about where to begin; give one of them`);
+}
+
 /** Works out a selection, or refuses it; a change of the recipe that it does not cover is `recipe-changed`. */
 export function planSelection(
   runDirectory: string,
@@ -44,8 +60,6 @@ export function planSelection(
   selection: StageSelection,
 ): Plan {
   const { from, only, resumeFrom, extend = false } = selection;
-  if (from !== undefined && resumeFrom !== undefined)
-    throw usage('--from and --resume-from say two things about where to begin; give one of them');
   const onlyIndex = only === undefined ? null : findStage(placed, only, '--only').index;
   const first = changes[0];
   if (from !== undefined) {
@@ -93,16 +107,19 @@ export function requireEarlier(
   runDirectory: string,
   recipe: Recipe,
   placed: readonly PlacedStage[],
-  index: number,
+  { only: index, discard }: { readonly only: number; readonly discard: readonly string[] },
 ): void {
   const needed = ancestors(recipe, index);
   const summarises = kindOf(placed[index]!.stage.type).summarises === true;
   const missing = placed
     .slice(0, index)
     .filter((one) => (summarises ? leavesModel(one.stage) : needed.has(one.index)))
-    .find(({ name }) => readStageRecord(join(runDirectory, name))?.status !== 'done');
+    .find(
+      ({ name }) => discard.includes(name) || readStageRecord(join(runDirectory, name))?.status !== 'done',
+    );
   if (missing === undefined) return;
-  const message = `--only ${placed[index]!.name} needs the result of ${missing.name}, which is not done; run it first, or leave out --only`;
+  const why = discard.includes(missing.name) ? 'would be thrown away' : 'is not done';
+  const message = `--only ${placed[index]!.name} needs the result of ${missing.name}, which ${why}; run it first, or leave out --only`;
   throw new ReckonError('run', 'stage-not-ready', message);
 }
 

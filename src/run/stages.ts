@@ -50,7 +50,8 @@ export async function runStages(
   const placed = placeStages(recipe);
   const changes = findChanges(run.path, run.previousRecipe, recipe, placed);
   const plan = planSelection(run.path, placed, changes, run.selection ?? {});
-  if (plan.only !== null) requireEarlier(run.path, recipe, placed, plan.only);
+  const { only, discard } = plan;
+  if (only !== null) requireEarlier(run.path, recipe, placed, { only, discard });
   for (const note of plan.notes) run.log.log(note);
   applyPlan(run.path, placed, plan);
   removeOldReports(run, placed);
@@ -66,7 +67,7 @@ export async function runStages(
       continue;
     }
     const stale = isSummary(one.stage.type) && (ranAny || record?.inputHash !== one.inputHash);
-    if (isFinished(run, one.name, record) && !stale) {
+    if (isFinished(run, one, record) && !stale) {
       run.log.log(`${one.name}: done already, in ${formatDuration(record?.seconds ?? 0)}`);
     } else {
       if (run.stopRequested()) return 'stopped';
@@ -149,17 +150,17 @@ function outputOf(outputs: ReadonlyMap<number, string>, index: number | null): s
 }
 
 /** A result that is gone or damaged makes its stage run again: from its own checkpoints, to the same result. */
-function isFinished(run: RunHandle, name: string, record: StageRecord | null): boolean {
+function isFinished(run: RunHandle, { name, stage }: PlacedStage, record: StageRecord | null): boolean {
   if (record?.status !== 'done') return false;
-  if (record.output === null) return true;
-  const damage = outputDamage(join(run.path, record.output));
-  if (damage !== null)
-    run.log.log(`${name}: its result ${record.output} is lost (${damage}); running it again`);
+  const result = stage.type === 'evaluate' ? `evaluations/${stage.label}.json` : record.output;
+  if (result === null) return true;
+  const damage = outputDamage(join(run.path, result));
+  if (damage !== null) run.log.log(`${name}: its result ${result} is lost (${damage}); running it again`);
   return damage === null;
 }
 
 function outputDamage(path: string): string | null {
-  if (!existsSync(path)) return 'the folder is missing';
+  if (!existsSync(path)) return 'it is not there';
   return existsSync(join(path, MANIFEST_FILE)) ? checkpointDamage(path) : null;
 }
 

@@ -1,5 +1,8 @@
 /** Owns the tests of `reckon run --seeds` that need no training: what the flag takes, and where it stops. */
 
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runSeeds, seedList } from '../../src/cli/run-seeds.ts';
 import type { Recipe } from '../../src/recipe/index.ts';
@@ -23,5 +26,12 @@ describe('--seeds', () => {
     );
     expect(started).toEqual(['nowhere/seed-4', 'nowhere/seed-5']);
     expect(result).toMatchObject({ status: 'stopped', report: null });
+  });
+
+  it('does not put its runs into a run', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'reckon-seeds-'));
+    writeFileSync(join(folder, 'recipe.yaml'), '');
+    const never = (): never => expect.unreachable();
+    await expect(runSeeds(folder, [1, 2], never, never)).rejects.toThrow('is itself a run');
   });
 });

@@ -94,6 +94,7 @@ describe('executeRun', () => {
       '03-evaluate-sft',
       '04-report',
       'environment.json',
+      'evaluations',
       'recipe.yaml',
       'report.md',
       'run.log',

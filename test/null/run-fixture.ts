@@ -50,6 +50,8 @@ export function fixtureFunctions(delay: number): StageFunctions {
     },
     evaluate: async (context) => {
       context.log(`evaluating ${context.parent}`);
+      mkdirSync(join(context.runDirectory, 'evaluations'), { recursive: true });
+      writeFileAtomic(join(context.runDirectory, 'evaluations', `${context.stage.label}.json`), '{}');
       return 'done';
     },
     report: async (context) => {

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -62,12 +70,16 @@ const functions: StageFunctions = {
   },
 };
 
-function execute(selection: StageSelection = {}, recipe = RECIPE): Promise<RunResult> {
+function execute(
+  { fresh, ...selection }: StageSelection & { readonly fresh?: boolean } = {},
+  recipe = RECIPE,
+): Promise<RunResult> {
   lines = '';
   return executeRun(parseRecipe(recipe, 'r.yaml'), {
     runsDirectory: runs,
     stream: { write: (text: string) => (lines += text) },
     selection,
+    fresh,
     load: async () => ({ stageFunctions: functions, resolveCompute: async () => COMPUTE }),
   });
 }
@@ -78,6 +90,33 @@ const trail = (stage: string): string => {
   return readFileSync(join(newest!.path, 'done.txt'), 'utf8').trim();
 };
 const steps = (stage: string): number[] => listCheckpoints(join(run(), stage)).map(({ step }) => step);
+
+describe('flags that say different things', () => {
+  it.each<StageSelection & { readonly fresh?: boolean }>([
+    { fresh: true, from: 'grpo' },
+    { fresh: true, resumeFrom: 'sft:2' },
+    { fresh: true, extend: true },
+    { from: 'grpo', resumeFrom: 'sft:2' },
+    { from: 'grpo', extend: true },
+  ])('are refused and leave everything as it is: %j', async (flags) => {
+    await execute();
+    await expect(execute(flags)).rejects.toThrow('give one of them');
+    expect(lines).toBe('');
+    await execute();
+    expect(lines.match(/done already/g)).toHaveLength(6);
+  });
+});
+
+it('an evaluation that is gone is made again, from the same model', async () => {
+  await execute();
+  rmSync(join(run(), 'evaluations', 'after-sft.json'));
+  await execute();
+  expect(lines).toContain(
+    '03-evaluate-after-sft: its result evaluations/after-sft.json is lost (it is not there); running it again',
+  );
+  expect(lines).toContain(`evaluating ${join(run(), '02-sft')}`);
+  expect(lines).toContain('04-grpo: done already');
+});
 
 describe('--from', () => {
   it('runs a stage and all later ones again, by folder, type, label or number', async () => {
@@ -161,6 +200,15 @@ describe('--only', () => {
     expect(lines).toContain('02-sft step 1');
     expect(lines).not.toContain('04-grpo step');
     expect(existsSync(join(run(), '04-grpo'))).toBe(false);
+  });
+
+  it('with --from refuses a stage whose model that would throw away', async () => {
+    await execute();
+    await expect(execute({ from: 'sft', only: 'grpo' })).rejects.toThrow(
+      '--only 04-grpo needs the result of 02-sft, which would be thrown away',
+    );
+    await execute();
+    expect(lines.match(/done already/g)).toHaveLength(6);
   });
 });
 
