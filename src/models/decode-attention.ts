@@ -23,6 +23,7 @@ import type { RopeTables } from './rope.ts';
 
 const baddbmmOp = new Op('aten::baddbmm');
 const bmmOp = new Op('aten::bmm');
+const fusedOp = new Op('aten::scaled_dot_product_attention');
 
 /** Where the next token of a sequence goes. */
 export interface StepPlace {
@@ -163,7 +164,12 @@ function attendGathered(
     return cat([before, mine], 2).view([n * groups, prefixLength + ownLength, dim]);
   }) as [Tensor, Tensor];
   const queries = placed(0, heads, norms?.q).reshape([n * groups, heads / groups, dim]);
-  const scale = 1 / Math.sqrt(dim);
-  const scores = invoke(baddbmmOp, mask.handle, queries.handle, keys.transpose(1, 2).handle, 1, scale);
-  return invoke(bmmOp, scores.softmax(-1).handle, values.handle).reshape([n, heads * dim]);
+  if (qkv.device === 'cpu') {
+    const scale = 1 / Math.sqrt(dim);
+    const scores = invoke(baddbmmOp, mask.handle, queries.handle, keys.transpose(1, 2).handle, 1, scale);
+    return invoke(bmmOp, scores.softmax(-1).handle, values.handle).reshape([n, heads * dim]);
+  }
+  // The queries that share a key are as many tokens of one head, so that the library need not repeat keys.
+  const [q, k, v, seen] = [queries, keys, values, mask].map((one) => one.unsqueeze(0));
+  return invoke(fusedOp, q!.handle, k!.handle, v!.handle, seen!.handle, 0, false).reshape([n, heads * dim]);
 }

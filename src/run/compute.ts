@@ -6,11 +6,17 @@ import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { automaticThreads, describeCpu } from './machine.ts';
 
-/** Device, dtype, threads and kernels for a recipe on this machine, `auto` decided. */
-export async function resolveCompute(recipe: Pick<Recipe, 'compute'>): Promise<ResolvedCompute> {
+/**
+ * Device, dtype, threads and kernels for a recipe on this machine, `auto` decided: the first CUDA device, else the CPU. Apple's
+ * GPU is left alone, because nothing here has been run on it.
+ */
+export async function resolveCompute(
+  recipe: Pick<Recipe, 'compute'>,
+  found: readonly string[] = devices(),
+): Promise<ResolvedCompute> {
   const { device, dtype, threads, gradientCheckpointing } = recipe.compute;
-  const found = devices();
-  const wanted = device === 'auto' ? found[0]! : found.find((name) => name.startsWith(device));
+  const first = (kind: string) => found.find((name) => name.startsWith(kind));
+  const wanted = device === 'auto' ? (first('cuda') ?? 'cpu') : first(device);
   if (wanted === undefined) {
     throw new ReckonError(
       'environment',

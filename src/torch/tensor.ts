@@ -416,11 +416,14 @@ export class Tensor implements Disposable {
   detach(): Tensor {
     return invoke(ops.detach, this.handle);
   }
-  /** The same values in another dtype or on another device (itself, as a fresh handle, where nothing changes). */
+  /**
+   * The same values in another dtype or on another device (itself, as a fresh handle, where nothing changes). On its way to a
+   * GPU a copy waits for nothing: what it is taken from may change or go at once.
+   */
   to(dtype: DType, device?: string): Tensor {
     return device === undefined
       ? invoke(ops.toDtype, this.handle, dtypeCode(dtype))
-      : invoke(ops.toDevice, this.handle, device, dtypeCode(dtype));
+      : invoke(ops.toDevice, this.handle, device, dtypeCode(dtype), device.startsWith('cuda'));
   }
 }
 
