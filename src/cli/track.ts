@@ -49,7 +49,8 @@ async function exportTo(name: string, options: ExportOptions): Promise<void> {
   await exportRun(directory, recipe, {
     tracking: to === 'tensorboard' ? { tensorboard: true } : { tensorboard: false, wandb },
     folder,
-    say: (sentence) => problems.push(sentence),
+    failed: (sentence) => problems.push(sentence),
+    told: (sentence) => (options.quiet === true ? undefined : process.stderr.write(`${sentence}\n`)),
   });
   if (problems.length > 0) throw new ReckonError('environment', 'track-export', problems[0]!);
   const where = to === 'tensorboard' ? folder : `project ${project}`;

@@ -2,7 +2,13 @@
 
 import { join } from 'node:path';
 import type { Recipe, TrackingRecipe } from '../recipe/index.ts';
-import { RunFollower, TensorBoardTracker, type Tracker, WandbTracker } from '../track/index.ts';
+import {
+  RunFollower,
+  TensorBoardTracker,
+  type Tracker,
+  type WandbNews,
+  WandbTracker,
+} from '../track/index.ts';
 import { messageOf } from '../util/errors.ts';
 
 /** Milliseconds between looks at the metrics: a tracker is never in a step's way. */
@@ -14,7 +20,7 @@ export function trackRun(
   recipe: Recipe,
   say: (sentence: string) => void,
 ): { close(): Promise<void> } | null {
-  const trackers = trackersFor(directory, recipe, recipe.tracking, say);
+  const trackers = trackersFor(directory, recipe, recipe.tracking, { failed: say, told: say });
   if (trackers.length === 0) return null;
   const follower = new RunFollower(directory, trackers, say);
   follower.start(LOOK_MS);
@@ -25,33 +31,29 @@ export function trackRun(
 export async function exportRun(
   directory: string,
   recipe: Recipe,
-  {
-    tracking,
-    folder,
-    say,
-  }: { tracking: TrackingRecipe; folder?: string | undefined; say: (sentence: string) => void },
+  { tracking, folder, failed, told }: { tracking: TrackingRecipe; folder?: string | undefined } & WandbNews,
 ): Promise<void> {
-  const trackers = trackersFor(directory, recipe, tracking, say, folder);
-  await new RunFollower(directory, trackers, say).close();
+  const trackers = trackersFor(directory, recipe, tracking, { failed, told }, folder);
+  await new RunFollower(directory, trackers, failed).close();
 }
 
 function trackersFor(
   directory: string,
   recipe: Recipe,
   { tensorboard, wandb }: TrackingRecipe,
-  say: (sentence: string) => void,
+  news: WandbNews,
   folder: string = join(directory, 'tensorboard'),
 ): Tracker[] {
   const run = { directory, name: recipe.name, config: recipe };
   const wanted: (() => Tracker)[] = [
     ...(tensorboard ? [() => new TensorBoardTracker(folder)] : []),
-    ...(wandb === undefined ? [] : [() => new WandbTracker(run, wandb, say)]),
+    ...(wandb === undefined ? [] : [() => new WandbTracker(run, wandb, news)]),
   ];
   return wanted.flatMap((make) => {
     try {
       return [make()];
     } catch (error) {
-      say(`a tracker could not begin (${messageOf(error)}); the run goes on without it`);
+      news.failed(`a tracker could not begin (${messageOf(error)}); the run goes on without it`);
       return [];
     }
   });

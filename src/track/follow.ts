@@ -66,7 +66,7 @@ export class RunFollower {
     const anew = before === undefined || size < before.bytes;
     const { rows, bytes } = readMetricsFrom(path, anew ? 0 : before.bytes);
     if (!anew && rows.length === 0) return;
-    const startedAt = before?.startedAt ?? startOf(join(this.directory, stage));
+    const startedAt = anew ? startOf(join(this.directory, stage)) : before.startedAt;
     this.stages.set(stage, { bytes, startedAt });
     this.tell((tracker) => tracker.log({ stage, startedAt, rows, anew }));
   }
