@@ -5,17 +5,17 @@ import { readOr } from './files.mjs';
 
 /** The libtorch that set-up fetches where there is none, and the oldest that it accepts. */
 export const TORCH_VERSION = '2.13.0';
-export const OLDEST_TORCH = '2.7';
+export const OLDEST_TORCH = '2.9';
 
 const VERSION_HEADERS = [
   'include/torch/headeronly/version.h',
   'include/torch/csrc/api/include/torch/version.h',
 ];
 
-/** Whether set-up accepts this version: 2.7 and newer 2.x. */
+/** Whether set-up accepts this version: 2.9, the first with the allocators' common interface, and newer 2.x. */
 export function isAccepted(version) {
   const [major, minor] = version.split('.').map((part) => Number.parseInt(part, 10));
-  return major === 2 && minor >= 7;
+  return major === 2 && minor >= 9;
 }
 
 /**

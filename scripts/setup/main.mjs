@@ -31,7 +31,7 @@ Sets up what a clone needs and skips what has not changed: the npm packages, lib
   --help    print this
   --then    then run reckon with the words that follow
 
-  RECKON_TORCH   a folder with libtorch (2.7 or a newer 2.x), or a build to get: cpu, cu130, 2.11.0+cu130;
+  RECKON_TORCH   a folder with libtorch (2.9 or a newer 2.x), or a build to get: cpu, cu130, 2.11.0+cu130;
                  unset: the cached copy, else Python's torch on the PATH, else a download
   RECKON_CACHE   where libtorch is kept (else XDG_CACHE_HOME/reckon, ~/.cache/reckon, on macOS ~/Library/Caches/reckon)
   CXX            the C++20 compiler (else c++, g++, clang++)

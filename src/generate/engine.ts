@@ -23,7 +23,7 @@ export interface GenerationRequest {
 
 export interface GenerationOptions extends SamplingParameters {
   readonly maxNewTokens: number;
-  /** No completion ends by an id of `stopIds` before it has this many tokens; default 0. */
+  /** No completion ends by an id or text of these lists before it has this many tokens; default 0. */
   readonly minNewTokens?: number;
   /** Ids that end a completion (kept in it). */
   readonly stopIds: readonly number[];

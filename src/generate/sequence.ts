@@ -118,14 +118,24 @@ export class Sequence {
 
   private ending(id: number, tokenizer: Tokenizer, options: GenerationOptions): StopReason | null {
     if (options.stopIds.includes(id)) return 'eos';
-    const stops = options.stopStrings ?? [];
-    if (stops.length > 0) {
-      // A token has at least one character, so a stop string just completed lies in this tail.
-      const tail = tokenizer.decode(this.completion.slice(-Math.max(...stops.map((s) => s.length)) - 4));
-      if (stops.some((stop) => tail.includes(stop))) return 'stop';
-    }
+    if (this.completesStop(tokenizer, options)) return 'stop';
     const most = Math.min(options.maxNewTokens, this.request.maxNewTokens ?? options.maxNewTokens);
     return this.completion.length >= most ? 'length' : null;
+  }
+
+  /** Whether the last token completes a stop string, and the completion is long enough to end by one. */
+  private completesStop(
+    tokenizer: Tokenizer,
+    { stopStrings = [], minNewTokens = 0 }: GenerationOptions,
+  ): boolean {
+    if (stopStrings.length === 0 || this.completion.length <= minNewTokens) return false;
+    // A token has at least one byte, so a string just completed lies in this tail.
+    const tail = this.completion.slice(-Math.max(...stopStrings.map((stop) => Buffer.byteLength(stop))) - 4);
+    const text = tokenizer.decode(tail);
+    if (minNewTokens === 0) return stopStrings.some((stop) => text.includes(stop));
+    // One that was complete while the completion was too short has passed.
+    const before = tokenizer.decode(tail.slice(0, -1)).replace(/\uFFFD+$/, '').length;
+    return stopStrings.some((stop) => text.includes(stop, Math.max(0, before - stop.length + 1)));
   }
 
   /** What the engine gives back of it. */

@@ -1,9 +1,10 @@
 /** What of the remote engine needs neither a server nor a model: choice of server, waits, readings, refusals, the recipe's key. */
 
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../../src/generate/remote/backoff.ts';
 import { readLogps } from '../../src/generate/remote/engine.ts';
-import { PassingFailure } from '../../src/generate/remote/http.ts';
+import { ask, PassingFailure } from '../../src/generate/remote/http.ts';
 import { completionBody, readCompletion } from '../../src/generate/remote/protocol.ts';
 import { refusal, wordOf } from '../../src/generate/remote/refusal.ts';
 import { plainUrl, Servers } from '../../src/generate/remote/servers.ts';
@@ -41,10 +42,47 @@ describe('servers', () => {
     expect(a.restsUntil).toBe(61_000);
   });
 
+  it('rest as after one failure where all that was under way failed at once', () => {
+    const servers = new Servers(['http://a'], 1000, () => 0);
+    const taken = Array.from({ length: 64 }, () => servers.take());
+    for (const server of taken) servers.give(server, false);
+    expect(servers.all[0]).toMatchObject({ busy: 0, failures: 1, restsUntil: 1000 });
+    servers.give(servers.take(), false);
+    expect(servers.all[0]).toMatchObject({ failures: 2, restsUntil: 2000 });
+  });
+
   it('are known by their address alone', () => {
     for (const url of ['http://h:1', 'http://h:1/', 'http://h:1/v1', 'http://h:1/v1/'])
       expect(plainUrl(url)).toBe('http://h:1');
     expect(plainUrl('https://h/team/v1')).toBe('https://h/team');
+  });
+});
+
+describe('a connection that a server closed while it was idle', () => {
+  it('is replaced by a new one, which is no failure; a server that closes every one fails', async () => {
+    const sockets = new Set<Socket>();
+    let answers = true;
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        if (answers) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}');
+        else socket.destroy();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const question = { url, method: 'POST', body: {}, timeoutMs: 5000 } as const;
+    const send = () => ask({ ...question, signal: new AbortController().signal });
+    const three = () => Promise.all([send(), send(), send()]);
+    expect((await three()).map(({ status }) => status)).toEqual([200, 200, 200]);
+    // In the turn of the event loop in which they are used again, nothing shows that they are closed.
+    for (const socket of sockets) socket.destroy();
+    expect((await three()).map(({ status }) => status)).toEqual([200, 200, 200]);
+    answers = false;
+    await expect(send()).rejects.toBeInstanceOf(PassingFailure);
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
   });
 });
 

@@ -119,10 +119,10 @@ describe.skipIf(!linux)('the choice of libtorch', () => {
     writeFiles(join(folder, 'bare'), { 'readme.txt': 'no libtorch' });
     const find = (asked: string) =>
       findLibtorch(contextIn(folder, { RECKON_TORCH: asked, PATH: '/nowhere' }));
-    await expect(find(join(folder, 'old'))).rejects.toThrow(/holds libtorch 2\.5\.1, but reckon needs 2\.7/);
+    await expect(find(join(folder, 'old'))).rejects.toThrow(/holds libtorch 2\.5\.1, but reckon needs 2\.9/);
     await expect(find(join(folder, 'bare'))).rejects.toThrow(/holds no libtorch/);
     await expect(find('gpu please')).rejects.toThrow(/neither a folder nor a variant/);
-    await expect(find('2.4.0+cpu')).rejects.toThrow(/reckon needs 2\.7/);
+    await expect(find('2.4.0+cpu')).rejects.toThrow(/reckon needs 2\.9/);
     const mac = { ...contextIn(folder, { RECKON_TORCH: 'cu130', PATH: '/nowhere' }), platform: 'darwin' };
     await expect(findLibtorch(mac)).rejects.toThrow(/which macOS does not have/);
     await expect(find('cu130')).rejects.toThrow(/NVIDIA's libraries/);
@@ -130,22 +130,22 @@ describe.skipIf(!linux)('the choice of libtorch', () => {
 
   test.skipIf(!hasPython)('the torch of a Python on the PATH is used, its C++ ABI read from it', async () => {
     const folder = temporaryFolder();
-    writeFiles(join(folder, 'torch'), { ...libtorchFiles('2.8.0'), '__init__.py': pythonTorch('2.8.0') });
+    writeFiles(join(folder, 'torch'), { ...libtorchFiles('2.10.0'), '__init__.py': pythonTorch('2.10.0') });
     const found = await findLibtorch(contextIn(folder, { ...ownEnv, PYTHONPATH: folder }));
     expect(found).toMatchObject({ source: 'python', folder: join(folder, 'torch'), cxx11Abi: false });
-    expect(found.reason).toBe("Python's torch 2.8.0 is on the PATH");
+    expect(found.reason).toBe("Python's torch 2.10.0 is on the PATH");
   });
 
   test.skipIf(!hasPython)(
     'a Python torch that is too old is passed over, and the reason says so',
     async () => {
       const folder = temporaryFolder();
-      writeFiles(join(folder, 'torch'), { ...libtorchFiles('2.6.0'), '__init__.py': pythonTorch('2.6.0') });
+      writeFiles(join(folder, 'torch'), { ...libtorchFiles('2.8.0'), '__init__.py': pythonTorch('2.8.0') });
       const { url } = await serveIndex(wheel());
       const offline = { PIP_CONFIG_FILE: '/dev/null', PIP_NO_INDEX: '1', PIP_FIND_LINKS: '' };
       const found = await findLibtorch(contextIn(folder, { ...ownEnv, ...offline, PYTHONPATH: folder }, url));
       expect(found).toMatchObject({ source: 'download', version: '2.13.0' });
-      expect(found.reason).toMatch(/torch 2\.6\.0 is not 2\.7 or a newer 2\.x/);
+      expect(found.reason).toMatch(/torch 2\.8\.0 is not 2\.9 or a newer 2\.x/);
     },
   );
 

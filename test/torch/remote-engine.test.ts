@@ -120,6 +120,14 @@ describe('completions', () => {
     },
   );
 
+  it('are as long as they must be, a request with a lower limit of its own up to that', async () => {
+    const options = { ...sampled, minNewTokens: 9 };
+    const groups = await engineOf([raw().url]).generate(requests, options);
+    expect(groups[1]!.map(({ completionIds }) => completionIds.length)).toEqual([6]);
+    for (const { completionIds } of [...groups[0]!, ...groups[2]!])
+      expect(completionIds.length).toBeGreaterThanOrEqual(9);
+  });
+
   it('say nothing of log-probabilities that raw ones are not', async () => {
     const [[hot]] = (await engineOf([raw().url]).generate(one, { ...sampled, temperature: 0.7 })) as [
       [never],

@@ -236,6 +236,10 @@ export class VllmServer implements Disposable {
       const word = `This model's maximum context length is ${maxModelLen} tokens. However, you requested ${body.max_tokens} output tokens and your prompt contains ${body.prompt.length} input tokens.`;
       return reply(response, 400, failure(400, word));
     }
+    if (body.min_tokens > body.max_tokens) {
+      const word = `min_tokens must be less than or equal to max_tokens=${body.max_tokens}, got ${body.min_tokens}.`;
+      return reply(response, 400, failure(400, word));
+    }
     const gone = new AbortController();
     response.on('close', () => gone.abort());
     const completion = await this.sample(model, body, gone.signal);

@@ -61,7 +61,12 @@ export async function ask(question: HttpQuestion): Promise<HttpAnswer> {
   }
 }
 
-function exchange({ url, method, headers, body }: HttpQuestion, signal: AbortSignal): Promise<HttpAnswer> {
+/**
+ * A server closes a connection that has been idle (uvicorn after 5 s), which shows only when it is used again after a training
+ * step. That says nothing of the server, so such a request goes out once more, over a connection of its own.
+ */
+function exchange(question: HttpQuestion, signal: AbortSignal, fresh = false): Promise<HttpAnswer> {
+  const { url, method, headers, body } = question;
   const target = new URL(url);
   const secure = target.protocol === 'https:';
   const send = secure ? httpsRequest : httpRequest;
@@ -72,7 +77,7 @@ function exchange({ url, method, headers, body }: HttpQuestion, signal: AbortSig
       {
         method,
         signal,
-        agent: secure ? agents.https : agents.http,
+        agent: fresh ? false : secure ? agents.https : agents.http,
         headers: {
           ...headers,
           ...(text === ''
@@ -82,7 +87,11 @@ function exchange({ url, method, headers, body }: HttpQuestion, signal: AbortSig
       },
       (incoming) => collect(incoming, resolve, reject),
     );
-    outgoing.on('error', reject);
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      const wasClosed = error.code === 'ECONNRESET' || error.code === 'EPIPE';
+      if (outgoing.reusedSocket && wasClosed && !signal.aborted) resolve(exchange(question, signal, true));
+      else reject(error);
+    });
     outgoing.end(text);
   });
 }

@@ -37,7 +37,8 @@ export function completionBody(
     model,
     prompt: promptIds,
     max_tokens: maxNewTokens,
-    min_tokens: options.minNewTokens ?? 0,
+    // A request's own limit may be less than what all must have.
+    min_tokens: Math.min(options.minNewTokens ?? 0, maxNewTokens),
     n: 1,
     seed,
     temperature,
@@ -47,9 +48,13 @@ export function completionBody(
     repetition_penalty: repetitionPenalty,
     presence_penalty: 0,
     frequency_penalty: 0,
-    // JSON has no infinity; vLLM takes -100 for a ban that it is.
+    // JSON has no infinity, and vLLM takes a bias from -100, which is as good as a ban, to 100.
     ...(logitBias?.size
-      ? { logit_bias: Object.fromEntries([...logitBias].map(([id, bias]) => [id, Math.max(-100, bias)])) }
+      ? {
+          logit_bias: Object.fromEntries(
+            [...logitBias].map(([id, bias]) => [id, Math.min(100, Math.max(-100, bias))]),
+          ),
+        }
       : {}),
     ignore_eos: true,
     stop_token_ids: stopIds,

@@ -10,6 +10,8 @@ export interface Server {
   busy: number;
   /** Failures since the last success. */
   failures: number;
+  /** Requests that were under way at the last of them: that they fail too is no further failure. */
+  failing: number;
   /** Until when it is left alone, in the milliseconds of the clock. */
   restsUntil: number;
 }
@@ -23,7 +25,13 @@ export class Servers {
 
   /** A server rests `restMs` after a failure, twice as long after each further one, at most a minute. */
   constructor(urls: readonly string[], restMs = 1000, now: () => number = () => performance.now()) {
-    this.all = [...new Set(urls.map(plainUrl))].map((url) => ({ url, busy: 0, failures: 0, restsUntil: 0 }));
+    this.all = [...new Set(urls.map(plainUrl))].map((url) => ({
+      url,
+      busy: 0,
+      failures: 0,
+      failing: 0,
+      restsUntil: 0,
+    }));
     this.restMs = restMs;
     this.now = now;
   }
@@ -47,6 +55,11 @@ export class Servers {
   give(server: Server, succeeded: boolean | null): void {
     server.busy--;
     if (succeeded === null) return;
+    if (!succeeded && server.failing > 0) {
+      server.failing--;
+      return;
+    }
+    server.failing = succeeded ? 0 : Math.max(0, server.busy);
     server.failures = succeeded ? 0 : server.failures + 1;
     server.restsUntil = succeeded ? 0 : this.now() + this.restAfter(server.failures);
   }
