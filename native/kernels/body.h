@@ -196,9 +196,37 @@ struct Past {
   int64_t lengths[2];
 };
 
+template <class E>
+static inline Past<E> pastOf(const AttentionJob& job, int64_t n, int64_t g) {
+  const int32_t* const place = job.places + 4 * n;
+  const int64_t before = place[3];
+  const E* const own = static_cast<const E*>(job.cache) + (place[0] * job.groups + g) * job.capacity * job.dim;
+  const E* const ownValues = own + job.slots * job.groups * job.capacity * job.dim;
+  if (before == 0) return {{own, own}, {ownValues, ownValues}, {0, place[1] + 1}};
+  const E* const prefix = static_cast<const E*>(job.prefix) + (place[2] * job.groups + g) * job.prefixCapacity * job.dim;
+  return {{prefix, own}, {prefix + job.prefixes * job.groups * job.prefixCapacity * job.dim, ownValues}, {before, place[1] - before + 1}};
+}
+
+/// Has `rows` rows of `dim` numbers brought near. A cache of many sequences is further away than the caches that a core has
+/// for itself, and each sequence's part is too short to be foreseen: without this half of attention's time is waiting. GCC
+/// takes a function that does nothing else for one without effects, and leaves out its calls: hence the attribute.
+template <class E>
+__attribute__((always_inline)) static inline void fetch(const E* first, int64_t rows, int64_t dim) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(E));
+  for (int64_t i = 0; i < rows * dim; i += line) __builtin_prefetch(first + i);
+}
+
+/// The keys of `next`, which is read next, at tokens `s` to `s + count` of the one that is read now.
+template <class E>
+__attribute__((always_inline)) static inline void fetchKeys(const Past<E>& next, int64_t s, int64_t count, int64_t dim) {
+  const int64_t own = s - next.lengths[0];
+  if (own < 0) fetch(next.keys[0] + s * dim, count, dim);
+  else if (own < next.lengths[1]) fetch(next.keys[1] + own * dim, count, dim);
+}
+
 /// out[h, d] = sum over s of weights[h, s] values[s, d], for HEADS heads and VECTORS vectors of d.
 template <class E, int HEADS, int VECTORS>
-static void mix(const Past<E>& past, int64_t dim, int64_t from, const float* weights, int64_t stride, E* y) {
+static void mix(const Past<E>& past, const Past<E>& next, int64_t dim, int64_t from, const float* weights, int64_t stride, E* y) {
   F sums[HEADS][VECTORS];
 #pragma GCC unroll 8
   for (int h = 0; h < HEADS; h++)
@@ -209,6 +237,7 @@ static void mix(const Past<E>& past, int64_t dim, int64_t from, const float* wei
   for (int part = 0; part < 2; part++) {
     const E* value = past.values[part] + from;
     for (int64_t s = 0; s < past.lengths[part]; s++, value += dim, weight++) {
+      fetchKeys(next, weight - weights, 1, dim);
       F v[VECTORS];
 #pragma GCC unroll 8
       for (int i = 0; i < VECTORS; i++)
@@ -234,7 +263,7 @@ static void mix(const Past<E>& past, int64_t dim, int64_t from, const float* wei
 /// As `mix` over BLOCKS registers of bf16, two tokens at once: their values are interleaved, and so are their weights, which
 /// were rounded to bf16 already.
 template <int HEADS, int BLOCKS>
-static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf16* weights, int64_t stride, Bf16* y) {
+static void mixPairs(const Past<Bf16>& past, const Past<Bf16>& next, int64_t dim, int64_t from, const Bf16* weights, int64_t stride, Bf16* y) {
   using O = Operand<Bf16>;
   F low[HEADS][BLOCKS], high[HEADS][BLOCKS];
 #pragma GCC unroll 8
@@ -262,7 +291,10 @@ static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf
   const int64_t before = past.lengths[0], length = before + past.lengths[1];
   int64_t s = 0;
   const auto addPairs = [&](const Bf16* value, int64_t end) {
-    for (; s + 2 <= end; s += 2, value += 2 * dim) add(value, value + dim, weights + s, stride);
+    for (; s + 2 <= end; s += 2, value += 2 * dim) {
+      fetchKeys(next, s, 2, dim);
+      add(value, value + dim, weights + s, stride);
+    }
     return value;
   };
   const Bf16* rest = addPairs(past.values[0] + from, before);
@@ -284,27 +316,32 @@ static void mixPairs(const Past<Bf16>& past, int64_t dim, int64_t from, const Bf
 }
 #endif
 
+/// `next` is fetched once, by the first of those that pass over the values.
 template <int HEADS, class E>
-static void mixHeads(const Past<E>& past, int64_t dim, float* weights, int64_t, int64_t stride, E* y) {
+static void mixHeads(const Past<E>& past, const Past<E>& next, int64_t dim, float* weights, int64_t, int64_t stride, E* y) {
+  const Past<E> none{};
+  const auto fetched = [&](int64_t from) -> const Past<E>& { return from == 0 ? next : none; };
   int64_t from = 0;
-  for (; dim - from >= 4 * Lanes::width; from += 4 * Lanes::width) mix<E, HEADS, 4>(past, dim, from, weights, stride, y);
-  for (; dim - from >= 2 * Lanes::width; from += 2 * Lanes::width) mix<E, HEADS, 2>(past, dim, from, weights, stride, y);
-  for (; from < dim; from += Lanes::width) mix<E, HEADS, 1>(past, dim, from, weights, stride, y);
+  for (; dim - from >= 4 * Lanes::width; from += 4 * Lanes::width) mix<E, HEADS, 4>(past, fetched(from), dim, from, weights, stride, y);
+  for (; dim - from >= 2 * Lanes::width; from += 2 * Lanes::width) mix<E, HEADS, 2>(past, fetched(from), dim, from, weights, stride, y);
+  for (; from < dim; from += Lanes::width) mix<E, HEADS, 1>(past, fetched(from), dim, from, weights, stride, y);
 }
 
 #ifdef RECKON_BF16
 template <int HEADS>
-static void mixHeads(const Past<Bf16>& past, int64_t dim, float* weights, int64_t length, int64_t stride, Bf16* y) {
+static void mixHeads(const Past<Bf16>& past, const Past<Bf16>& next, int64_t dim, float* weights, int64_t length, int64_t stride, Bf16* y) {
   constexpr int64_t step = Operand<Bf16>::step;
-  if (dim % step != 0) return mixHeads<HEADS, Bf16>(past, dim, weights, length, stride, y);
+  if (dim % step != 0) return mixHeads<HEADS, Bf16>(past, next, dim, weights, length, stride, y);
   // In place: what is written is half as wide as what was read.
   for (int64_t h = 0; h < HEADS; h++)
     for (int64_t i = 0; i < length; i += Lanes::width)
       storeUpTo(reinterpret_cast<Bf16*>(weights + h * stride) + i, loadUpTo(weights + h * stride + i, length - i), length - i);
   const Bf16* const narrow = reinterpret_cast<const Bf16*>(weights);
+  const Past<Bf16> none{};
+  const auto fetched = [&](int64_t from) -> const Past<Bf16>& { return from == 0 ? next : none; };
   int64_t from = 0;
-  for (; dim - from >= 2 * step; from += 2 * step) mixPairs<HEADS, 2>(past, dim, from, narrow, 2 * stride, y);
-  for (; from < dim; from += step) mixPairs<HEADS, 1>(past, dim, from, narrow, 2 * stride, y);
+  for (; dim - from >= 2 * step; from += 2 * step) mixPairs<HEADS, 2>(past, fetched(from), dim, from, narrow, 2 * stride, y);
+  for (; from < dim; from += step) mixPairs<HEADS, 1>(past, fetched(from), dim, from, narrow, 2 * stride, y);
 }
 #endif
 
@@ -338,7 +375,7 @@ static void softmax(float* scores, int64_t length, float scale) {
 /// scores[h * stride + s] = query h . key s, for HEADS queries and keys whose width fills whole registers: a key for each
 /// lane, so that nothing is added up across lanes.
 template <class E, int HEADS>
-static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t count, float* scores, int64_t stride) {
+static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t count, float* scores, int64_t stride, const E* next) {
   using O = Operand<E>;
   constexpr int64_t pair = O::step / Lanes::width;
   const auto add = [&](const E* first, int64_t apart, int64_t from, F* sums) {
@@ -353,6 +390,7 @@ static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t cou
   };
   for (int64_t s = 0; s < count; s += Lanes::width) {
     const int64_t here = count - s < Lanes::width ? count - s : Lanes::width;
+    if (next) fetch(next + s * dim, here, dim);
     F sums[HEADS];
 #pragma GCC unroll 8
     for (int h = 0; h < HEADS; h++) sums[h] = Lanes::zero();
@@ -371,9 +409,9 @@ static void scoreLanes(const E* keys, const E* queries, int64_t dim, int64_t cou
   }
 }
 
-/// scores[h * stride + s] = query h . key s.
+/// scores[h * stride + s] = query h . key s. `next` has as many rows as keys, and is read after them.
 template <class E>
-static void score(const E* keys, const E* queries, int64_t heads, int64_t dim, int64_t count, float* scores, int64_t stride) {
+static void score(const E* keys, const E* queries, int64_t heads, int64_t dim, int64_t count, float* scores, int64_t stride, const E* next) {
   if constexpr (sizeof(typename Operand<E>::V) == Lanes::transposedBytes) {
     if (dim % Operand<E>::step == 0) {
       for (int64_t h = 0; h < heads;) {
@@ -381,14 +419,14 @@ static void score(const E* keys, const E* queries, int64_t heads, int64_t dim, i
         const E* const query = queries + h * dim;
         float* const target = scores + h * stride;
         switch (some) {
-          case 1: scoreLanes<E, 1>(keys, query, dim, count, target, stride); break;
-          case 2: scoreLanes<E, 2>(keys, query, dim, count, target, stride); break;
-          case 3: scoreLanes<E, 3>(keys, query, dim, count, target, stride); break;
-          case 4: scoreLanes<E, 4>(keys, query, dim, count, target, stride); break;
-          case 5: scoreLanes<E, 5>(keys, query, dim, count, target, stride); break;
-          case 6: scoreLanes<E, 6>(keys, query, dim, count, target, stride); break;
-          case 7: scoreLanes<E, 7>(keys, query, dim, count, target, stride); break;
-          default: scoreLanes<E, 8>(keys, query, dim, count, target, stride); break;
+          case 1: scoreLanes<E, 1>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 2: scoreLanes<E, 2>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 3: scoreLanes<E, 3>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 4: scoreLanes<E, 4>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 5: scoreLanes<E, 5>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 6: scoreLanes<E, 6>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          case 7: scoreLanes<E, 7>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
+          default: scoreLanes<E, 8>(keys, query, dim, count, target, stride, h == 0 ? next : nullptr); break;
         }
         h += some;
       }
@@ -404,11 +442,11 @@ template <class E>
 static void attendOf(const AttentionJob& job, int64_t n, int64_t g, float* scratch) {
   const int64_t dim = job.dim, shared = job.heads / job.groups;
   const int32_t* const place = job.places + 4 * n;
-  const int64_t slot = place[0], own = place[1] - place[3], before = place[3];
-  const int64_t length = before + own + 1, stride = length + 15 - (length + 15) % 16;
+  const int64_t slot = place[0], own = place[1] - place[3];
+  const int64_t length = place[1] + 1, stride = length + 15 - (length + 15) % 16;
   const E* const qkv = static_cast<const E*>(job.qkv) + n * (job.heads + 2 * job.groups) * dim;
-  const E* const cos = static_cast<const E*>(job.rotation) + n * dim;
-  const E* const sin = cos + job.count * dim;
+  const E* const cos = static_cast<const E*>(job.cos) + n * dim;
+  const E* const sin = static_cast<const E*>(job.sin) + n * dim;
   const E* const norms = static_cast<const E*>(job.norms);
   E* const keys = static_cast<E*>(job.cache) + (slot * job.groups + g) * job.capacity * dim;
   E* const values = keys + job.slots * job.groups * job.capacity * dim;
@@ -424,31 +462,28 @@ static void attendOf(const AttentionJob& job, int64_t n, int64_t g, float* scrat
   placed(qkv + (job.heads + g) * dim, norms + (norms ? dim : 0), keys + own * dim);
   memcpy(values + own * dim, qkv + (job.heads + job.groups + g) * dim, static_cast<size_t>(dim) * sizeof(E));
 
-  Past<E> past{{keys, keys}, {values, values}, {0, own + 1}};
-  if (before > 0) {
-    const E* const prefix = static_cast<const E*>(job.prefix) + (place[2] * job.groups + g) * job.prefixCapacity * dim;
-    past.keys[0] = prefix;
-    past.values[0] = prefix + job.prefixes * job.groups * job.prefixCapacity * dim;
-    past.lengths[0] = before;
-  }
+  const Past<E> past = pastOf<E>(job, n, g);
+  const int64_t follower = n * job.groups + g + job.apart;
+  const Past<E> next = follower < job.count * job.groups ? pastOf<E>(job, follower / job.groups, follower % job.groups) : Past<E>{};
   float* column = scores;
   for (int part = 0; part < 2; part++) {
     const int64_t count = past.lengths[part];
-    score(past.keys[part], queries, shared, dim, count, column, stride);
+    score(past.keys[part], queries, shared, dim, count, column, stride, past.values[part]);
     column += count;
   }
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
   E* const y = static_cast<E*>(job.y) + (n * job.heads + g * shared) * dim;
+  const Past<E> none{};
   constexpr int most = Lanes::mixedHeads;
   for (int64_t h = 0; h < shared;) {
     const int64_t count = shared - h < most ? shared - h : most;
     for (int64_t i = 0; i < count; i++) softmax<E>(scores + (h + i) * stride, length, scale);
     float* const weights = scores + h * stride;
     switch (count) {
-      case 1: mixHeads<1>(past, dim, weights, length, stride, y + h * dim); break;
-      case 2: mixHeads<2>(past, dim, weights, length, stride, y + h * dim); break;
-      case 3: mixHeads<3>(past, dim, weights, length, stride, y + h * dim); break;
-      default: mixHeads<4>(past, dim, weights, length, stride, y + h * dim); break;
+      case 1: mixHeads<1>(past, h == 0 ? next : none, dim, weights, length, stride, y + h * dim); break;
+      case 2: mixHeads<2>(past, h == 0 ? next : none, dim, weights, length, stride, y + h * dim); break;
+      case 3: mixHeads<3>(past, h == 0 ? next : none, dim, weights, length, stride, y + h * dim); break;
+      default: mixHeads<4>(past, h == 0 ? next : none, dim, weights, length, stride, y + h * dim); break;
     }
     h += count;
   }

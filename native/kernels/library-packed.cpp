@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "choice.h"
+#include "products.h"
 
 namespace reckon {
 namespace {
@@ -73,11 +74,29 @@ void shareProduct(const LinearJob& job) {
 /// [rows, outs]. The weight is packed; of more outputs than `outs` the first are computed.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, int64_t outs, const std::optional<at::Tensor>& scales,
                   const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual) {
-  const Element element = elementOf(x, "x");
+  elementOf(x, "x");
   const at::ScalarType dtype = x.scalar_type();
   require(x, "x", dtype, 2);
+  LinearJob job = packedJob(dtype, weight, scales, bias, x.size(1), outs);
+  job.rows = x.size(0);
+  if (residual) {
+    require(*residual, "residual", dtype, 2);
+    TORCH_CHECK(residual->size(0) == job.rows && residual->size(1) == outs, "the residual must be [", job.rows, ", ", outs, "]");
+    job.residual = readable(*residual);
+  }
+  at::Tensor y = at::empty({job.rows, outs}, x.options());
+  job.x = readable(x);
+  job.y = y.mutable_data_ptr();
+  shareProduct(job);
+  return y;
+}
+
+}  // namespace
+
+LinearJob packedJob(at::ScalarType dtype, const at::Tensor& weight, const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias,
+                    int64_t ins, int64_t outs) {
+  const int64_t pair = dtype == at::kBFloat16 ? 2 : 1;
   require(weight, "the packed weight", scales ? at::kChar : dtype, 4);
-  const int64_t rows = x.size(0), ins = x.size(1), pair = element == Element::bf16 ? 2 : 1;
   TORCH_CHECK(weight.size(2) == kBlockOuts && weight.size(3) == pair, "the weight must be packed as [_, _, ", kBlockOuts, ", ", pair, "], found ",
               weight.sizes());
   TORCH_CHECK(weight.size(1) == (ins + pair - 1) / pair, "x has ", ins, " columns, and the weight ", weight.size(1), " groups of ", pair);
@@ -90,17 +109,10 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, int64_t outs, c
     require(*bias, "bias", dtype, 1);
     TORCH_CHECK(bias->size(0) == outs, "the bias must have ", outs, " elements, found ", bias->size(0));
   }
-  if (residual) {
-    require(*residual, "residual", dtype, 2);
-    TORCH_CHECK(residual->size(0) == rows && residual->size(1) == outs, "the residual must be [", rows, ", ", outs, "]");
-  }
-  at::Tensor y = at::empty({rows, outs}, x.options());
-  shareProduct({element, readable(x), readable(weight), scales.has_value(), scales ? scales->const_data_ptr<float>() : nullptr, bias ? readable(*bias) : nullptr,
-                residual ? readable(*residual) : nullptr, y.mutable_data_ptr(), rows, ins, outs, ins, pair});
-  return y;
+  return {dtype == at::kFloat ? Element::f32 : Element::bf16, nullptr, readable(weight), scales.has_value(),
+          scales ? scales->const_data_ptr<float>() : nullptr, bias ? readable(*bias) : nullptr, nullptr, nullptr, 0, ins, outs, ins, pair};
 }
 
-}  // namespace
 }  // namespace reckon
 
 TORCH_LIBRARY_FRAGMENT(reckon, library) {

@@ -1,10 +1,17 @@
-// Owns the names of the products of whole sequences, which library-product.cpp and library-int8.cpp have.
+// Owns the names of products that more than one operator goes by; library-packed.cpp, library-product.cpp and
+// library-int8.cpp have them.
 #pragma once
 #include <ATen/core/TensorBody.h>
 
 #include <optional>
 
+#include "table.h"
+
 namespace reckon {
+
+/// The product with a packed matrix as LinearJob has it, checked; rows, x, residual and y are the caller's to fill in.
+LinearJob packedJob(at::ScalarType dtype, const at::Tensor& weight, const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias,
+                    int64_t ins, int64_t outs);
 
 /// x [..., ins] * weight [outs, ins]^T + bias [outs], the weight in 8 bit where it has scales [outs]. Where the
 /// kernels serve whole sequences, a row has the bits that library-packed.cpp's product gives it, whatever other rows there are.

@@ -29,7 +29,8 @@ struct LinearJob {
 struct AttentionJob {
   Element element;
   const void* qkv;       // [count, heads + 2 groups, dim]
-  const void* rotation;  // [2, count, dim]: cosines and signed sines
+  const void* cos;       // [count, dim]
+  const void* sin;       // [count, dim], signed
   const void* norms;     // [2, dim]: weights of the queries' and the keys' norm, or null
   float epsilon;
   void* cache;           // [2, slots, groups, capacity, dim]
@@ -37,6 +38,7 @@ struct AttentionJob {
   const int32_t* places; // [count, 4]: slot, position, prefix, length of the prefix
   void* y;               // [count, heads, dim]
   int64_t count, heads, groups, dim, slots, capacity, prefixes, prefixCapacity;
+  int64_t apart;         // how many groups further on the one is that the same thread is likely to take next
 };
 
 /// How one row of logits is drawn from.

@@ -7,6 +7,7 @@ import type { RMSNorm } from '../nn/index.ts';
 import {
   arange,
   cat,
+  type DecodePast,
   type DType,
   decodeAttentionKernel,
   dtypeBytes,
@@ -116,16 +117,23 @@ export function decodeAttention(
   norms: HeadNorms | null,
 ): Tensor {
   if (context.gathered) return attendGathered(qkv, layer, context, context.gathered, norms);
-  const { cache, places, rotation } = context;
-  return decodeAttentionKernel({
-    qkv,
+  return decodeAttentionKernel(qkv, pastOf(layer, context, norms));
+}
+
+/** What the kernels read of a layer's past. */
+export function pastOf(
+  layer: number,
+  { cache, places, rotation }: StepContext,
+  norms: HeadNorms | null,
+): DecodePast {
+  return {
     rotation,
     norms: norms && cat([norms.q.weight.unsqueeze(0), norms.k.weight.unsqueeze(0)]),
     epsilon: norms?.q.epsilon ?? 0,
     cache: cache.own[layer]!,
     prefix: cache.shared[layer] ?? null,
     places,
-  });
+  };
 }
 
 /**

@@ -9,7 +9,10 @@ import {
   arange,
   cat,
   type DType,
+  decodeLayerKernel,
+  dtypeBytes,
   gatedSilu,
+  type LayerProducts,
   product,
   type Rotation,
   rotatedHeads,
@@ -22,7 +25,7 @@ import { attendHeads, attendPast, pastMask, type Sight, sightOf } from './attent
 import { type Checkpointed, checkpointed } from './checkpointing.ts';
 import type { ModelConfig } from './config.ts';
 import { copiedState, type WeightFormat } from './copied-state.ts';
-import { decodeAttention, type HeadNorms, type StepContext } from './decode-attention.ts';
+import { decodeAttention, type HeadNorms, pastOf, type StepContext } from './decode-attention.ts';
 import type { PastKeys } from './kv-cache.ts';
 import { RopeTables } from './rope.ts';
 
@@ -34,14 +37,21 @@ export interface RowLayout {
   readonly segments_BT: Tensor;
 }
 
+/**
+ * From so many rows on a layer of a decoding step is one kernel, where its matrices have so many bytes at most: each thread
+ * reads all of them, so they must lie in its cache. Measured, see docs/performance.md.
+ */
+const wholeLayerRows = 8;
+const wholeLayerBytes = 2 * 2 ** 20;
+
 /** Adds keys and values [1, heads, T, dim] to those of the tokens before, and gives all. */
 type Append = (keys: Tensor, values: Tensor) => PastKeys;
 
 class Attention extends Module {
   readonly projection: NormedProjection;
+  readonly o: Linear;
+  readonly headNorms: HeadNorms | null;
   private readonly config: ModelConfig;
-  private readonly o: Linear;
-  private readonly headNorms: HeadNorms | null;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
@@ -122,7 +132,7 @@ class Attention extends Module {
 
 class Mlp extends Module {
   readonly projection: NormedProjection;
-  private readonly down: Linear;
+  readonly down: Linear;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig, norm: RMSNorm) {
     super();
@@ -158,9 +168,11 @@ class Mlp extends Module {
 class Layer extends Module {
   readonly attention: Attention;
   private readonly mlp: Mlp;
+  private readonly config: ModelConfig;
 
   constructor(state: ReadonlyMap<string, Tensor>, path: string, config: ModelConfig) {
     super();
+    this.config = config;
     const norm = (name: string) =>
       this.child(name, new RMSNorm(state, `${path}.${name}`, config.hiddenSize, config.rmsEps));
     const inputNorm = norm('input_layernorm');
@@ -175,7 +187,25 @@ class Layer extends Module {
   }
 
   step(x: Tensor, layer: number, context: StepContext): Tensor {
+    const whole = this.wholeFor(x);
+    if (whole) return decodeLayerKernel(x, whole, pastOf(layer, context, this.attention.headNorms));
     return this.mlp.step(this.attention.step(x, layer, context));
+  }
+
+  /** What the kernel of a whole layer computes of rows like x; null where products apart are faster, or are not all there is. */
+  private wholeFor(x: Tensor): LayerProducts | null {
+    if (x.size(0) < wholeLayerRows || this.matrixBytes(x.dtype) > wholeLayerBytes) return null;
+    const { attention, mlp } = this;
+    const [qkv, gateUp] = [attention.projection.packedFor(x), mlp.projection.packedFor(x)];
+    const [out, down] = [attention.o.packedFor(x), mlp.down.packedFor(x)];
+    if (!qkv?.folded || !gateUp?.folded || !out || !down) return null;
+    return { qkv, out, gateUp, down, heads: this.config.heads, epsilon: this.config.rmsEps };
+  }
+
+  private matrixBytes(dtype: DType): number {
+    const { hiddenSize, heads, keyValueHeads, headDim, intermediateSize } = this.config;
+    const width = 2 * (heads + keyValueHeads) * headDim + 3 * intermediateSize;
+    return hiddenSize * width * dtypeBytes(dtype);
   }
 
   /** Takes the joined products of a layer of the same shape, in another dtype, for a model that is only read. */

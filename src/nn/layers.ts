@@ -10,6 +10,7 @@ import {
   kernelsServe,
   normalised,
   normalisedRows,
+  type PackedProduct,
   packedLinear,
   product,
   scope,
@@ -150,10 +151,20 @@ export class Linear extends Layer {
     return residual ? residual.add(y) : y;
   }
 
+  /** What `step` computes by the kernels of rows like x; null where they do not serve, or an update stands beside the matrix. */
+  packedFor(x: Tensor): PackedProduct | null {
+    return this.lowRank || !kernelsServe(x) ? null : this.packedBase(x);
+  }
+
+  private packedBase(x: Tensor): PackedProduct {
+    const matrix = this.stored ? this.packing.of(this.int8 ?? this.weight, x.dtype) : this.packing.current!;
+    return { matrix, bias: this.bias && like(this.bias, x) };
+  }
+
   private rows(x: Tensor, residual: Tensor | null): Tensor {
     if (kernelsServe(x)) {
-      const matrix = this.stored ? this.packing.of(this.int8 ?? this.weight, x.dtype) : this.packing.current!;
-      return packedLinear(x, matrix, this.bias && like(this.bias, x), residual);
+      const { matrix, bias } = this.packedBase(x);
+      return packedLinear(x, matrix, bias, residual);
     }
     const y = this.plain(x);
     return residual ? residual.add(y) : y;

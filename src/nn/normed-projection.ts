@@ -9,6 +9,7 @@ import {
   folded,
   type Int8Matrix,
   kernelsServe,
+  type PackedProduct,
   packedLinear,
   product,
   scope,
@@ -62,10 +63,10 @@ export class NormedProjection implements Disposable {
 
   /** `forward` for the rows [N, in] of a decoding step. */
   step(x: Tensor): Tensor {
-    if (this.frozen && kernelsServe(x)) {
-      const { weight, bias, folded } = this.frozen;
-      const normed = folded ? this.norm.stepNormalise(x) : this.norm.step(x);
-      return packedLinear(normed, weight ? this.packing.of(weight, x.dtype) : this.packing.current!, bias);
+    const frozen = this.packedFor(x);
+    if (frozen) {
+      const normed = frozen.folded ? this.norm.stepNormalise(x) : this.norm.step(x);
+      return packedLinear(normed, frozen.matrix, frozen.bias);
     }
     if (this.frozen || this.isTrained) return this.forward(x);
     const normed = this.norm.step(x);
@@ -73,6 +74,13 @@ export class NormedProjection implements Disposable {
       this.linears.map((linear) => linear.step(normed)),
       -1,
     );
+  }
+
+  /** The joined product that `step` goes by for rows like x, and whether the norm's weight is in it; null where it does not. */
+  packedFor(x: Tensor): (PackedProduct & { readonly folded: boolean }) | null {
+    if (!this.frozen || !kernelsServe(x)) return null;
+    const { weight, bias, folded } = this.frozen;
+    return { matrix: weight ? this.packing.of(weight, x.dtype) : this.packing.current!, bias, folded };
   }
 
   private get isTrained(): boolean {

@@ -6,11 +6,14 @@ export { backward, enableGrad, noGrad } from './autograd.ts';
 export { type DType, dtypeBytes, dtypeCode, isFloating } from './dtype.ts';
 export { dequantised, type Int8Matrix, quantised } from './int8.ts';
 export {
+  type DecodePast,
   decodeAttentionKernel,
+  decodeLayerKernel,
   gatedSilu,
   kernelLevel,
   kernelLevels,
   kernelsServe,
+  type LayerProducts,
   normalised,
   normalisedRows,
   swigluRows,
@@ -18,7 +21,7 @@ export {
 } from './kernels.ts';
 export { freeCachedMemory, lacksMemory } from './memory.ts';
 export { Op } from './op.ts';
-export { type PackedMatrix, packed, packedLinear } from './packed.ts';
+export { type PackedMatrix, type PackedProduct, packed, packedLinear } from './packed.ts';
 export { product, productInto } from './product.ts';
 export {
   defaultThreads,

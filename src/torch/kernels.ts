@@ -7,11 +7,13 @@ import { ReckonError } from '../util/errors.ts';
 import { native } from './addon.ts';
 import { type DType, dtypeCode } from './dtype.ts';
 import { Op } from './op.ts';
+import type { PackedProduct } from './packed.ts';
 import { invoke, type Tensor } from './tensor.ts';
 
 const normaliseOp = new Op('reckon::normalise');
 const swigluOp = new Op('reckon::swiglu');
 const attentionOp = new Op('reckon::decode_attention');
+const layerOp = new Op('reckon::decode_layer');
 const vectorNormOp = new Op('aten::linalg_vector_norm');
 const normalisedOp = new Op('reckon::normalised');
 const gatedSiluOp = new Op('reckon::gated_silu');
@@ -88,10 +90,8 @@ export function gatedSilu(both: Tensor): Tensor {
     .mul(both.narrow(-1, width, width));
 }
 
-/** What `attendRows` works on: shapes as the operator states them. */
-export interface DecodeAttention {
-  /** [N, (heads + 2 groups) dim]: projected queries, keys, values. */
-  readonly qkv: Tensor;
+/** What attention of one new token of each sequence reads besides its queries, keys and values. */
+export interface DecodePast {
   /** [2, N, dim]: cosines and signed sines of each sequence's position. */
   readonly rotation: Tensor;
   /** [2, dim]: weights of the queries' and the keys' norm. */
@@ -105,9 +105,12 @@ export interface DecodeAttention {
   readonly places: Tensor;
 }
 
-/** Appends one token of each sequence to the cache and attends over it: [N, heads dim]. Only where `kernelsServe`. */
-export function decodeAttentionKernel(job: DecodeAttention): Tensor {
-  const { qkv, rotation, norms, epsilon, cache, prefix, places } = job;
+/**
+ * Appends keys and values of qkv [N, (heads + 2 groups) dim], one token of each sequence, to the cache and attends over
+ * it: [N, heads dim]. Only where `kernelsServe`.
+ */
+export function decodeAttentionKernel(qkv: Tensor, past: DecodePast): Tensor {
+  const { rotation, norms, epsilon, cache, prefix, places } = past;
   return invoke(
     attentionOp,
     qkv.handle,
@@ -117,5 +120,42 @@ export function decodeAttentionKernel(job: DecodeAttention): Tensor {
     cache.handle,
     prefix?.handle ?? null,
     places.handle,
+  );
+}
+
+/** The products of a decoder's layer, none in 8 bit; the weights of its norms are in the first and the third. */
+export interface LayerProducts {
+  readonly qkv: PackedProduct;
+  readonly out: PackedProduct;
+  readonly gateUp: PackedProduct;
+  readonly down: PackedProduct;
+  /** Of queries. */
+  readonly heads: number;
+  /** Of the layer's norms. */
+  readonly epsilon: number;
+}
+
+/**
+ * A whole layer for rows x [N, hidden] of a decoding step: threads share rows, where the operators that it is made of share
+ * outputs and wait for each other. The same bits as theirs. Only where `kernelsServe`.
+ */
+export function decodeLayerKernel(x: Tensor, products: LayerProducts, past: DecodePast): Tensor {
+  const { qkv, out, gateUp, down, heads, epsilon } = products;
+  const four = [qkv, out, gateUp, down];
+  const norms = past.norms?.handle ?? null;
+  return invoke(
+    layerOp,
+    x.handle,
+    [
+      ...four.map(({ matrix }) => matrix.blocks.handle),
+      ...four.map(({ bias }) => bias?.handle ?? null),
+      norms,
+    ],
+    [heads, down.matrix.in],
+    [epsilon, past.epsilon],
+    past.rotation.handle,
+    past.cache.handle,
+    past.prefix?.handle ?? null,
+    past.places.handle,
   );
 }

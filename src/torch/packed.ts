@@ -25,6 +25,12 @@ export interface PackedMatrix {
   readonly in: number;
 }
 
+/** What a layer computes of rows: the product with a packed matrix, and a bias [out]. */
+export interface PackedProduct {
+  readonly matrix: PackedMatrix;
+  readonly bias: Tensor | null;
+}
+
 /** Packs a matrix on the CPU for inputs of `dtype`; one in 8 bit stays so. The caller owns both tensors. No gradient. */
 export function packed(weight: Tensor | Int8Matrix, dtype: DType): PackedMatrix {
   const matrix = 'scales' in weight ? weight.values : weight;
