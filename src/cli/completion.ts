@@ -108,5 +108,13 @@ _reckon() {
 compdef _reckon reckon
 `;
 
-const FISH = `complete -c reckon -a '(reckon complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+const FISH = `function __reckon_complete
+  set -l found (reckon complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+  if test (count $found) -gt 0
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
+end
+complete -c reckon -f -a '(__reckon_complete)'
 `;

@@ -108,14 +108,48 @@ describe('completion', () => {
     }
   });
 
+  const command = [process.execPath, '--import', TSX, MAIN].map((word) => JSON.stringify(word)).join(' ');
+
+  /** What a shell prints in a folder with one file, or null, said, where it is not installed. */
+  function printed(shell: string, words: readonly string[], script: string): string | null {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'tens.yaml'), '');
+    const { stdout, stderr, error } = spawnSync(shell, [...words, script], { cwd: folder, encoding: 'utf8' });
+    if (error === undefined) expect(stderr).toBe('');
+    else console.log(`skipped: there is no ${shell} here`);
+    return error === undefined ? stdout : null;
+  }
+
   it('works in bash, for the real commands', () => {
-    const script = `reckon() { ${JSON.stringify(process.execPath)} --import ${TSX} ${MAIN} "$@"; }
+    const script = `reckon() { ${command} "$@"; }
       source <(reckon completion bash)
       COMP_WORDS=(reckon recipe sch); COMP_CWORD=2; _reckon; echo "\${COMPREPLY[@]}"
       COMP_WORDS=(reckon track export --to t); COMP_CWORD=4; _reckon; echo "\${COMPREPLY[@]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8' });
-    expect(stderr).toBe('');
-    expect(stdout).toBe('schema\ntensorboard\n');
+    expect(printed('bash', ['-c'], script)).toBe('schema\ntensorboard\n');
+  });
+
+  it('works in zsh', () => {
+    // Outside its line editor zsh has none of the three functions that the script calls.
+    const script = `reckon() { ${command} "$@" }
+      compdef() { print compdef "$@" }; compadd() { print -- "$@[2,-1]" }; _files() { print files }
+      source <(reckon completion zsh)
+      words=(reckon recipe sch); CURRENT=3; _reckon
+      words=(reckon track export --to t); CURRENT=5; _reckon
+      words=(reckon run tens); CURRENT=3; _reckon`;
+    const found = printed('zsh', ['-f', '-c'], script);
+    if (found === null) return;
+    expect(found).toBe('compdef _reckon reckon\nschema\ntensorboard\nfiles\n');
+  });
+
+  it('works in fish', () => {
+    const script = `function reckon; ${command} $argv; end
+      reckon completion fish | source
+      for line in 'recipe sch' 'track export --to t' 'run tens' 'show --j'
+        complete -C "reckon $line"
+      end`;
+    const found = printed('fish', ['-N', '-c'], script);
+    if (found === null) return;
+    expect(found).toBe('schema\ntensorboard\ntens.yaml\n--json\n');
   });
 
   it('is refused for a shell that nobody knows', () => {
