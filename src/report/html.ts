@@ -9,6 +9,7 @@ import { NO_EXTRAS, type ReportExtras } from './extras.ts';
 import type { RunData, RunStage } from './read-run.ts';
 import {
   chosenTranscripts,
+  costCaption,
   costTable,
   earlierAnswers,
   headline,
@@ -176,13 +177,7 @@ function curves(stages: readonly RunStage[]): string {
 }
 
 function cost(run: RunData): string {
-  return section(
-    'Cost',
-    table(costTable(run)),
-    soft(
-      'Tokens without padding: those in training steps, and those sampled by evaluations. Time: training steps and evaluations, set-up and checkpoints left out. Energy is not measured.',
-    ),
-  );
+  return section('Cost', table(costTable(run)), soft(costCaption(run)));
 }
 
 function repeat(run: RunData): string {

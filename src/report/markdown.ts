@@ -6,6 +6,7 @@ import { markdownTable } from './markdown-table.ts';
 import type { RunData } from './read-run.ts';
 import {
   chosenTranscripts,
+  costCaption,
   costTable,
   headline,
   repeatCommand,
@@ -40,6 +41,7 @@ export function markdownReport(run: RunData, extras: ReportExtras = NO_EXTRAS): 
     ...trainingSections(run).flatMap(sectionBlocks),
     '## Cost',
     markdownTable(costTable(run)),
+    escapeMarkdown(costCaption(run)),
     ...(environment.length > 0
       ? ['## Environment', markdownTable([['what', 'value'], ...environment], 2)]
       : []),

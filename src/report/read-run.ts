@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
+import * as z from 'zod';
 import { type Evaluation, readEvaluation } from '../evaluate/evaluation.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { numberFromJson, readJsonl } from '../util/jsonl.ts';
@@ -35,6 +36,13 @@ export interface RunSetting {
   readonly model?: string;
 }
 
+/** Joules of the run and of its stages by folder, and what they were measured on. */
+export interface RunEnergy {
+  readonly sources: readonly string[];
+  readonly joules: number;
+  readonly stages: Readonly<Record<string, number>>;
+}
+
 /** Everything that a report shows. */
 export interface RunData {
   readonly directory: string;
@@ -44,6 +52,8 @@ export interface RunData {
   /** environment.json, nested keys joined with dots. */
   readonly environment: ReadonlyMap<string, string>;
   readonly stages: readonly RunStage[];
+  /** What energy.json says; left out where it is not known. */
+  readonly energy?: RunEnergy | undefined;
   /** In the order in which their checkpoints were made. */
   readonly evaluations: readonly Evaluation[];
   /** What is missing or could not be read, and what must be known of the problems, a sentence each. */
@@ -96,6 +106,7 @@ export function readRun(runDirectory: string): RunData {
     setting: settingOf(recipe),
     recipeText,
     environment: flatten(environment),
+    energy: attempt('energy.json', () => readEnergy(join(directory, 'energy.json')), undefined),
     stages,
     evaluations: evaluations.sort(byCheckpoint),
     notes,
@@ -108,6 +119,16 @@ function readNotes(path: string): string[] {
   const notes = JSON.parse(readFileSync(path, 'utf8')) as unknown;
   if (Array.isArray(notes) && notes.every((note) => typeof note === 'string')) return notes;
   throw new ReckonError('data', 'bad-notes', 'expected a list of sentences');
+}
+
+const energySchema: z.ZodType<RunEnergy> = z.object({
+  sources: z.array(z.string()),
+  joules: z.number(),
+  stages: z.record(z.string(), z.number()),
+});
+
+function readEnergy(path: string): RunEnergy | undefined {
+  return existsSync(path) ? energySchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined;
 }
 
 function readPart(directory: string, file: string, notes: string[]): string | undefined {

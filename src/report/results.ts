@@ -2,7 +2,7 @@
 
 import { relative } from 'node:path';
 import type { Evaluation, Transcript } from '../evaluate/evaluation.ts';
-import { formatCount, formatDuration, formatNumber, formatPercent } from '../util/format.ts';
+import { formatCount, formatDuration, formatEnergy, formatNumber, formatPercent } from '../util/format.ts';
 import type { Interval } from '../util/statistics.ts';
 import { evaluationAt, evaluationsOf, linesOf, type ModelStage, measuredAlike } from './lineage.ts';
 import { type RunData, type RunStage, runLineage } from './read-run.ts';
@@ -164,7 +164,7 @@ export function earlierAnswers(
   });
 }
 
-/** Header and rows of what the run cost: steps, tokens and seconds of each training stage and each evaluation. */
+/** Header and rows of what the run cost: steps, tokens, seconds and, where known, energy of each training stage and evaluation. */
 export function costTable(run: RunData): string[][] {
   const trained = run.stages
     .filter((stage) => stage.metrics.length > 0)
@@ -173,25 +173,43 @@ export function costTable(run: RunData): string[][] {
       steps: String(stage.metrics.at(-1)?.step ?? 0),
       tokens: total(stage, 'batch/tokens'),
       seconds: total(stage, 'time/step_s'),
+      joules: run.energy?.stages[stage.folder],
     }));
   const measured = run.evaluations.map((evaluation) => ({
     name: `evaluation ${evaluation.label}`,
     steps: '',
     tokens: evaluation.n * evaluation.samplesPerProblem * evaluation.lengthMean,
     seconds: evaluation.seconds,
+    joules: joulesOf(run, `-evaluate-${evaluation.label}`),
   }));
   const all = [...trained, ...measured];
   const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-  const rows = all.map(({ name, steps, tokens, seconds }) => [
+  const energy = (joules: number | undefined): string[] =>
+    run.energy === undefined ? [] : [formatEnergy(joules)];
+  const rows = all.map(({ name, steps, tokens, seconds, joules }) => [
     name,
     steps,
     formatCount(Math.round(tokens)),
     formatDuration(seconds),
+    ...energy(joules),
   ]);
   const tokens = sum(all.map((row) => row.tokens));
   const seconds = sum(all.map((row) => row.seconds));
-  rows.push(['together', '', formatCount(Math.round(tokens)), formatDuration(seconds)]);
-  return [['what', 'steps', 'tokens', 'time'], ...rows];
+  const together = ['together', '', formatCount(Math.round(tokens)), formatDuration(seconds)];
+  rows.push([...together, ...energy(run.energy?.joules)]);
+  return [['what', 'steps', 'tokens', 'time', ...(run.energy === undefined ? [] : ['energy'])], ...rows];
+}
+
+/** What the columns of the cost table count. */
+export function costCaption({ energy }: RunData): string {
+  const counted =
+    'Tokens without padding: those in training steps, and those sampled by evaluations. Time: training steps and evaluations, set-up and checkpoints left out.';
+  if (energy === undefined) return counted;
+  return `${counted} Energy: whole stages, together the whole run; ${energy.sources.join(' and ')}, other programs on them counted too.`;
+}
+
+function joulesOf({ energy }: RunData, end: string): number | undefined {
+  return Object.entries(energy?.stages ?? {}).find(([folder]) => folder.endsWith(end))?.[1];
 }
 
 function total(stage: RunStage, metric: string): number {

@@ -26,6 +26,7 @@ const KNOWN_FILES: readonly string[] = [
   'recipe.yaml',
   'environment.json',
   'time.json',
+  'energy.json',
   'run.log',
   'summary.json',
   'report.html',

@@ -8,6 +8,7 @@ import { messageOf } from '../util/errors.ts';
 import { formatDuration } from '../util/format.ts';
 import { RunClock } from './clock.ts';
 import { openRun, type RunDirectory } from './directory.ts';
+import { metersFor, RunEnergy } from './energy.ts';
 import { describeEnvironment, settleEnvironment } from './environment.ts';
 import { openRunLog, type RunLog } from './log.ts';
 import { checkSelection, type StageSelection } from './selection.ts';
@@ -30,6 +31,8 @@ export interface ExecuteOptions {
   readonly quiet?: boolean | undefined;
   readonly selection?: StageSelection | undefined;
   readonly stream: ProgressStream;
+  /** Where the processor's energy counters are; by default Linux's own place. */
+  readonly powercap?: string | undefined;
   readonly load: () => Promise<StageModule>;
 }
 
@@ -81,7 +84,7 @@ async function runOpened(
   recipe: Recipe,
   run: RunDirectory,
   { log, clock, signals, quiet }: Attendants,
-  { load, allowInexact, selection }: ExecuteOptions,
+  { load, allowInexact, selection, powercap }: ExecuteOptions,
 ): Promise<StageOutcome> {
   const { stageFunctions, resolveCompute } = await load();
   const current = describeEnvironment(await resolveCompute(recipe), recipe.seed);
@@ -89,14 +92,16 @@ async function runOpened(
   log.log(`computing on ${compute.device} in ${compute.dtype} with ${describeThreads(compute.threads)}`);
   const { path, previousRecipe } = run;
   const { stopRequested } = signals;
+  const energy = new RunEnergy(path, metersFor(compute.device, powercap), previousRecipe !== null);
   const tracking = trackRun(path, recipe, (sentence) => log.log(sentence));
   try {
     return await runStages(
       recipe,
-      { path, previousRecipe, log, clock, compute, quiet, selection, stopRequested },
+      { path, previousRecipe, log, clock, energy, compute, quiet, selection, stopRequested },
       stageFunctions,
     );
   } finally {
+    energy.close();
     await tracking?.close();
   }
 }

@@ -10,6 +10,7 @@ import { formatDuration } from '../util/format.ts';
 import { findChanges, isSummary, orphans, type PlacedStage, placeStages } from './changes.ts';
 import type { RunClock } from './clock.ts';
 import { writeRunRecipe } from './directory.ts';
+import type { RunEnergy } from './energy.ts';
 import { locateModels } from './hub-models.ts';
 import type { RunLog } from './log.ts';
 import { applyPlan, planSelection, requireEarlier, type StageSelection } from './selection.ts';
@@ -32,6 +33,7 @@ export interface RunHandle {
   readonly previousRecipe: Recipe | null;
   readonly log: RunLog;
   readonly clock: RunClock;
+  readonly energy?: RunEnergy | undefined;
   readonly compute: ResolvedCompute;
   readonly quiet: boolean;
   readonly selection?: StageSelection | undefined;
@@ -134,6 +136,7 @@ async function runStage(
   };
   run.log.log(`${name}: ${earlier === null ? 'started' : 'resumed'}`);
   run.clock.enterStage(name);
+  run.energy?.enterStage(name);
   write('running');
   try {
     const work = functions[stage.type] as (context: RunStageContext<StageType>) => Promise<StageOutcome>;
@@ -142,6 +145,7 @@ async function runStage(
     return record;
   } finally {
     run.clock.enterStage(null);
+    run.energy?.enterStage(null);
   }
 }
 

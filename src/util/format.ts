@@ -40,6 +40,13 @@ export function formatBytes(bytes: Printable): string {
   return scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
 }
 
+/** Joules as watt-hours: '12.3 Wh', '1.5 kWh'; below a tenth of one as joules. */
+export function formatEnergy(joules: Printable): string {
+  if (joules !== null && joules !== undefined && Math.abs(joules) < 360)
+    return `${formatNumber(joules, 3)} J`;
+  return scaled(joules === null || joules === undefined ? joules : joules / 3600, 1000, ['Wh', 'kWh', 'MWh']);
+}
+
 /** A count in decimal units: '950', '12.3 k', '4.6 M'. */
 export function formatCount(count: Printable): string {
   return scaled(count, 1000, ['', 'k', 'M', 'G', 'T']);

@@ -55,6 +55,7 @@ function execute(
   return executeRun(parsed, {
     runsDirectory: runs,
     stream,
+    powercap: join(runs, 'no-counters'),
     ...options,
     load: async () => ({ stageFunctions: fixtureFunctions(0), resolveCompute: async () => COMPUTE }),
   });
