@@ -28,7 +28,7 @@ export function addCompareCommand(program: Command, finish: (code: ExitCode) => 
     .option('--seed <n>', 'seed of the bootstrap', wholeNumber, 0)
     .addHelpText(
       'after',
-      '\nExample:\n  reckon compare quickstart:sft quickstart:grpo\n  reckon compare student.jsonl teacher.jsonl --show 3',
+      '\nExample:\n  reckon compare quickstart:sft quickstart:grpo\n  reckon compare teacher.jsonl student.jsonl --show 3',
     )
     .action(async (names: string[], _options, command: Command) => {
       await compare(names, command.optsWithGlobals<CompareOptions>());

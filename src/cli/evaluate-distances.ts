@@ -2,13 +2,15 @@
 
 import { join } from 'node:path';
 import {
+  type Evaluation,
   type ModelDistance,
   readEvaluation,
   readRows,
   tokenDistances,
+  withDistances,
   writeEvaluation,
 } from '../evaluate/index.ts';
-import { loadModel } from '../models/index.ts';
+import { loadFrozen } from '../models/index.ts';
 import { resolveCompute } from '../run/stage-functions.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { setThreads } from '../torch/index.ts';
@@ -17,35 +19,43 @@ import { writeFileAtomic } from '../util/files.ts';
 import { type EvaluationRequest, evaluationFiles } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets } from './evaluate-targets.ts';
 
-/**
- * The distances of all pairs among the evaluated model and one or two others, along the first sample of each problem, also
- * written into the evaluation and, token by token, to `<label>.distances.jsonl`. Throws `other-tokenizer` where ids mean
- * different things.
- */
-export async function measureDistances(
+/** Models whose ids mean the same up to `vocabulary`, the evaluated one first. */
+export interface Compared {
+  readonly models: readonly EvaluationTarget[];
+  readonly vocabulary: number;
+}
+
+/** The evaluated model and one or two others by name. Throws `other-tokenizer` where ids mean different things. */
+export async function comparedModels(
   target: EvaluationTarget,
-  request: EvaluationRequest,
   against: readonly string[],
   runsDir: string,
-): Promise<ModelDistance[]> {
-  const others: EvaluationTarget[] = [];
-  for (const name of against) others.push((await findTargets(name, { runsDir }))[0]!);
-  const models = [target, ...others];
-  const vocabulary = commonVocabulary(models);
-  const rows = readRows(evaluationFiles(request.out, request.label).rows).filter(
-    (row) => row.sampleIndex === 0,
-  );
+): Promise<Compared> {
+  const models = [target];
+  for (const name of against) models.push((await findTargets(name, { runsDir }))[0]!);
+  return { models, vocabulary: commonVocabulary(models) };
+}
+
+/**
+ * Measures the distances of all pairs of models along the first sample of each problem; they go into the evaluation, which is
+ * given back, and token by token to `<label>.distances.jsonl`.
+ */
+export async function measureDistances(
+  { models, vocabulary }: Compared,
+  request: EvaluationRequest,
+): Promise<Evaluation> {
+  const { result, rows: rowsFile } = evaluationFiles(request.out, request.label);
+  const rows = readRows(rowsFile).filter((row) => row.sampleIndex === 0);
   const sequences = rows.map(({ promptIds = [], completionIds = [] }) => ({ promptIds, completionIds }));
   const { dtype, device, threads } = await resolveCompute(request.recipe);
   setThreads(threads);
-  const load = (folder: string) => loadModel(folder, { dtype: 'f32', computeDtype: dtype, device });
   const temperature = request.temperature === 0 ? 1 : request.temperature;
   const distances: ModelDistance[] = [];
   const lines: string[] = [];
   for (const [i, one] of models.entries())
     for (const other of models.slice(i + 1)) {
-      using p = load(one.folder);
-      using q = load(other.folder);
+      using p = loadFrozen(one.folder, { dtype, device });
+      using q = loadFrozen(other.folder, { dtype, device });
       const { overall, perToken } = await tokenDistances(p, q, sequences, { vocabulary, temperature });
       const pair = { p: one.checkpoint, q: other.checkpoint };
       distances.push({ ...pair, ...overall });
@@ -58,9 +68,9 @@ export async function measureDistances(
       }
     }
   writeFileAtomic(join(request.out, `${request.label}.distances.jsonl`), `${lines.join('\n')}\n`);
-  const { result } = evaluationFiles(request.out, request.label);
-  writeEvaluation(result, { ...readEvaluation(result), distances });
-  return distances;
+  const evaluation = withDistances(readEvaluation(result), distances);
+  writeEvaluation(result, evaluation);
+  return evaluation;
 }
 
 /** How many ids mean the same to all models: tokenizers of one family may differ in what was added at the end. */

@@ -8,13 +8,17 @@ import {
   type Evaluation,
   evaluateResumably,
   evaluationPrompt,
+  readEvaluation,
+  settingsAt,
   summariseRows,
+  withDistances,
   workOf,
   writeEvaluation,
 } from '../evaluate/index.ts';
 import type { WeightFormat } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Recipe } from '../recipe/index.ts';
+import { readRun, stabilityOf } from '../report/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { progressOf } from '../run/evaluation-progress.ts';
 import { openTaskOf } from '../run/stages/task.ts';
@@ -85,21 +89,22 @@ export async function evaluateModel(
 ): Promise<Evaluation | null> {
   const files = evaluationFiles(request.out, request.label);
   refuseForeign(files, request);
+  const keepIds = keepsIds(files, request);
+  const distances = earlierDistances(files, request);
   const task = await openTaskOf(request.recipe);
   const tokenizer = loadTokenizer(request.tokenizer ?? target.folder);
   const { problems, skipped } = choose(task, tokenizer, request);
   mkdirSync(request.out, { recursive: true });
   const { samples, temperature, topP, seed, maxCompletionTokens, split } = request;
   using opened = await openEvaluationEngine(target, request, tokenizer, hooks);
-  const { keepIds, batch: maxRows } = request;
   const { stopRequested } = hooks;
   const options = { samplesPerProblem: samples, temperature, topP, maxCompletionTokens, seed };
   const { rows, finished, seconds } = await evaluateResumably({
-    ...workOf(opened.engine, tokenizer, task, { ...options, maxRows, keepIds, stopRequested }),
+    ...workOf(opened.engine, tokenizer, task, { ...options, maxRows: request.batch, keepIds, stopRequested }),
     rowsPath: files.rows,
     samplesPath: files.samples,
     settingsPath: files.settings,
-    settings: settingsOf(target, request, opened),
+    settings: settingsOf(target, { ...request, keepIds }, opened),
     fresh: request.fresh,
     problems,
     batch: Math.max(1, Math.floor(request.batch / samples)),
@@ -126,9 +131,27 @@ export async function evaluateModel(
       },
     },
     rows,
+    target.runDirectory === null ? null : stabilityOf(readRun(target.runDirectory).stages, target.checkpoint),
   );
-  writeEvaluation(files.result, evaluation);
-  return evaluation;
+  const measured = distances === undefined ? evaluation : withDistances(evaluation, distances);
+  writeEvaluation(files.result, measured);
+  return measured;
+}
+
+/** Distances along the same completions, which an evaluation that is given again does not lose. */
+function earlierDistances(
+  { result }: EvaluationFiles,
+  { fresh }: EvaluationRequest,
+): Evaluation['distances'] {
+  return fresh || !existsSync(result) ? undefined : readEvaluation(result).distances;
+}
+
+/** Rows that were begun with token ids keep them, asked for again or not; those without are refused where ids are needed. */
+function keepsIds({ settings, rows }: EvaluationFiles, { keepIds, fresh }: EvaluationRequest): boolean {
+  const there = fresh ? undefined : settingsAt(settings)?.['ids'];
+  if (!keepIds || there !== false) return keepIds || there === true;
+  const message = `${rows} keeps no token ids, which --ids and --against need; --fresh samples it again, another --label keeps both`;
+  throw new ReckonError('usage', 'no-token-ids', message);
 }
 
 /** A result that another command wrote (a run's own `evaluate` stage, say) is not overwritten. */

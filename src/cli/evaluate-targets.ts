@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { listCheckpoints } from '../checkpoints/folder.ts';
+import { checkpointPath, listCheckpoints } from '../checkpoints/folder.ts';
 import type { Recipe } from '../recipe/index.ts';
 import { readRunRecipe, readStageRecord } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
@@ -29,13 +29,15 @@ export interface TargetOptions {
 }
 
 /**
- * What `name` means: a run of the runs folder or a run's folder (its last model, or all its checkpoints), a checkpoint, a
- * model or adapter folder, a hub id. Throws where it is none of them.
+ * What `name` means: a run of the runs folder or a run's folder (its last model, or all its checkpoints), `run:stage` (that
+ * stage's model) or `run:stage:step`, a checkpoint, a model or adapter folder, a hub id. Throws where it is none of them.
  */
 export async function findTargets(name: string, options: TargetOptions): Promise<EvaluationTarget[]> {
   const run = runFolder(name, options.runsDir);
   if (existsSync(join(run, 'recipe.yaml')))
     return targetsOfRun(resolve(run), options.allCheckpoints === true);
+  const ofStage = existsSync(name) ? null : targetOfStage(name, options.runsDir);
+  if (ofStage !== null && options.allCheckpoints !== true) return [ofStage];
   if (options.allCheckpoints === true) {
     const message = `--all-checkpoints needs a run, found ${name}; name a run of ${options.runsDir} or its folder`;
     throw new ReckonError('usage', 'not-a-run', message);
@@ -49,9 +51,7 @@ export async function findTargets(name: string, options: TargetOptions): Promise
 
 function targetsOfRun(run: string, all: boolean): EvaluationTarget[] {
   const recipe = readRunRecipe(run);
-  const stages = readdirSync(run)
-    .filter((name) => /^\d{2,3}-/.test(name))
-    .sort();
+  const stages = stagesOf(run);
   const folders = all
     ? stages.flatMap((stage) => listCheckpoints(join(run, stage)).map(({ path }) => path))
     : stages
@@ -62,6 +62,42 @@ function targetsOfRun(run: string, all: boolean): EvaluationTarget[] {
     throw new ReckonError('run', 'no-checkpoint', `${run} has no model yet; run its recipe first`);
   }
   return (all ? there : there.slice(-1)).map((folder) => targetInRun(run, recipe, folder));
+}
+
+function stagesOf(run: string): string[] {
+  return readdirSync(run)
+    .filter((name) => /^\d{2,3}-/.test(name))
+    .sort();
+}
+
+/** The model of a stage, or of one of its steps; null where the name is of no run. */
+function targetOfStage(name: string, runsDir: string): EvaluationTarget | null {
+  const match = /^(.{1,500}?):([^:/\\]{1,200})(?::(\d{1,15}))?$/.exec(name);
+  const run = resolve(runFolder(match?.[1] ?? '', runsDir));
+  if (match === null || !existsSync(join(run, 'recipe.yaml'))) return null;
+  const { stage, output } = stageNamed(run, match[2]!);
+  const folder =
+    match[3] === undefined ? join(run, output) : checkpointPath(join(run, stage), Number(match[3]));
+  if (existsSync(folder)) return targetInRun(run, readRunRecipe(run), folder);
+  const there = listCheckpoints(join(run, stage)).map(({ step }) => step);
+  const message = `there is no model at ${folder}; steps that ${stage} has: ${there.join(', ') || 'none'}`;
+  throw new ReckonError('run', 'no-checkpoint', message);
+}
+
+/** The stage with a model that a word names: by folder, the folder without its number, type or label, in this order. */
+function stageNamed(run: string, word: string): { readonly stage: string; readonly output: string } {
+  const stages = stagesOf(run).flatMap((stage) => {
+    const { output = null, type = '' } = readStageRecord(join(run, stage)) ?? {};
+    const name = stage.replace(/^\d+-/, '');
+    const label = name.startsWith(`${type}-`) ? name.slice(type.length + 1) : name;
+    return output === null ? [] : [{ stage, output, names: [stage, name, type, label] }];
+  });
+  const ways = [0, 1, 2, 3].map((way) => stages.filter(({ names }) => names[way] === word));
+  const found = ways.find((list) => list.length > 0) ?? [];
+  if (found.length === 1) return found[0]!;
+  const known = (found.length > 0 ? found : stages).map(({ stage }) => stage).join(', ') || 'none yet';
+  const message = `${run} has ${found.length > 0 ? `${found.length} stages '${word}'` : `no stage '${word}' with a model`}; name one by its folder: ${known}`;
+  throw new ReckonError('usage', 'stage-selection', message);
 }
 
 function targetInRun(run: string, recipe: Recipe | null, folder: string): EvaluationTarget {

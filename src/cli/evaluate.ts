@@ -1,13 +1,14 @@
 /** Owns `reckon evaluate`: a run, checkpoint, model folder or hub id measured on a task. Samples nothing itself. */
 
+import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { ModelDistance } from '../evaluate/distance.ts';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
 import { watchSignals } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type Endpoint, type EndpointOptions, endpointOf, servedBy } from './endpoint.ts';
+import type { Compared } from './evaluate-distances.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets, safeName } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
@@ -45,7 +46,7 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
     .description('measure a model on a task; an evaluation that was cut off is gone on with')
     .argument(
       '[model]',
-      'name of a run, a checkpoint, a model or adapter folder, or a hub id; with --endpoint it lends its task and tokenizer',
+      'name of a run, run:stage, a checkpoint, a model or adapter folder, or a hub id; with --endpoint it lends its task and tokenizer',
     )
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--task <name>', "task of a recipe; by default that of the model's run")
@@ -60,8 +61,8 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
         .default('test'),
     )
     .option('--samples <k>', "completions of each problem; by default the recipe's", positive)
-    .option('--temperature <t>', "0 is greedy; by default the recipe's", number)
-    .option('--top-p <p>', 'share of probability kept', number, 1)
+    .option('--temperature <t>', "0 is greedy; by default the recipe's", notNegative)
+    .option('--top-p <p>', 'share of probability kept', share, 1)
     .option('--greedy', 'one sample of each problem at temperature 0')
     .option(
       '--seeds <list>',
@@ -84,7 +85,7 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
       'distance between the distributions of both models; may be repeated once',
       collect,
     )
-    .option('--label <name>', 'name of the files; by default made of model and settings')
+    .option('--label <name>', 'name of the files; by default made of model and settings', fileName)
     .option('--out <folder>', "where the files go; by default the run's evaluations, or ./evaluations")
     .option('--ids', 'keep token ids in the rows')
     .option('--fresh', 'throw away what this evaluation has done before');
@@ -104,31 +105,43 @@ async function evaluate(model: string | undefined, options: EvaluateOptions): Pr
   const requests = [];
   for (const target of targets) requests.push({ target, requests: await requestsFor(target, options) });
   const { evaluateModel } = await import('./evaluate-model.ts');
+  const compared = await comparedWith(targets[0]!, options);
   const signals = watchSignals(() => process.stderr.write('stopping; the same command goes on from here\n'));
   const stream = process.stderr;
   const hooks = { stream, quiet: options.quiet === true, stopRequested: () => signals.stopRequested() };
-  const done: { target: EvaluationTarget; request: EvaluationRequest; evaluation: Evaluation }[] = [];
+  const done: { request: EvaluationRequest; evaluation: Evaluation }[] = [];
   try {
     for (const { target, requests: each } of requests)
       for (const request of each) {
         const evaluation = await evaluateModel(target, request, hooks);
         if (evaluation === null) return 130;
-        done.push({ target, request, evaluation });
+        done.push({ request, evaluation });
       }
   } finally {
     signals.dispose();
   }
-  const evaluations = done.map(({ evaluation }) => evaluation);
-  const distances =
-    options.against === undefined ? [] : await distancesOf(done[0]!, options.against, options.runsDir);
+  if (compared !== null) {
+    const { measureDistances } = await import('./evaluate-distances.ts');
+    const { request } = done[0]!;
+    done[0] = { request, evaluation: await measureDistances(compared, request) };
+  }
   await print(
-    evaluations,
+    done.map(({ evaluation }) => evaluation),
     done.map(({ request }) => request),
-    done[0]?.target.runDirectory ?? null,
-    distances,
+    targets[0]!.runDirectory,
     options,
   );
   return 0;
+}
+
+/** The models that --against names beside the first; a name that is none, and other tokenizers, are refused before any work. */
+async function comparedWith(
+  first: EvaluationTarget,
+  { against, runsDir }: EvaluateOptions,
+): Promise<Compared | null> {
+  if (against === undefined) return null;
+  const { comparedModels } = await import('./evaluate-distances.ts');
+  return await comparedModels(first, against, runsDir);
 }
 
 /** The models that are measured; for one on servers, what is here of it: a run or folder, or its tokenizer alone. */
@@ -159,20 +172,26 @@ function checkCombinations(options: EvaluateOptions): void {
   const clash = (what: string): never => {
     throw new ReckonError('usage', 'evaluate-options', what);
   };
-  const { greedy, samples, temperature, label, seeds, allCheckpoints, against } = options;
+  const { greedy, samples, temperature, label, seeds, allCheckpoints, against, out } = options;
   if (greedy === true && ((samples ?? 1) > 1 || (temperature ?? 0) > 0))
     clash('--greedy is one sample at temperature 0; leave out --samples and --temperature');
   if (temperature === 0 && (samples ?? 1) > 1)
     clash('--samples above 1 at --temperature 0 would all be the same; raise the temperature');
   if (label !== undefined && (allCheckpoints === true || (seeds?.length ?? 1) > 1))
     clash('--label names one evaluation; leave it out with --all-checkpoints or several --seeds');
+  if (out !== undefined && (/\.jsonl?$/.test(out) || isFile(out)))
+    clash(`--out names a folder, found ${out}; the files in it are named by --label`);
   if ((against?.length ?? 0) > 2) clash('--against compares two or three models in all; name at most two');
   if (options.endpoint !== undefined && (against !== undefined || allCheckpoints === true))
     clash(
       '--endpoint measures one model, whose weights are elsewhere; leave out --against and --all-checkpoints',
     );
-  if (against !== undefined && allCheckpoints === true)
-    clash('--against compares one model with others; leave out --all-checkpoints');
+  if (against !== undefined && (allCheckpoints === true || (seeds?.length ?? 1) > 1))
+    clash('--against compares one evaluation with others; leave out --all-checkpoints and further --seeds');
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** One request a seed, every default decided. */
@@ -242,26 +261,17 @@ function labelOf(
   return parts.join('-');
 }
 
-async function distancesOf(
-  first: { readonly target: EvaluationTarget; readonly request: EvaluationRequest },
-  against: readonly string[],
-  runsDir: string,
-): Promise<readonly ModelDistance[]> {
-  const { measureDistances } = await import('./evaluate-distances.ts');
-  return await measureDistances(first.target, first.request, against, runsDir);
-}
-
 async function print(
   evaluations: readonly Evaluation[],
   requests: readonly EvaluationRequest[],
   run: string | null,
-  distances: readonly ModelDistance[],
   options: EvaluateOptions,
 ): Promise<void> {
   const { distanceText, evaluationText, readRun, writeCurve } = await import('../report/index.ts');
   const files = requests.map(({ out, label }) => join(out, `${label}.json`));
   const stages = options.allCheckpoints !== true || run === null ? null : readRun(run).stages;
   const curve = stages === null ? null : writeCurve(requests[0]!.out, { stages, evaluations });
+  const distances = options.against === undefined ? [] : (evaluations[0]?.distances ?? []);
   const text = [
     evaluationText(evaluations),
     ...(distances.length > 0 ? [distanceText(distances)] : []),
@@ -277,10 +287,23 @@ function positive(text: string): number {
   return value;
 }
 
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('it must be a number.');
+function notNegative(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (value >= 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('it must be a number, 0 or more.');
+}
+
+function share(text: string): number {
+  const value = notNegative(text);
+  if (value === 0 || value > 1) throw new InvalidArgumentError('it must be above 0 and at most 1.');
   return value;
+}
+
+function fileName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    "it must be letters, digits, '.', '_' and '-', and begin with one of the first two.",
+  );
 }
 
 function seedList(text: string): readonly number[] {

@@ -28,7 +28,7 @@ export function addGradeCommand(program: Command, finish: (code: ExitCode) => vo
     .description('judge the answers in a JSONL file by a named profile')
     .argument(
       '<file>',
-      'rows with `prediction` and `reference` (a text, or a list of which any counts); - reads stdin',
+      'rows with `prediction` (or `completion`) and `reference` (or `solution`; a text, or a list of which any counts); - reads stdin',
     )
     .addOption(new Option('--profile <name>', 'whose rules').choices(PROFILES).default('default'))
     .addOption(
@@ -140,7 +140,7 @@ interface Row {
   readonly references: readonly string[];
 }
 
-/** Throws `bad-row` naming the file, the line and the field. */
+/** Rows of an evaluation name the same things `completion` and `solution`. Throws `bad-row` naming file, line and field. */
 function readRow(line: string, place: string): Row {
   let row: unknown;
   try {
@@ -150,14 +150,20 @@ function readRow(line: string, place: string): Row {
   }
   if (typeof row !== 'object' || row === null || Array.isArray(row))
     throw badRow(place, 'a JSON object', typeof row);
-  const { prediction, reference } = row as { prediction?: unknown; reference?: unknown };
+  const {
+    completion,
+    solution,
+    prediction = completion,
+    reference = solution,
+  } = row as Readonly<Record<string, unknown>>;
   const text = asText(prediction);
-  if (text === null && prediction !== null) throw badRow(place, 'a text in `prediction`', typeof prediction);
+  if (text === null && prediction !== null)
+    throw badRow(place, 'a text in `prediction` or `completion`', typeof prediction);
   const references = (Array.isArray(reference) ? reference : [reference])
     .filter((one) => one !== null)
     .map(asText);
   if (references.includes(null))
-    throw badRow(place, 'a text, a number or a list of them in `reference`', typeof reference);
+    throw badRow(place, 'a text, a number or a list of them in `reference` or `solution`', typeof reference);
   return { row, prediction: text ?? '', references: references as string[] };
 }
 

@@ -46,7 +46,7 @@ function describe(thrown: unknown): Described {
     return {
       category: 'usage',
       code: thrown.code.replace('commander.', ''),
-      message: `${message}; see --help`,
+      message: `${message.replace(/\.$/, '')}; see --help`,
     };
   }
   const ofDisk = describeDisk(thrown);

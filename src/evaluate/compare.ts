@@ -1,6 +1,6 @@
 /** Owns the comparison of answer sets on the problems that they share: differences, tests, problems won and lost. */
 
-import { reasoningSteps, stepCoverage } from '../text/reasoning.ts';
+import { mathExpressions, reasoningSteps, stepCoverage } from '../text/reasoning.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type Interval, mean } from '../util/statistics.ts';
 import type { AnswerSet, ProblemAnswers } from './answer-set.ts';
@@ -126,7 +126,7 @@ function coverageOf(teacher: readonly ProblemAnswers[], student: readonly Proble
   const shares = teacher.flatMap(({ answers }, i) => {
     const theirs = reasoningSteps(answers[0]?.completion ?? '');
     const own = reasoningSteps(student[i]!.answers[0]?.completion ?? '');
-    return theirs.length === 0 ? [] : [stepCoverage(own, theirs).coverage];
+    return theirs.flatMap(mathExpressions).length === 0 ? [] : [stepCoverage(own, theirs).coverage];
   });
   return shares.length === 0 ? null : mean(shares);
 }

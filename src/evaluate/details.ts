@@ -39,6 +39,10 @@ export interface PublishedMeasures {
   readonly reasoningSteps: number;
   readonly logicalConsistency: number;
   readonly reasoningScore: number;
+  /** Of the problems' worked solutions; null where they have none. Older files do not say. */
+  readonly stepCoverage?: number | null | undefined;
+  /** Of the training that made the model, a part of the composite score; null where it is too short or not known. */
+  readonly trainingStability?: number | null | undefined;
 }
 
 /** What `reckon evaluate` measures beyond the numbers of every evaluation. */
@@ -76,15 +80,24 @@ export const detailsSchema: z.ZodType<EvaluationDetails> = z.object({
     exactMatch: share.nullable(),
     numericalAccuracy: share.nullable(),
     partialCorrectness: share.nullable(),
-    compositeScore: share.nullable(),
+    // A cosine, which is a part of it, can be negative.
+    compositeScore: z.number().max(1).nullable(),
     reasoningSteps: size,
     logicalConsistency: share,
     reasoningScore: share,
+    stepCoverage: share.nullable().optional(),
+    trainingStability: share.nullable().optional(),
   }),
 });
 
-/** The details of rows with the same number of samples for every problem, at least one each. */
-export function detailsOf(rows: readonly EvaluationRow[]): EvaluationDetails {
+/**
+ * The details of rows with the same number of samples for every problem, at least one each; `trainingStability` is that of
+ * the model's training, where it is known.
+ */
+export function detailsOf(
+  rows: readonly EvaluationRow[],
+  trainingStability: number | null = null,
+): EvaluationDetails {
   const problems = byProblem(rows);
   const samples = problems[0]?.length ?? 0;
   const over = (measure: (problem: readonly EvaluationRow[]) => number): Interval =>
@@ -99,7 +112,7 @@ export function detailsOf(rows: readonly EvaluationRow[]): EvaluationDetails {
     overall: over((problem) => mean(problem.map((row) => Number(isCorrect(row) && row.formatOk)))),
     cells: cellsOf(rows),
     lengths: lengthsOf(rows),
-    measures: measuresOf(rows),
+    measures: measuresOf(rows, trainingStability),
   };
 }
 
@@ -145,22 +158,49 @@ function lengthsOf(rows: readonly EvaluationRow[]): Lengths {
   };
 }
 
-/** Coverage has no part in the score here: it needs a teacher's completions, which `reckon compare` has. */
-function measuresOf(rows: readonly EvaluationRow[]): PublishedMeasures {
+function measuresOf(rows: readonly EvaluationRow[], trainingStability: number | null): PublishedMeasures {
   // A reference that all problems share (24) says nothing of an answer, which is then something else (an expression).
   const tells = new Set(rows.map((row) => row.solution)).size > 1;
   const numeric = tells && rows.every((row) => lastNumber(row.solution) !== null);
   const accuracy = answerAccuracy(rows.map((row) => ({ prediction: row.answer, reference: row.solution })));
-  const consistency = mean(rows.map((row) => logicalConsistency(row.completion).overall));
-  const correctness = numeric ? accuracy.partialCorrectness : null;
-  const numericalAccuracy = numeric ? accuracy.numericalAccuracy : null;
-  return {
+  const covered = rows.flatMap((row) => row.stepCoverage ?? []);
+  return withScores({
     exactMatch: tells ? accuracy.exactMatch : null,
-    numericalAccuracy,
-    partialCorrectness: correctness,
-    compositeScore: numericalAccuracy === null ? null : compositeScore({ numericalAccuracy }),
+    numericalAccuracy: numeric ? accuracy.numericalAccuracy : null,
+    partialCorrectness: numeric ? accuracy.partialCorrectness : null,
     reasoningSteps: mean(rows.map((row) => reasoningSteps(row.completion).length)),
-    logicalConsistency: consistency,
-    reasoningScore: reasoningScore({ coverage: 0, consistency, correctness }),
+    logicalConsistency: mean(rows.map((row) => logicalConsistency(row.completion).overall)),
+    stepCoverage: covered.length === 0 ? null : mean(covered),
+    trainingStability,
+  });
+}
+
+/** How near a model's distributions are to a teacher's. */
+export interface Nearness {
+  /** Of all logits as one vector. */
+  readonly cosine: number;
+  /** KL(teacher to student), nats a token. */
+  readonly kl: number;
+}
+
+/** The measures with both scores that are made of them, and of the nearness to a teacher where it was measured. */
+export function withScores(
+  measures: Omit<PublishedMeasures, 'compositeScore' | 'reasoningScore'>,
+  teacher?: Nearness,
+): PublishedMeasures {
+  const { numericalAccuracy, partialCorrectness, logicalConsistency, stepCoverage } = measures;
+  const trainingStability = measures.trainingStability ?? undefined;
+  return {
+    ...measures,
+    compositeScore:
+      numericalAccuracy === null
+        ? null
+        : compositeScore({ numericalAccuracy, cosineSimilarity: teacher?.cosine, trainingStability }),
+    reasoningScore: reasoningScore({
+      coverage: stepCoverage ?? 0,
+      consistency: logicalConsistency,
+      correctness: partialCorrectness,
+      kl: teacher?.kl ?? 0,
+    }),
   };
 }

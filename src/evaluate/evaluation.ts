@@ -8,7 +8,7 @@ import type { StopReason } from '../rollouts/rollout.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { type Interval, mean, passAtK } from '../util/statistics.ts';
-import { detailsOf, detailsSchema, type EvaluationDetails } from './details.ts';
+import { detailsOf, detailsSchema, type EvaluationDetails, withScores } from './details.ts';
 import type { ModelDistance } from './distance.ts';
 import { clusteredShare } from './intervals.ts';
 import { byProblem, type EvaluationRow, rowsOf } from './rows.ts';
@@ -171,14 +171,32 @@ export function summarise(context: EvaluationContext, groups: readonly ScoredGro
 }
 
 /**
- * The numbers of an evaluation's rows, which depend on the rows alone. Throws `nothing-evaluated` without samples and
+ * The numbers of an evaluation's rows, which depend on the rows alone, but for the composite score, of which the stability of
+ * the model's training is a part. Throws `nothing-evaluated` without samples and
  * `uneven-samples` where problems have different numbers of them.
  */
-export function summariseRows(context: EvaluationContext, rows: readonly EvaluationRow[]): Evaluation {
-  return summariseGroups(context, byProblem(rows));
+export function summariseRows(
+  context: EvaluationContext,
+  rows: readonly EvaluationRow[],
+  trainingStability: number | null = null,
+): Evaluation {
+  return summariseGroups(context, byProblem(rows), trainingStability);
 }
 
-function summariseGroups(context: EvaluationContext, groups: readonly Rows[]): Evaluation {
+/** An evaluation with distances to other models; the first of them is the teacher of its two scores. */
+export function withDistances(evaluation: Evaluation, distances: readonly ModelDistance[]): Evaluation {
+  const { details } = evaluation;
+  const teacher = distances.find(({ p }) => p === evaluation.checkpoint);
+  if (details === undefined || teacher === undefined) return { ...evaluation, distances };
+  const near = { cosine: teacher.flatCosine, kl: teacher.klQp };
+  return { ...evaluation, distances, details: { ...details, measures: withScores(details.measures, near) } };
+}
+
+function summariseGroups(
+  context: EvaluationContext,
+  groups: readonly Rows[],
+  trainingStability: number | null = null,
+): Evaluation {
   const samplesPerProblem = sampleCount(groups);
   const rows = groups.flat();
   const problems = groups.map(problemResult);
@@ -206,7 +224,7 @@ function summariseGroups(context: EvaluationContext, groups: readonly Rows[]): E
     problems,
     transcripts: groups.map(transcript),
     intervals: 'wilson-clustered',
-    details: detailsOf(rows),
+    details: detailsOf(rows, trainingStability),
     ...(sampling === undefined ? {} : { sampling }),
     ...(file === undefined ? {} : { rows: file }),
   };

@@ -198,6 +198,12 @@ class Clock {
   }
 }
 
+/** The settings of an evaluation that was begun; null where there are none to read. */
+export function settingsAt(path: string): EvaluationSettings | null {
+  const parsed = existsSync(path) ? progressSchema.safeParse(parseJson(readFileSync(path, 'utf8'))) : null;
+  return parsed?.success === true ? parsed.data.settings : null;
+}
+
 function readProgress(
   job: Pick<EvaluationJob<Named>, 'rowsPath' | 'settingsPath' | 'settings' | 'others'>,
 ): z.infer<typeof progressSchema> | null {

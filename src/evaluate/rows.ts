@@ -1,9 +1,11 @@
 /** Owns the rows of an evaluation: one for each sample, as JSON lines. Judges and summarises nothing. */
 
 import { z } from 'zod';
+import { reasoningOf } from '../data/solutions.ts';
 import type { Scored, Verdict } from '../rewards/reward.ts';
 import type { ScoredGroup } from '../rewards/score.ts';
 import type { StopReason } from '../rollouts/rollout.ts';
+import { mathExpressions, reasoningSteps, stepCoverage } from '../text/reasoning.ts';
 import { readJsonl } from '../util/jsonl.ts';
 
 /** One sample with what was asked, what was said and what the grader made of it. */
@@ -30,6 +32,8 @@ export interface EvaluationRow {
   readonly stopReason: StopReason;
   /** Length of the completion. */
   readonly tokens: number;
+  /** Share of the worked solution's expressions that the completion's steps have; only where the problem has some. */
+  readonly stepCoverage?: number | undefined;
   /** Where asked for: the ids themselves, which are the truth. */
   readonly promptIds?: readonly number[] | undefined;
   readonly completionIds?: readonly number[] | undefined;
@@ -53,6 +57,7 @@ export const rowSchema: z.ZodType<EvaluationRow> = z.object({
   formatOk: z.boolean(),
   stopReason: z.enum(['eos', 'stop', 'length', 'aborted']),
   tokens: z.int().nonnegative(),
+  stepCoverage: z.number().min(0).max(1).optional(),
   promptIds: idList,
   completionIds: idList,
 });
@@ -70,6 +75,7 @@ export function rowsOf(
   { problem, scored }: ScoredGroup,
   { promptText, keepIds = false }: RowOptions,
 ): EvaluationRow[] {
+  const solution = stepsOf(problem);
   return scored.map(({ rollout, judgement, parts, formatOk }) => ({
     problemId: problem.id,
     sampleIndex: rollout.sampleIndex,
@@ -85,8 +91,18 @@ export function rowsOf(
     formatOk,
     stopReason: rollout.stopReason,
     tokens: rollout.completionIds.length,
+    ...(solution === null
+      ? {}
+      : { stepCoverage: stepCoverage(reasoningSteps(rollout.text), solution).coverage }),
     ...(keepIds ? { promptIds: rollout.promptIds, completionIds: rollout.completionIds } : {}),
   }));
+}
+
+/** The steps of a problem's worked solution; null where there is none, or no expression in it. */
+function stepsOf({ meta }: ScoredGroup['problem']): readonly string[] | null {
+  const { solution } = meta;
+  const steps = typeof solution === 'string' ? reasoningSteps(reasoningOf(solution)) : [];
+  return steps.some((step) => mathExpressions(step).length > 0) ? steps : null;
 }
 
 function rewardOf(verdict: Scored['judgement']['verdict']): number | null {

@@ -1,6 +1,6 @@
 /** Owns what `reckon evaluate` prints: a table of evaluations, and each one's further numbers. Writes to no stream. */
 
-import type { AtK } from '../evaluate/details.ts';
+import type { AtK, EvaluationDetails } from '../evaluate/details.ts';
 import type { Evaluation } from '../evaluate/evaluation.ts';
 import { overSeeds } from '../evaluate/intervals.ts';
 import { formatNumber, formatPercent, formatTable, wrapText } from '../util/format.ts';
@@ -28,7 +28,7 @@ export function atKTable({ details }: Evaluation): string[][] {
 }
 
 /** Header and rows of one evaluation's numbers beyond the results table. */
-export function factsTable({ details, stopReasons, sampling }: Evaluation): string[][] {
+export function factsTable({ details, distances, stopReasons, sampling }: Evaluation): string[][] {
   const facts: [string, string][] = [];
   const total = Object.values(stopReasons).reduce((a, b) => a + b, 0);
   if (details !== undefined) {
@@ -45,11 +45,14 @@ export function factsTable({ details, stopReasons, sampling }: Evaluation): stri
       ['exact match', formatPercent(measures.exactMatch)],
       ['numerical accuracy', formatPercent(measures.numericalAccuracy)],
       ['partial correctness', formatNumber(measures.partialCorrectness, 3)],
-      ['composite score', formatNumber(measures.compositeScore, 3)],
+      [`composite score (${partsOfComposite(measures, distances)})`, short(measures.compositeScore)],
       [
-        'reasoning: steps, consistency',
-        [measures.reasoningSteps, measures.logicalConsistency].map(short).join(', '),
+        'reasoning: steps, coverage, consistency',
+        [measures.reasoningSteps, measures.stepCoverage ?? null, measures.logicalConsistency]
+          .map(short)
+          .join(', '),
       ],
+      ['reasoning score', short(measures.reasoningScore)],
     );
   }
   const ends = Object.entries(stopReasons).filter(([, count]) => count > 0);
@@ -59,6 +62,19 @@ export function factsTable({ details, stopReasons, sampling }: Evaluation): stri
   ]);
   if (sampling?.skippedPrompts) facts.push(['left out for a long prompt', String(sampling.skippedPrompts)]);
   return [['measure', 'value'], ...facts];
+}
+
+/** What the composite score was made of. */
+function partsOfComposite(
+  { trainingStability }: EvaluationDetails['measures'],
+  distances: Evaluation['distances'],
+): string {
+  const parts = [
+    'accuracy',
+    ...(distances === undefined ? [] : ['cosine']),
+    ...((trainingStability ?? null) === null ? [] : ['stability']),
+  ];
+  return parts.join(', ');
 }
 
 function short(value: number | null): string {

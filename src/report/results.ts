@@ -88,18 +88,31 @@ function nameOf(stages: readonly ModelStage[], folder: string | undefined): stri
   return stages.find((stage) => stage.folder === folder)?.name ?? null;
 }
 
-/** pass@1 after each evaluation, in one line: the run's answer. What branches off is told behind what it starts from. */
+/**
+ * pass@1 after each evaluation, in one line: the run's answer. What branches off is told behind what it starts from. What was
+ * measured by hand, perhaps on other problems, is left to the table where the recipe measures.
+ */
 export function headline(run: RunData): string {
   const stages = runLineage(run);
+  const measured = ownEvaluations(run);
   const lines = linesOf(stages).flatMap((line) => {
-    const placed = evaluationsOf(line, run.evaluations).map(({ evaluation }) => evaluation);
+    const placed = evaluationsOf(line, measured).map(({ evaluation }) => evaluation);
     const origin = nameOf(stages, line.origin?.folder);
     return placed.length === 0 ? [] : [{ origin, placed, told: arrows(placed) }];
   });
   const told = new Set(lines.flatMap(({ placed }) => placed));
-  const others = run.evaluations.filter((evaluation) => !told.has(evaluation));
+  const others = measured.filter((evaluation) => !told.has(evaluation));
   const all = [byOrigin(lines, '; '), arrows(others)].filter((part) => part !== '');
   return all.length === 0 ? 'No evaluation yet.' : `pass@1: ${all.join('; ')}`;
+}
+
+/** Those of the run's own stages; without any, those that were measured in one way. */
+function ownEvaluations({ stages, evaluations }: RunData): readonly Evaluation[] {
+  const labels = stages.flatMap(({ type, name }) =>
+    type === 'evaluate' ? [name.replace(/^evaluate-/, '')] : [],
+  );
+  const own = evaluations.filter(({ label }) => labels.includes(label));
+  return own.length > 0 ? own : measuredAlike(evaluations);
 }
 
 function arrows(evaluations: readonly Evaluation[]): string {

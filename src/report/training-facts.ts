@@ -7,6 +7,7 @@ import {
   trainingStability,
 } from '../evaluate/history.ts';
 import { formatNumber } from '../util/format.ts';
+import { placeOfCheckpoint } from './lineage.ts';
 import type { RunStage } from './read-run.ts';
 
 /** What a stage's history comes to, by the names of "Intrinsic reward distillation" where it has them. */
@@ -47,6 +48,16 @@ function factsOf({ folder, metrics }: RunStage): TrainingFacts {
     rewardPerMillionTokens: known(reward.values, gainPerMillionTokens(reward.values, tokens)),
     accuracyPerMillionTokens: known(accuracy, gainPerMillionTokens(accuracy, tokens)),
   };
+}
+
+/** The stability of the training that made a checkpoint (`05-ppo/checkpoints/step-000100`); null below 50 steps of it. */
+export function stabilityOf(stages: readonly RunStage[], checkpoint: string): number | null {
+  const place = placeOfCheckpoint(checkpoint);
+  const metrics = stages.find(({ folder }) => folder === place?.folder)?.metrics ?? [];
+  const until = metrics.filter(({ step }) => step <= place!.step);
+  const losses = until.map(({ values }) => values.get('loss') ?? Number.NaN).filter(Number.isFinite);
+  const stability = trainingStability(losses);
+  return stability > 0 ? stability : null;
 }
 
 /** Header and rows of the facts. */

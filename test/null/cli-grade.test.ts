@@ -48,6 +48,12 @@ describe('reckon grade', () => {
     );
   });
 
+  it('reads the rows of an evaluation, whose own verdict it replaces', () => {
+    const row = { problemId: 'a', completion: 'so #### 12', solution: '12', verdict: 'incorrect' };
+    const { status, rows } = reckonGrade(lines([row]), '-', '--profile', 'seed-unified');
+    expect([status, rows[0].verdict]).toEqual([0, 'correct']);
+  });
+
   it('writes to a file and takes a profile', () => {
     const [input, out] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')];
     writeFileSync(input, lines(ROWS));
@@ -65,7 +71,7 @@ describe('reckon grade', () => {
     expect(bad.status).toBe(2);
     expect(bad.rows.length).toBe(1);
     expect(bad.stderr).toMatch(
-      /^error: -:2: expected a text, a number or a list of them in `reference`, found undefined/,
+      /^error: -:2: expected a text, a number or a list of them in `reference` or `solution`, found undefined/,
     );
     expect(reckonGrade('not json', '-').stderr).toMatch(/^error: -:1: expected a JSON object on every line/);
   });

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { DIAGNOSIS_RULES, diagnose, nothingFound, type RuleName } from '../../src/report/diagnosis.ts';
 import type { RunStage } from '../../src/report/read-run.ts';
-import { trainingFacts } from '../../src/report/training-facts.ts';
+import { stabilityOf, trainingFacts } from '../../src/report/training-facts.ts';
 import { isMetricName } from '../../src/track/metric-names.ts';
 
 type Series = Readonly<Record<string, number | ((progress: number, step: number) => number)>>;
@@ -145,5 +145,15 @@ describe('training facts', () => {
     expect(reinforced!.learningEfficiency).toBeCloseTo(gain / 399, 10);
     expect(reinforced!.rewardPerMillionTokens).toBeCloseTo(gain / 1.6, 10);
     expect(reinforced!.accuracyPerMillionTokens).toBeCloseTo(gain / 1.6, 10);
+  });
+
+  test('the stability of a checkpoint is of the steps before it', () => {
+    const loss = (_: number, step: number): number => (step <= 60 ? step % 2 : 5);
+    const stages = [stage({ loss }, 120)];
+    const at = (step: string): number | null => stabilityOf(stages, `03-grpo/checkpoints/step-${step}`);
+    expect(at('000060')).toBeCloseTo(1 / 1.5, 12);
+    expect(at('000120')).toBe(1);
+    expect([at('000040'), stabilityOf(stages, '02-sft/checkpoints/step-000060')]).toEqual([null, null]);
+    expect(stabilityOf(stages, 'org/model')).toBeNull();
   });
 });

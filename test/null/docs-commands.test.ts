@@ -8,10 +8,14 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CLI = join(ROOT, 'src', 'cli');
 const PAGES = [
   'README.md',
+  'docs/data.md',
+  'docs/evaluation.md',
   'docs/from-the-seeds.md',
   'docs/guide.md',
+  'docs/models.md',
   'docs/recipes.md',
   'docs/remote.md',
+  'docs/rewards.md',
   'docs/tracking.md',
   'templates/experiment/README.md',
 ];

@@ -191,6 +191,9 @@ describe('comparison', () => {
     expect(pair!.won.map(({ b: { id } }) => id)).toEqual(['p5', 'p6', 'p7', 'p8']);
     expect(pair!.lost.map(({ b: { id } }) => id)).toEqual(['p4']);
     expect(pair!.stepCoverage).toBe(1);
+    // Steps without an expression are not there to be covered.
+    const [same] = compareSets([set('a', '1', 'So, it is four.'), set('b', '1', 'So, it is four.')]).pairs;
+    expect(same!.stepCoverage).toBeNull();
     expect(pair!.adjustedP).toBe(pair!.mcnemar.pValue);
   });
 

@@ -9,8 +9,10 @@ import {
   type EvaluationContext,
   readEvaluation,
   summarise,
+  withDistances,
   writeEvaluation,
 } from '../../src/evaluate/index.ts';
+import { factsTable } from '../../src/report/index.ts';
 import { judgeGame24, type Scored, type ScoredGroup } from '../../src/rewards/index.ts';
 import type { Rollout, StopReason } from '../../src/rollouts/rollout.ts';
 
@@ -121,6 +123,51 @@ describe('summarise', () => {
     const evaluation = summarise(context, [{ problem: first!.problem, scored }, ...rest]);
     expect(evaluation.unverifiable).toBe(8);
     expect(evaluation.problems[0]).toMatchObject({ correct: 0, unverifiable: 8 });
+  });
+
+  test('coverage is of the worked solution, and the scores grow with what else is measured', () => {
+    const asked = (
+      id: string,
+      reference: string,
+      solution: string,
+      texts: readonly string[],
+    ): ScoredGroup => ({
+      problem: { id, question: id, reference, meta: { solution } },
+      scored: texts.map((text, i) => ({
+        rollout: rollout(id, i, text, 'eos'),
+        reward: 0,
+        parts: {},
+        judgement: { verdict: 'correct', reason: 'same', extracted: reference },
+        formatOk: true,
+      })),
+    });
+    const covered = summarise(context, [
+      asked('a', '24', 'She has 48 / 2 = <<48/2=24>>24 pens.\n#### 24', ['48 / 2 = 24', 'It is 24.']),
+      asked('b', '7', 'Seven, as all know.', ['So, 3 + 4 = 7', '7']),
+    ]);
+    const { measures } = covered.details!;
+    expect(measures.stepCoverage).toBe(0.5);
+    expect(measures.compositeScore).toBe(1);
+    const known = 0.5 * 1 + 0.2 * 0.5 + 0.2 * measures.logicalConsistency;
+    expect(measures.reasoningScore).toBeCloseTo(known + 0.1, 12);
+    const far = {
+      ...{ tokens: 9, klPq: 5, klQp: 1, js: 0.1, cosine: 0.9, flatCosine: -0.4 },
+      ...{ top1Agreement: 1, totalVariation: 0.1 },
+    };
+    const others = [
+      { p: context.checkpoint, q: 'teacher', ...far },
+      { p: context.checkpoint, q: 'other', ...far, flatCosine: 1 },
+    ];
+    const compared = withDistances(covered, others).details!.measures;
+    expect(compared.compositeScore).toBeCloseTo((0.4 - 0.3 * 0.4) / 0.7, 12);
+    expect(compared.reasoningScore).toBeCloseTo(known + 0.1 / 2, 12);
+    const path = join(mkdtempSync(join(tmpdir(), 'reckon-measures-')), 'sft.json');
+    writeEvaluation(path, withDistances(covered, others));
+    expect(readEvaluation(path).details!.measures).toEqual(compared);
+    rmSync(path);
+    expect(factsTable(withDistances(covered, others)).map(([name]) => name)).toContain(
+      'composite score (accuracy, cosine)',
+    );
   });
 
   test('fewer than 8 samples have no pass@8', () => {

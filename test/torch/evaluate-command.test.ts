@@ -1,6 +1,14 @@
 /** Owns the tests of `reckon evaluate` on a real run: rows, resuming, all checkpoints, distances. */
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -156,8 +164,30 @@ describe('reckon evaluate', () => {
     });
     await evaluate('tiny', '--limit', '5', '--label', 'mixed', '--fresh');
     await expect(evaluate('tiny', '--label', 'sft')).rejects.toMatchObject({ code: 'evaluation-exists' });
-    await expect(evaluate('tiny', '--greedy', '--samples', '4')).rejects.toMatchObject({
-      code: 'evaluate-options',
+    const clash = { code: 'evaluate-options' };
+    await expect(evaluate('tiny', '--greedy', '--samples', '4')).rejects.toMatchObject(clash);
+    await expect(evaluate('tiny', '--out', join(runs, 'rows.json'))).rejects.toMatchObject(clash);
+    expect(existsSync(join(runs, 'rows.json'))).toBe(false);
+    const wrong = [
+      ['--label', 'a b/c'],
+      ['--temperature', '-1'],
+      ['--top-p', '3'],
+    ];
+    const before = readdirSync(join(run, 'evaluations'));
+    for (const words of wrong)
+      await expect(evaluate('tiny', ...words)).rejects.toMatchObject({ code: 'commander.invalidArgument' });
+    expect(readdirSync(join(run, 'evaluations'))).toEqual(before);
+  });
+
+  test('of a stage of a run, and of a step of it', async () => {
+    const first = async (name: string): Promise<string> =>
+      JSON.parse(await evaluate(name, '--limit', '2')).evaluations[0].checkpoint;
+    expect(await first('tiny:sft')).toBe('02-sft/checkpoints/step-000040');
+    expect(await first('tiny:02-sft:20')).toBe('02-sft/checkpoints/step-000020');
+    await expect(first('tiny:sft:7')).rejects.toMatchObject({ code: 'no-checkpoint' });
+    await expect(first('tiny:grpo')).rejects.toMatchObject({
+      code: 'stage-selection',
+      message: expect.stringContaining('01-prepare, 02-sft'),
     });
   });
 
@@ -196,6 +226,18 @@ describe('reckon evaluate', () => {
     const first = JSON.parse(lines[0]!);
     const rows = readRows(join(run, 'evaluations', 'far.rows.jsonl'));
     expect(first.klPq).toHaveLength(rows[0]!.completionIds!.length);
+    // The same evaluation again keeps its token ids and its distances; one without ids cannot be compared.
+    const again = JSON.parse(await evaluate('tiny', '--limit', '4', '--label', 'far'));
+    expect(again.evaluations[0].distances).toEqual(printed.distances);
+    await evaluate('tiny', '--limit', '4', '--label', 'plain');
+    const compared = evaluate('tiny', '--limit', '4', '--label', 'plain', '--against', 'tiny:sft');
+    await expect(compared).rejects.toMatchObject({ code: 'no-token-ids' });
+  });
+
+  test('names what it is compared with before it samples', async () => {
+    const words = ['--label', 'never', '--against', 'nosuch'];
+    await expect(evaluate('tiny', ...words)).rejects.toMatchObject({ category: 'usage' });
+    expect(readdirSync(join(run, 'evaluations')).filter((file) => file.includes('never'))).toEqual([]);
   });
 });
 

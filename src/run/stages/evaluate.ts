@@ -11,6 +11,7 @@ import {
   writeEvaluation,
 } from '../../evaluate/index.ts';
 import { encodePrompt } from '../../prompts/index.ts';
+import { readRun, stabilityOf } from '../../report/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
@@ -58,10 +59,11 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
       }),
   );
   if (!finished) return 'stopped';
+  const checkpoint = relative(runDirectory, folder).split(sep).join('/');
   const evaluation = summariseRows(
     {
       label: stage.label,
-      checkpoint: relative(runDirectory, folder).split(sep).join('/'),
+      checkpoint,
       task: task.name,
       split,
       seed: context.seed,
@@ -70,6 +72,7 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
       rows: rowsFile,
     },
     rows,
+    stabilityOf(readRun(runDirectory).stages, checkpoint),
   );
   writeEvaluation(evaluationPath(runDirectory, stage.label), evaluation);
   context.log(
