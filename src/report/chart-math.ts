@@ -56,8 +56,9 @@ function clean(value: number): number {
 const SMOOTH_FROM = 20;
 
 /**
- * A centred Gaussian moving average (a twenty-fifth of the series is one standard deviation) of the finite points:
- * it does not lag behind the points as a running average does. Empty below 20 points.
+ * A centred Gaussian moving average (a twenty-fifth of the series is one standard deviation) of the finite points: it
+ * does not lag behind the points as a running average does, and at both ends, where one side is missing, it follows their
+ * slope (a local linear fit). Empty below 20 points.
  */
 export function smoothed(points: readonly ChartPoint[]): ChartPoint[] {
   const finite = points.filter((point) => Number.isFinite(point.y));
@@ -66,14 +67,18 @@ export function smoothed(points: readonly ChartPoint[]): ChartPoint[] {
   const reach = Math.ceil(3 * sigma);
   const weights = Array.from({ length: reach + 1 }, (_, d) => Math.exp(-0.5 * (d / sigma) ** 2));
   return finite.map((point, i) => {
-    let total = 0;
-    let weight = 0;
+    // Sums of w d^k and of w d^k y over distances d.
+    let [s0, s1, s2, t0, t1] = [0, 0, 0, 0, 0];
     for (let j = Math.max(0, i - reach); j <= Math.min(finite.length - 1, i + reach); j++) {
       const w = weights[Math.abs(i - j)] ?? 0;
-      total += w * (finite[j]?.y ?? 0);
-      weight += w;
+      const [d, y] = [j - i, finite[j]?.y ?? 0];
+      s0 += w;
+      s1 += w * d;
+      s2 += w * d * d;
+      t0 += w * y;
+      t1 += w * d * y;
     }
-    return { x: point.x, y: total / weight };
+    return { x: point.x, y: (s2 * t0 - s1 * t1) / (s0 * s2 - s1 * s1) };
   });
 }
 

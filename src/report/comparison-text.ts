@@ -34,6 +34,7 @@ export function comparisonText(comparison: SetComparison, show = 1, paint: Paint
 export const CAPTION: string =
   'difference: share of right answers of b less that of a, 95 % interval from 10,000 paired bootstrap samples of problems. ' +
   "only a, only b, p: McNemar's exact test on the first answer to each problem; p (Holm) corrects for the number of pairs. " +
+  'won, lost: problems of which b has the larger, the smaller share of right samples. ' +
   "steps: share of the expressions in a's steps that b's have too.";
 
 /** Header and rows of the sets. */

@@ -127,6 +127,8 @@ const RULES: readonly (readonly [RuleName, Rule])[] = [
   [
     'entropy-collapse',
     (steps) => {
+      // Fine-tuning is meant to make its demonstrations certain; only what samples for a reward must go on exploring.
+      if (steps.all('reward/mean').length === 0) return null;
       const [early, late] = [steps.early('policy/entropy'), steps.late('policy/entropy')];
       if (!(early > 0.02 && late < 0.15 * early)) return null;
       return {

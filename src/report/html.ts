@@ -18,6 +18,7 @@ import {
   resultsTable,
   settingSentence,
   transcriptsCaption,
+  verdictText,
 } from './results.ts';
 import type { RolloutLine } from './rollouts.ts';
 import { type Block, openingSections, resultSections, type Section, trainingSections } from './sections.ts';
@@ -30,7 +31,7 @@ const PAGE_STYLE = `
 body{margin:0 auto;max-width:1000px;padding:32px 24px 64px;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 h1{font-size:26px;line-height:1.25;margin:0 0 8px}h2{font-size:19px;margin:44px 0 12px;padding-bottom:6px;border-bottom:1px solid var(--line)}h3{font-size:15px;margin:24px 0 10px}
 p{margin:8px 0 14px}.soft{color:var(--soft);font-size:13.5px}.headline{font-size:18px;font-weight:600}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;margin:8px 0}
+.wide{overflow-x:auto;background:linear-gradient(90deg,var(--bg) 40%,transparent) 0/32px 100% no-repeat local,linear-gradient(270deg,var(--bg) 40%,transparent) 100%/32px 100% no-repeat local,linear-gradient(90deg,var(--line),transparent) 0/12px 100% no-repeat,linear-gradient(270deg,var(--line),transparent) 100%/12px 100% no-repeat}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px;margin:8px 0}
 th,td{padding:6px 14px 6px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600}
 th:first-child,td:first-child{text-align:left}td.name{font-weight:600}.facts th{text-align:left}.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere;vertical-align:top}.facts td:first-child{white-space:nowrap;color:var(--soft)}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:12px 14px;margin:8px 0;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
@@ -49,7 +50,7 @@ const PRINT_STYLE = `
 body{max-width:none;padding:0;font-size:9.5pt;line-height:1.4}h1{font-size:18pt}h2{font-size:13pt;margin:22px 0 8px}h3{font-size:10pt;margin:12px 0 6px}
 .headline{font-size:11.5pt}.soft,.verdict,summary{font-size:8.5pt}p{margin:4px 0 8px;orphans:3;widows:3}
 h2,h3,summary{break-after:avoid}tr,.charts svg,.hero{break-inside:avoid}thead{display:table-header-group}.soft:has(+.transcript){break-after:avoid}
-.wide{overflow:visible}.wide+.wide{margin-top:12px}table{font-size:8pt;max-width:100%}th,td{padding:3px 8px 3px 0}th{white-space:normal}.many{font-size:6.8pt}.many td,.many th{padding-right:5px}td.prose{white-space:normal}td.prose,th.prose{min-width:0}
+.wide{overflow:visible;background:none}.wide+.wide{margin-top:12px}table{font-size:8pt;max-width:100%}th,td{padding:3px 8px 3px 0}th{white-space:normal}.many{font-size:6.8pt}.many td,.many th{padding-right:5px}td.prose{white-space:normal}td.prose,th.prose{min-width:0}
 .wide:has(>.facts){columns:2;column-gap:24px}.wide:has(>.facts.few){columns:1}.facts{width:100%;margin:0}
 pre{font-size:8pt;line-height:1.35;padding:6px 8px;border-color:#ccc;-webkit-box-decoration-break:clone;box-decoration-break:clone;orphans:4;widows:4}
 .charts{grid-template-columns:1fr 1fr;gap:8px 14px}.hero,.wide svg{max-width:100%;min-width:0}
@@ -128,7 +129,7 @@ function rolloutArticle(
       ? `<pre>${escapeHtml(line.completion)}</pre>`
       : shadedTokens(tokens, line.tokenRewardKind);
   const parts = Object.entries(line.parts).map(([name, value]) => `${name} ${formatNumber(value)}`);
-  const why = [`${line.verdict}: ${line.reason}`, `ended by ${line.stopReason}`, ...parts].join('; ');
+  const why = [verdictText(line), `ended by ${line.stopReason}`, ...parts].join('; ');
   const verdict = `<div class="verdict ${escapeHtml(line.verdict)}">${escapeHtml(why)}</div>`;
   return `<article class="transcript">\n<h3>${escapeHtml(title)}</h3>${said}${verdict}\n</article>`;
 }
@@ -160,8 +161,9 @@ function transcripts(run: RunData): string {
   return section('Transcripts', soft(transcriptsCaption(run.evaluations)), ...chosen);
 }
 
-function answerBlock({ completion, verdict, reason, stopReason }: Transcript): string {
-  const why = `${verdict}: ${reason}; ended by ${stopReason}`;
+function answerBlock(transcript: Transcript): string {
+  const { completion, verdict, stopReason } = transcript;
+  const why = `${verdictText(transcript)}; ended by ${stopReason}`;
   return `<pre>${escapeHtml(completion)}</pre><div class="verdict ${escapeHtml(verdict)}">${escapeHtml(why)}</div>`;
 }
 

@@ -23,7 +23,7 @@ export function markdownReport(run: RunData, extras: ReportExtras = NO_EXTRAS): 
   const transcripts = chosenTranscripts(run.evaluations).flatMap((transcript) => [
     `### ${escapeMarkdown(transcript.question)}`,
     fencedBlock(transcript.completion),
-    `Verdict: **${transcript.verdict}** (${escapeMarkdown(transcript.reason)}); ended by ${transcript.stopReason}.`,
+    verdictSentence(transcript),
   ]);
   const environment = [...run.environment].map(([key, value]) => [key, value]);
   const blocks = [
@@ -61,10 +61,18 @@ function blockTexts(block: Block): string[] {
   if (block.kind === 'table') return [markdownTable(block.rows, block.rows[0]?.length === 2 ? 2 : 1)];
   if (block.kind === 'chart') return [];
   if (block.kind === 'tree') return [fencedBlock(block.text)];
-  const { completion, verdict, reason, stopReason } = block.line;
   return [
     `### ${escapeMarkdown(block.title)}`,
-    fencedBlock(completion),
-    `Verdict: **${escapeMarkdown(verdict)}** (${escapeMarkdown(reason)}); ended by ${escapeMarkdown(stopReason)}.`,
+    fencedBlock(block.line.completion),
+    verdictSentence(block.line),
   ];
+}
+
+function verdictSentence({
+  verdict,
+  reason,
+  stopReason,
+}: Readonly<Record<'verdict' | 'reason' | 'stopReason', string>>): string {
+  const why = verdict === reason ? '' : ` (${escapeMarkdown(reason)})`;
+  return `Verdict: **${escapeMarkdown(verdict)}**${why}; ended by ${escapeMarkdown(stopReason)}.`;
 }

@@ -177,6 +177,17 @@ export function earlierAnswers(
   });
 }
 
+/** A verdict with its reason, where that says more than the verdict. */
+export function verdictText({
+  verdict,
+  reason,
+}: {
+  readonly verdict: string;
+  readonly reason: string;
+}): string {
+  return verdict === reason ? verdict : `${verdict}: ${reason}`;
+}
+
 /** Header and rows of what the run cost: steps, tokens, seconds and, where known, energy of each training stage and evaluation. */
 export function costTable(run: RunData): string[][] {
   const trained = run.stages

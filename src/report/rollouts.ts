@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { ReckonError } from '../util/errors.ts';
 import { formatNumber, type Painter, printable } from '../util/format.ts';
 import { readJsonl } from '../util/jsonl.ts';
+import { verdictText } from './results.ts';
 
 /** A line of rollouts/train.jsonl, as far as people look at it. */
 export interface RolloutLine {
@@ -77,7 +78,7 @@ export function rolloutText(line: RolloutLine, paint: Painter): string {
     ...(line.advantage === undefined ? [] : [`advantage ${formatNumber(line.advantage)}`]),
     `ended by ${line.stopReason}`,
   ];
-  const verdict = paint(style, `[${line.verdict}: ${printable(line.reason)}]`);
+  const verdict = paint(style, `[${printable(verdictText(line))}]`);
   const title = paint(
     'bold',
     `step ${line.step}, problem ${printable(line.problemId)}, sample ${line.sampleIndex}`,

@@ -3,7 +3,14 @@
 import type { Transcript } from '../evaluate/evaluation.ts';
 import { formatTable, type Painter, printable, wrapText } from '../util/format.ts';
 import type { RunData } from './read-run.ts';
-import { chosenTranscripts, headline, resultsCaption, resultsTable, transcriptsCaption } from './results.ts';
+import {
+  chosenTranscripts,
+  headline,
+  resultsCaption,
+  resultsTable,
+  transcriptsCaption,
+  verdictText,
+} from './results.ts';
 
 const PLAIN: Painter = (_style, text) => text;
 const MOST_LINES = 30;
@@ -27,7 +34,7 @@ export function terminalReport(run: RunData, paint: Painter = PLAIN): string {
 function transcriptText(transcript: Transcript, paint: Painter): string {
   const style =
     transcript.verdict === 'correct' ? 'green' : transcript.verdict === 'incorrect' ? 'red' : 'yellow';
-  const verdict = paint(style, `[${transcript.verdict}: ${printable(transcript.reason)}]`);
+  const verdict = paint(style, `[${printable(verdictText(transcript))}]`);
   const lines = printable(transcript.completion).trimEnd().split('\n');
   const shown = lines.slice(0, MOST_LINES);
   if (lines.length > shown.length) shown.push(`... ${lines.length - shown.length} more lines`);

@@ -107,6 +107,11 @@ describe('diagnose', () => {
     expect(diagnose([stage({})])).toEqual([]);
   });
 
+  test('entropy that falls as demonstrations are learned is no collapse', () => {
+    const learned = { ...SUPERVISED, 'policy/entropy': (p: number) => 1.2 * Math.exp(-6 * p) };
+    expect(diagnose([stage(learned)])).toEqual([]);
+  });
+
   test('what is too short to be judged is not called healthy', () => {
     const of = (steps: number, folder: string) => ({ ...stage({ loss: () => 1 }, steps), folder });
     expect(nothingFound([])).toBe('No stage has written metrics yet.');

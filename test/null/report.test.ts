@@ -114,6 +114,8 @@ describe('chart numbers', () => {
     expect(smooth).toHaveLength(49);
     for (const { y } of smooth) expect(y).toBeCloseTo(4, 12);
     expect(smoothed(points.slice(0, 19))).toEqual([]);
+    const line = Array.from({ length: 60 }, (_, x) => ({ x, y: 3 - x / 20 }));
+    for (const [i, { y }] of smoothed(line).entries()) expect(y).toBeCloseTo(line[i]!.y, 10);
   });
 
   it('thinning keeps the spikes', () => {
