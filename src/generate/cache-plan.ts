@@ -3,9 +3,9 @@
  * rest waits. Knows no sequence.
  */
 
-import { totalmem } from 'node:os';
 import { type CacheShape, cacheBytes, type Decoder, gatheredBytes, KvCache } from '../models/index.ts';
 import { kernelsServe, lacksMemory } from '../torch/index.ts';
+import { grantedMemory } from '../util/capacity.ts';
 
 /** What the cache must hold. */
 export interface CacheDemand {
@@ -14,7 +14,7 @@ export interface CacheDemand {
   readonly longestPrompt: number;
   readonly maxNewTokens: number;
   readonly maxRows: number | undefined;
-  /** Most bytes; by default a quarter of the machine's memory, or 16 GiB on another device than the CPU. */
+  /** Most bytes; by default a quarter of what the machine or a container grants, or 16 GiB on another device than the CPU. */
   readonly maxBytes: number | undefined;
   /** Slots beyond those of sequences. */
   readonly spare: number;
@@ -38,7 +38,7 @@ export function cacheShape(model: Decoder, demand: CacheDemand): CacheShape {
     prefixCapacity: Math.max(1, demand.longestPrompt),
   });
   // The whole memory and not the free one, so that the same run has the same batches.
-  const bound = demand.maxBytes ?? (model.device === 'cpu' ? totalmem() / 4 : 16 * 2 ** 30);
+  const bound = demand.maxBytes ?? (model.device === 'cpu' ? grantedMemory() / 4 : 16 * 2 ** 30);
   let slots = Math.max(1, Math.min(demand.maxRows ?? defaultRows, demand.sequences));
   for (;;) {
     const bytes = plannedBytes(model, shape(slots));

@@ -5,6 +5,7 @@ import { devices, kernelLevel } from '../torch/index.ts';
 import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
 import { automaticThreads, describeCpu } from './machine.ts';
+import { measuredThreads } from './threads.ts';
 
 /**
  * Device, dtype, threads and kernels for a recipe on this machine, `auto` decided: the first CUDA device, else the CPU. Apple's
@@ -27,7 +28,7 @@ export async function resolveCompute(
   return {
     device: wanted,
     dtype: dtype === 'auto' ? fasterDtype(wanted) : dtype,
-    threads: threads === 'auto' ? automaticThreads() : threads,
+    threads: threads !== 'auto' ? threads : wanted === 'cpu' ? measuredThreads() : automaticThreads(),
     ...(gradientCheckpointing === undefined ? {} : { gradientCheckpointing }),
     kernels: kernelLevel(),
   };

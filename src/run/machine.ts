@@ -2,10 +2,11 @@
 
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { arch, availableParallelism, cpus, totalmem } from 'node:os';
+import { arch, cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as z from 'zod';
+import { grantedMemory, grantedProcessors } from '../util/capacity.ts';
 
 /** The folder of the reckon package, in a clone or installed. */
 export const PACKAGE_ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -64,16 +65,16 @@ export function describeCpu(): Cpu {
   return {
     model: cpus()[0]?.model.trim() ?? 'unknown',
     arch: arch(),
-    cores: availableParallelism(),
-    memoryBytes: totalmem(),
+    cores: grantedProcessors(),
+    memoryBytes: grantedMemory(),
     capabilities: cpuCapabilities(),
   };
 }
 
-/** Threads that `threads: auto` comes to: RECKON_THREADS where it is set, else one for each core. */
+/** Threads at most where that is left to the machine: RECKON_THREADS where it is set, else one for each processor granted. */
 export function automaticThreads(): number {
   const wanted = Number(process.env['RECKON_THREADS']);
-  return Number.isInteger(wanted) && wanted >= 1 ? wanted : availableParallelism();
+  return Number.isInteger(wanted) && wanted >= 1 ? wanted : grantedProcessors();
 }
 
 /** This machine as far as estimates go. */

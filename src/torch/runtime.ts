@@ -1,6 +1,6 @@
 /** Owns what is process-wide in libtorch: threads, devices, generators, and what it says of itself. */
 
-import { availableParallelism } from 'node:os';
+import { grantedProcessors } from '../util/capacity.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { native, type RuntimeDescription } from './addon.ts';
 import { Tensor } from './tensor.ts';
@@ -23,10 +23,10 @@ export function setThreads(count: number): void {
   }
 }
 
-/** The thread count asked for by RECKON_THREADS, else the number of cores. */
+/** The thread count asked for by RECKON_THREADS, else as many as there are processors granted. */
 export function defaultThreads(): number {
   const asked = process.env['RECKON_THREADS'];
-  if (asked === undefined || asked === '') return availableParallelism();
+  if (asked === undefined || asked === '') return grantedProcessors();
   const count = Number(asked);
   if (Number.isInteger(count) && count >= 1) return count;
   throw new ReckonError(

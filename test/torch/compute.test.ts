@@ -1,6 +1,7 @@
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { resolveCompute } from '../../src/run/compute.ts';
-import { kernelLevel, kernelLevels, useKernels } from '../../src/torch/index.ts';
+import { measuredThreads } from '../../src/run/threads.ts';
+import { kernelLevel, kernelLevels, threads, useKernels } from '../../src/torch/index.ts';
 import { computeWith } from '../../src/train/compute.ts';
 
 const before = kernelLevel();
@@ -40,5 +41,42 @@ describe('a recipe that leaves the device to the machine', () => {
       code: 'no-such-device',
       message: expect.stringContaining('mps, cpu'),
     });
+  });
+});
+
+describe('threads that are left to the machine', () => {
+  const asked: number[][] = [];
+  const taking = (seconds: Readonly<Record<number, number>>) => (counts: readonly number[]) => {
+    asked.push([...counts]);
+    return counts.map((count) => seconds[count]!);
+  };
+
+  it.each([
+    ['all, where fewer are no faster', 16, { 16: 1, 8: 0.95, 4: 2 }, 16],
+    ['half, where processors share cores', 16, { 16: 1, 8: 0.7, 4: 1.1 }, 8],
+    ['a quarter, where that is faster still', 16, { 16: 1, 8: 0.8, 4: 0.6 }, 4],
+    ['half of an odd number', 5, { 5: 1, 2: 0.5 }, 2],
+  ] as const)('are %s', (_, most, seconds, expected) => {
+    vi.stubEnv('RECKON_THREADS', '');
+    expect(measuredThreads(most, taking(seconds))).toBe(expected);
+    vi.unstubAllEnvs();
+  });
+
+  it('are not measured below four, nor where RECKON_THREADS says how many', () => {
+    asked.length = 0;
+    vi.stubEnv('RECKON_THREADS', '');
+    expect(measuredThreads(3, taking({}))).toBe(3);
+    vi.stubEnv('RECKON_THREADS', '8');
+    expect(measuredThreads(8, taking({}))).toBe(8);
+    vi.unstubAllEnvs();
+    expect(asked).toEqual([]);
+  });
+
+  it('are measured by products, and left as they were', () => {
+    vi.stubEnv('RECKON_THREADS', '');
+    const before = threads();
+    expect([4, 2]).toContain(measuredThreads(4));
+    expect(threads()).toBe(before);
+    vi.unstubAllEnvs();
   });
 });
