@@ -21,7 +21,7 @@ export interface PassRateFilter {
 const counted = z.object({ id: z.string(), correct: z.int().min(0), samples: z.int().min(1) });
 const rated = z.object({ id: z.string(), rate: z.number().min(0).max(1) });
 const row = z
-  .union([rated, counted])
+  .union([rated, counted], 'expected id and rate (0 to 1), or id, correct and samples')
   .transform((one): [string, number] => [one.id, 'rate' in one ? one.rate : one.correct / one.samples]);
 const evaluation = z.object({ problems: z.array(row) });
 

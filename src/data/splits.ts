@@ -84,6 +84,12 @@ function inOrderOf(all: readonly Problem[], kept: readonly Problem[]): Problem[]
 
 function refuseEmpty({ train, validation, test }: ProblemSplits, size: number): void {
   if (train.length > 0) return;
+  if (size === 0)
+    throw new ReckonError(
+      'data',
+      'split-size',
+      'Expected problems to train on, found none in the data; check the path, and which split its files are of.',
+    );
   throw new ReckonError(
     'recipe',
     'split-size',

@@ -41,7 +41,7 @@ export function parentIndex(stages: readonly Stage[], index: number): number | n
 export function ancestors({ stages }: Recipe, index: number): ReadonlySet<number> {
   const found = new Set<number>();
   const visit = (i: number): void => {
-    const teachers = teachersOf(stages[i]!).map((name) => modelStage(stages, name, i));
+    const teachers = namedModels(stages[i]!).map(({ name }) => modelStage(stages, name, i));
     for (const earlier of [parentIndex(stages, i), ...teachers]) {
       if (earlier === null || found.has(earlier)) continue;
       found.add(earlier);
@@ -69,13 +69,21 @@ function originOf(stage: Stage): string | undefined {
   return 'from' in stage ? stage.from : undefined;
 }
 
-/** The models that a stage names beside its own; words such as `start` name no stage. */
-function teachersOf(stage: Stage): string[] {
-  const named = [
-    'teacher' in stage ? stage.teacher : null,
-    'intrinsic' in stage ? (stage.intrinsic?.teacher ?? null) : null,
-    'reference' in stage ? stage.reference : null,
-    stage.type === 'ppo' ? stage.value.model : null,
-  ];
-  return named.filter((name) => name !== null && !ownModels.includes(name)) as string[];
+/** Where a stage names a model beside its own. */
+export const MODEL_KEYS: readonly (readonly string[])[] = [
+  ['teacher'],
+  ['reference'],
+  ['intrinsic', 'teacher'],
+  ['value', 'model'],
+];
+
+/** The models that a stage names beside its own, with their keys; words such as `start` name none. */
+export function namedModels(stage: Stage): { readonly keys: readonly string[]; readonly name: string }[] {
+  return MODEL_KEYS.flatMap((keys) => {
+    const name = keys.reduce<unknown>(
+      (value, key) => (value as Record<string, unknown> | null)?.[key],
+      stage,
+    );
+    return typeof name === 'string' && !ownModels.includes(name) ? [{ keys, name }] : [];
+  });
 }

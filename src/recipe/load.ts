@@ -12,6 +12,7 @@ import {
   type Pair,
   parseDocument,
   stringify,
+  visit,
   type YAMLError,
 } from 'yaml';
 import { messageOf, ReckonError } from '../util/errors.ts';
@@ -139,6 +140,8 @@ function parseYaml(text: string, file: string): YamlSource {
 
 function describeYamlError({ file, text, lines }: YamlSource, error: YAMLError): string {
   const { line } = lines.linePos(error.pos[0]);
+  if (error.code === 'MULTIPLE_DOCS')
+    return `${file}:${line}: a recipe is one YAML document; remove the --- and what does not belong to it`;
   const message = error.message.split('\n')[0]!;
   if (error.code !== 'DUPLICATE_KEY') return `${file}:${line}: not valid YAML: ${message}`;
   const key = text
@@ -148,7 +151,17 @@ function describeYamlError({ file, text, lines }: YamlSource, error: YAMLError):
   return `${file}:${line}: the key ${key} stands twice in one mapping; remove one`;
 }
 
-function toPlain({ document, file }: YamlSource): Record<string, unknown> {
+function toPlain({ document, file, lines }: YamlSource): Record<string, unknown> {
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return;
+      const { line } = lines.linePos(alias.range?.[0] ?? 0);
+      fail(
+        'recipe-yaml',
+        `${file}:${line}: *${alias.source} stands for nothing; set &${alias.source} before it`,
+      );
+    },
+  });
   try {
     return document.toJS({ maxAliasCount: 100 }) as Record<string, unknown>;
   } catch (error) {

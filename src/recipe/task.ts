@@ -30,6 +30,7 @@ const common = {
       min: z.number().min(0).max(1).default(0).describe('lowest rate that is kept'),
       max: z.number().min(0).max(1).default(1).describe('highest rate that is kept'),
     })
+    .refine(({ min, max }) => min <= max, 'min at most max')
     .optional()
     .describe('trains on problems that a model solved this often'),
   maxPromptTokens: count().optional().describe('problems with longer prompts are left out, and counted'),
@@ -82,7 +83,10 @@ function named<N extends string>(name: N): z.ZodLiteral<N> {
 
 /** Two whole numbers: the ends of a range. */
 function range(low: number, high: number): z.ZodDefault<z.ZodTuple<[z.ZodInt, z.ZodInt], null>> {
-  return z.tuple([count(), count()]).default([low, high]);
+  return z
+    .tuple([count(), count()])
+    .refine(([least, most]) => least <= most, 'the least first')
+    .default([low, high]);
 }
 
 const held = {

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
 import { cachedModel, localModel, parseRepoId } from '../hub/index.ts';
-import type { Recipe } from '../recipe/index.ts';
+import { MODEL_KEYS, type Recipe } from '../recipe/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 
@@ -21,14 +21,6 @@ const pinsSchema: z.ZodType<Pins> = z.object({
   version: z.literal(1),
   models: z.record(z.string(), z.string()),
 });
-
-/** Where a stage names a model beside its own. */
-const NAMED: readonly (readonly string[])[] = [
-  ['teacher'],
-  ['reference'],
-  ['intrinsic', 'teacher'],
-  ['value', 'model'],
-];
 
 /** The models of the hub that a recipe names, each once, and whether this machine has it already. Asks no network. */
 export async function hubModels(
@@ -70,7 +62,7 @@ async function withModels(recipe: Recipe, locate: (name: string) => Promise<stri
   const stages: Recipe['stages'][number][] = [];
   for (const stage of recipe.stages) {
     let located = stage.type === 'model' ? await replaced(stage, ['path'], locate) : stage;
-    for (const keys of NAMED) located = await replaced(located, keys, locate);
+    for (const keys of MODEL_KEYS) located = await replaced(located, keys, locate);
     stages.push(located);
   }
   return { ...recipe, model, stages };

@@ -1,24 +1,25 @@
 /** Owns what an estimate should know of a task's data, from the data itself where it lies here. Downloads nothing. */
 
 import { existsSync } from 'node:fs';
-import type { Recipe, TaskFacts } from '../recipe/index.ts';
+import type { Recipe, TaskFacts, TaskRecipe } from '../recipe/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
 import { mean } from '../util/statistics.ts';
 
 /** Demonstrations that are measured. */
 const SAMPLES = 32;
+/** Tasks that need no file. */
+const GENERATED: readonly string[] = ['countdown', 'arithmetic', 'own'];
 /** Of text in words; a model made anew reads characters. */
 const CHARACTERS_A_TOKEN = 3.5;
 
 /**
  * Counts and lengths of a task whose data is in files here or is generated; undefined for data on the hub, for the 24 game, whose
- * numbers are known, and for data that cannot be read, of which the run itself will say what is wrong.
+ * numbers are known, and where a tokenizer is not here yet. Data that cannot be used is an error, as it would be of the run.
  */
 export async function taskFacts(recipe: Recipe): Promise<TaskFacts | undefined> {
   const { task, model } = recipe;
-  const path = 'path' in task ? task.path : undefined;
-  const here = path === undefined ? ['countdown', 'arithmetic', 'own'].includes(task.name) : existsSync(path);
-  if (!here) return undefined;
+  if (!isHere(task)) return undefined;
   try {
     // Loaded only where there is something to read: the check of a recipe is to be quick.
     const { openTaskOf } = await import('./stages/task.ts');
@@ -34,7 +35,17 @@ export async function taskFacts(recipe: Recipe): Promise<TaskFacts | undefined> 
       promptTokens: scale * mean(texts.map(({ prompt }) => prompt.length)),
       solutionTokens: scale * mean(texts.map(({ completion }) => completion.length)),
     };
-  } catch {
+  } catch (error) {
+    const later = ['environment', 'internal'];
+    if (error instanceof ReckonError && !later.includes(error.category) && error.code !== 'bad-tokenizer')
+      throw error;
     return undefined;
   }
+}
+
+function isHere(task: TaskRecipe): boolean {
+  if (task.name === 'mixture')
+    return task.sources.every((one) => one.task.name === 'game24' || isHere(one.task));
+  const path = 'path' in task ? task.path : undefined;
+  return path === undefined ? GENERATED.includes(task.name) : existsSync(path);
 }

@@ -3,6 +3,7 @@
  * step, log, checkpoint (Rafailov et al. 2023 and its family by name). Knows no recipe and no particular task.
  */
 
+import type { PreferencePair } from '../data/training-rows.ts';
 import { ktoZeroPoint } from '../losses/index.ts';
 import { Decoder } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
@@ -21,7 +22,6 @@ import {
   firstErrorPairs,
   mismatchedSequences,
   outcomePairs,
-  type PreferencePair,
   pairLine,
   pairSequences,
   readPairs,

@@ -1,28 +1,13 @@
 /** Owns preference pairs as token ids: read from a file, or made of judged rollouts. Knows no loss. */
 
-import * as z from 'zod';
+import { type PairText, type PreferencePair, readPairLines } from '../data/training-rows.ts';
 import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { readJsonl } from '../util/jsonl.ts';
 import type { Rng } from '../util/rng.ts';
 import type { TrainingSequence } from './micro-batches.ts';
-
-/** Two completions of one prompt; the first is the better one. */
-export interface PreferencePair {
-  readonly promptIds: readonly number[];
-  readonly chosenIds: readonly number[];
-  readonly rejectedIds: readonly number[];
-}
-
-/** A pair as text. */
-export interface PairText {
-  readonly prompt: string;
-  readonly chosen: string;
-  readonly rejected: string;
-}
 
 /** The ids of a pair of texts; both completions end with the tokenizer's eos where it has one. */
 export function encodePair(tokenizer: Tokenizer, { prompt, chosen, rejected }: PairText): PreferencePair {
@@ -38,16 +23,7 @@ export function encodePair(tokenizer: Tokenizer, { prompt, chosen, rejected }: P
  * `rejectedIds` as token ids, which are taken where both are there.
  */
 export function readPairs(path: string, tokenizer: Tokenizer): PreferencePair[] {
-  const pairs = readJsonl(path, (value) => {
-    const byIds = idPairSchema.safeParse(value);
-    if (byIds.success) return byIds.data;
-    const byText = textPairSchema.safeParse(value);
-    if (byText.success) return encodePair(tokenizer, byText.data);
-    throw new ReckonError('data', 'bad-pair', 'expected prompt, chosen and rejected as text, or their ids');
-  });
-  if (pairs.length > 0) return pairs;
-  const advice = 'a line is {"prompt", "chosen", "rejected"}';
-  throw new ReckonError('data', 'no-pairs', `${path} holds no preference pair; ${advice}`);
+  return readPairLines(path).map((pair) => ('promptIds' in pair ? pair : encodePair(tokenizer, pair)));
 }
 
 /** A pair as a line that `readPairs` reads back: the text to look at, and the ids that are learned from. */
@@ -60,19 +36,6 @@ export function pairLine(step: number, tokenizer: Tokenizer, pair: PreferencePai
     ...pair,
   };
 }
-
-const textPairSchema: z.ZodType<PairText> = z.object({
-  prompt: z.string(),
-  chosen: z.string(),
-  rejected: z.string(),
-});
-
-const idsSchema = z.array(z.int().nonnegative()).min(1);
-const idPairSchema: z.ZodType<PreferencePair> = z.object({
-  promptIds: idsSchema,
-  chosenIds: idsSchema,
-  rejectedIds: idsSchema,
-});
 
 /** What trainers learn from: all chosen completions, then all rejected ones. */
 export function pairSequences(pairs: readonly PreferencePair[]): TrainingSequence[] {

@@ -3,18 +3,10 @@
  * completion, or a conversation. Knows no loss.
  */
 
-import * as z from 'zod';
+import { readExamples, type SupervisedExample } from '../data/training-rows.ts';
 import { type ChatMessage, ChatTemplate, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { readJsonl } from '../util/jsonl.ts';
 import type { TrainingSequence } from './micro-batches.ts';
-
-/** One line of a file: a text or a conversation learned whole, or a prompt with the completion that is learned. */
-export type SupervisedExample =
-  | { readonly text: string }
-  | { readonly messages: readonly ChatMessage[] }
-  | { readonly prompt: string; readonly completion: string }
-  | { readonly prompt: readonly ChatMessage[]; readonly completion: readonly ChatMessage[] };
 
 export interface SupervisedOptions {
   /** Whether only completions are learned, where there are prompts. */
@@ -134,7 +126,7 @@ export function readSupervised(
   log: (line: string) => void = () => undefined,
 ): TrainingSequence[] {
   const encoder = new SupervisedRows(tokenizer, options);
-  const rows = readJsonl(path, (value) => encoder.row(asExample(value)));
+  const rows = readExamples(path).map((example) => encoder.row(example));
   const sequences = rows.flatMap((row) => (row ? [sequenceOf(row)] : []));
   const learning = sequences.filter(({ completionIds }) => completionIds.length > 0);
   const cut = rows.filter((row) => row?.cut).length;
@@ -144,25 +136,6 @@ export function readSupervised(
   if (left > 0) log(`${path}: ${left} of ${rows.length} rows hold nothing to learn and are left out`);
   if (learning.length > 0) return learning;
   throw new ReckonError('data', 'no-examples', `${path} holds no example of which a token is learned`);
-}
-
-const messagesSchema = z
-  .array(z.looseObject({ role: z.string(), content: z.unknown() }))
-  .min(1) as unknown as z.ZodType<readonly ChatMessage[]>;
-const exampleSchemas: readonly z.ZodType<SupervisedExample>[] = [
-  z.object({ messages: messagesSchema }),
-  z.object({ prompt: messagesSchema, completion: messagesSchema }),
-  z.object({ prompt: z.string(), completion: z.string() }),
-  z.object({ text: z.string() }),
-];
-
-function asExample(value: unknown): SupervisedExample {
-  for (const schema of exampleSchemas) {
-    const parsed = schema.safeParse(value);
-    if (parsed.success) return parsed.data;
-  }
-  const message = 'expected text, messages, or prompt and completion (both texts or both messages)';
-  throw new ReckonError('data', 'bad-example', message);
 }
 
 /** The same sequence with every token learned but the first. */

@@ -11,6 +11,7 @@ import {
   readSync,
   writeSync,
 } from 'node:fs';
+import * as z from 'zod';
 import { messageOf, ReckonError } from './errors.ts';
 import { writeFileAtomic } from './files.ts';
 
@@ -27,6 +28,12 @@ export function numberToJson(value: number): JsonNumber {
 export function numberFromJson(value: unknown): number | undefined {
   if (typeof value === 'number') return value;
   return value === 'NaN' || value === 'Infinity' || value === '-Infinity' ? Number(value) : undefined;
+}
+
+/** Options of {@link readJsonl}. */
+export interface ReadJsonlOptions {
+  /** What a last line without a newline is that is no JSON: left out by default, as a killed writer leaves it. */
+  readonly torn?: 'left-out' | 'refused';
 }
 
 /** Options of {@link JsonlWriter}. */
@@ -94,16 +101,28 @@ export function appendJsonl(path: string, values: readonly unknown[], options: J
 
 /**
  * The file's values in order, each through `parse` (a zod schema's `parse` fits). A last line without a newline that
- * is no JSON is a torn write and left out; any other bad line is an error that names file and line.
+ * is no JSON is a torn write; any other bad line is an error that names file and line.
  */
-export function readJsonl<T>(path: string, parse: (value: unknown) => T): T[] {
-  return readLines(path).map(({ number, value }) => {
+export function readJsonl<T>(
+  path: string,
+  parse: (value: unknown) => T,
+  { torn = 'left-out' }: ReadJsonlOptions = {},
+): T[] {
+  return readLines(path, torn).map(({ number, value }) => {
     try {
       return parse(value);
     } catch (thrown) {
-      throw badLine(path, number, messageOf(thrown), thrown);
+      const message = `${path}:${number}: ${explain(thrown)}; correct or remove the line`;
+      throw new ReckonError('data', 'jsonl-bad-line', message, { cause: thrown });
     }
   });
+}
+
+/** A schema's complaint in one line: the first of its issues, with the key. */
+function explain(thrown: unknown): string {
+  if (!(thrown instanceof z.ZodError)) return messageOf(thrown);
+  const { path, message } = thrown.issues[0]!;
+  return path.length === 0 ? message : `${path.join('.')}: ${message}`;
 }
 
 /**
@@ -124,7 +143,7 @@ interface Line {
   readonly value: unknown;
 }
 
-function readLines(path: string): Line[] {
+function readLines(path: string, torn: 'left-out' | 'refused' = 'left-out'): Line[] {
   const texts = readText(path).split('\n');
   const tail = texts.length - 1;
   const lines: Line[] = [];
@@ -133,7 +152,7 @@ function readLines(path: string): Line[] {
     try {
       lines.push({ number: index + 1, text, value: JSON.parse(text) });
     } catch (thrown) {
-      if (index === tail) break;
+      if (index === tail && torn === 'left-out') break;
       throw badLine(path, index + 1, messageOf(thrown), thrown);
     }
   }

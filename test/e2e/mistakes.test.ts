@@ -3,7 +3,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRecipe } from '../../src/recipe/index.ts';
 import { ReckonError } from '../../src/util/errors.ts';
@@ -38,6 +38,8 @@ interface Mistake {
   readonly words?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly file?: string;
+  /** What else lies in the folder, by name. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Part of the sentence. */
   readonly says: string;
   readonly code?: 1 | 2;
@@ -48,6 +50,21 @@ const inStage = (name: string, change: readonly [string, string], says: string):
   change,
   says,
 });
+const withData = (name: string, lines: string, says: string): Mistake => ({
+  name,
+  change: ['steps: 10', 'steps: 10\n    dataFile: FOLDER/data.jsonl'],
+  files: { 'data.jsonl': lines },
+  says: `FILE:11: stages[1].dataFile names FOLDER/data.jsonl, which cannot be used: FOLDER/data.jsonl${says}`,
+});
+const ofTask = (name: string, task: string, says: string): Mistake =>
+  inStage(name, ['{ name: game24 }', task], `FILE:3: task${says}`);
+const ofModel = (name: string, files: Readonly<Record<string, string>>, says: string): Mistake => ({
+  name,
+  change: [INIT(), '  path: FOLDER/model'],
+  files,
+  says: `FILE:5: model.path is FOLDER/model, ${says}`,
+});
+const FILE_TASK = '{ name: file, path: FOLDER/p.jsonl, columns: { question: q, answer: a } }';
 const withFlag = (name: string, words: readonly string[], says: string): Mistake => ({
   name,
   words: ['recipe', 'check', 'FILE', ...words],
@@ -205,6 +222,57 @@ const MISTAKES: readonly Mistake[] = [
     'FILE:11: the key steps stands twice in one mapping',
   ),
   inStage('what is no YAML', ['model:\n', 'model: [\n'], 'not valid YAML'),
+  inStage('an alias of nothing', ['version: 1', 'version: *one'], 'FILE:1: *one stands for nothing'),
+  inStage('two recipes in one file', ['task:', '---\ntask:'], 'FILE:3: a recipe is one YAML document'),
+  withData('data with a broken line', '{"text": "a"}\n{"text\n', ':2: expected one valid JSON value'),
+  withData('data cut off in its last line', '{"text": "a"}\n{"te', ':2: expected one valid JSON value'),
+  withData(
+    'data of another form',
+    '{"text": "a"}\n{"prompt": "b", "answer": 4}\n',
+    ':2: expected text, messages, or prompt and completion (both texts or both messages), found prompt (text), answer (number)',
+  ),
+  withData('empty data', '', ' is empty; a line of it holds text, messages'),
+  {
+    name: 'pairs of another form',
+    change: [
+      '  - type: report',
+      '  - { type: dpo, steps: 1, pairsFile: FOLDER/pairs.jsonl }\n  - type: report',
+    ],
+    files: { 'pairs.jsonl': '{"prompt": "a", "chosen": "b"}\n' },
+    says: 'FOLDER/pairs.jsonl:1: expected prompt, chosen and rejected as text, or their ids, found prompt (text), chosen (text)',
+  },
+  inStage(
+    'a teacher that is nowhere',
+    ['  - type: report', '  - { type: distill, steps: 1, teacher: gropo }\n  - type: report'],
+    'FILE:16: stages[4].teacher is gropo, which is neither an earlier stage that leaves a model, nor a folder here, nor org/name on the hub; did you mean grpo?',
+  ),
+  inStage(
+    'a reference that is nowhere',
+    ['groupSize: 4', 'groupSize: 4\n    reference: ./base'],
+    'stages[3].reference is ./base, which is neither',
+  ),
+  ofTask('problems that are missing', FILE_TASK, '.path names FOLDER/p.jsonl, and there is no such file'),
+  ofTask(
+    'pass rates that are missing',
+    '{ name: game24, passRates: { file: FOLDER/tarin.jsonl } }',
+    '.passRates.file names FOLDER/tarin.jsonl, and there is no such file; did you mean FOLDER/train.jsonl?',
+  ),
+  ofTask(
+    'a lowest rate above the highest',
+    '{ name: game24, passRates: { file: FOLDER/train.jsonl, min: 0.9, max: 0.1 } }',
+    '.passRates must be valid (min at most max)',
+  ),
+  ofTask(
+    'a range from its end',
+    '{ name: countdown, numbers: [4, 3] }',
+    '.numbers must be valid (the least first), found [4,3]',
+  ),
+  ofModel('a folder that is no model', { 'model/x': '' }, 'a folder without config.json'),
+  ofModel(
+    'a model without its tokenizer',
+    { 'model/config.json': '{"model_type": "qwen2"}' },
+    'a folder without tokenizer.json',
+  ),
   { name: 'an empty recipe', text: '', says: 'the recipe is empty' },
   inStage(
     'a version of the future',
@@ -242,6 +310,29 @@ const MISTAKES: readonly Mistake[] = [
     ['--sett', 'sft.steps=1'],
     "unknown option '--sett' (Did you mean --set?)",
   ),
+  {
+    name: 'problems without the column',
+    change: ['{ name: game24 }', FILE_TASK],
+    files: { 'p.jsonl': '{"question": "1 + 1", "a": "2"}\n' },
+    words: ['recipe', 'check', 'FILE'],
+    says: 'FOLDER/p.jsonl:1, column "q": expected text, found no such column; the row has question, a',
+    code: 1,
+  },
+  {
+    name: 'to start afresh and from a stage',
+    words: [...run, '--fresh', '--from', 'grpo'],
+    says: '--fresh and --from say different things about where to begin; give one of them',
+  },
+  {
+    name: 'a seed beside seeds',
+    words: [...run, '--seed', '3', '--seeds', '1,2'],
+    says: '--seed and --seeds both say the seed',
+  },
+  {
+    name: 'a seed that is none',
+    words: [...run, '--seed', 'x'],
+    says: 'it must be a whole number, 0 or more; see --help',
+  },
   {
     name: 'a stage that is not there',
     words: [...run, '--from', 'grop'],
@@ -352,13 +443,17 @@ afterAll(() => {
 });
 
 /** A folder with the recipe, and what else mistakes need. */
-function lay({ change, text, file = 'recipe.yaml' }: Mistake): { folder: string; path: string } {
+function lay({ change, text, files = {}, file = 'recipe.yaml' }: Mistake): { folder: string; path: string } {
   const folder = temporaryFolder();
   const path = join(folder, file);
   if (change !== undefined) expect(GOOD).toContain(change[0]);
   const recipe = text ?? (change === undefined ? GOOD : GOOD.replace(change[0], change[1]));
   writeFileSync(path, recipe.replaceAll('FOLDER', folder));
   writeFileSync(join(folder, 'train.jsonl'), '');
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
   mkdirSync(join(folder, 'denied'), { mode: 0o555 });
   chmodSync(folder, 0o755);
   return { folder, path };

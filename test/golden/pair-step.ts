@@ -1,9 +1,10 @@
 /** Owns one optimizer batch of preference pairs on a model, through the trainer's own path, in the reference's words. */
 
+import type { PreferencePair } from '../../src/data/training-rows.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { ids, noGrad, scope } from '../../src/torch/index.ts';
 import { cutMicroBatches, type TrainingSequence } from '../../src/train/micro-batches.ts';
-import { type PreferencePair, pairSequences } from '../../src/train/pairs.ts';
+import { pairSequences } from '../../src/train/pairs.ts';
 import { pairObjective } from '../../src/train/preference-objective.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from '../../src/train/sequence-logps.ts';
 import type { Case, Got } from './case.ts';

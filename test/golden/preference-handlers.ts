@@ -1,5 +1,6 @@
 /** Owns the golden cases of preference losses: on given logits, and on a model through the trainer's own path. */
 
+import type { PreferencePair } from '../../src/data/training-rows.ts';
 import {
   alignedLogps,
   cpoLoss,
@@ -21,7 +22,7 @@ import {
   type Tensor,
   tensor,
 } from '../../src/torch/index.ts';
-import { type PreferencePair, pairSequences } from '../../src/train/pairs.ts';
+import { pairSequences } from '../../src/train/pairs.ts';
 import { type Case, chunked, type Got, type Handlers, type Tensors } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
 import { pairRectangle, pairStatistics, pairStep } from './pair-step.ts';

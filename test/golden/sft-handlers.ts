@@ -2,13 +2,14 @@
 
 import { join } from 'node:path';
 import { packRows } from '../../src/data/packing.ts';
+import type { SupervisedExample } from '../../src/data/training-rows.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { loadTokenizer } from '../../src/text/index.ts';
 import { noGrad, scope, tensor } from '../../src/torch/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
-import { type SupervisedExample, SupervisedRows, sequenceOf } from '../../src/train/supervised-rows.ts';
+import { SupervisedRows, sequenceOf } from '../../src/train/supervised-rows.ts';
 import { type Case, type Got, type Handlers, root } from './case.ts';
 import { gradientsOf, padded, trainableModel } from './model-step.ts';
 import { meanOver, tokenStatistics } from './token-statistics.ts';

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { groupAdvantages } from '../../src/advantages/index.ts';
+import type { PairText } from '../../src/data/training-rows.ts';
 import { lossWeights } from '../../src/losses/index.ts';
 import { type Decoder, openPolicy } from '../../src/models/index.ts';
 import { trainableParameters } from '../../src/nn/index.ts';
@@ -10,7 +11,7 @@ import { loadTokenizer } from '../../src/text/index.ts';
 import { noGrad, scope, type Tensor } from '../../src/torch/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches, type MicroBatch, type TrainingSequence } from '../../src/train/micro-batches.ts';
-import { encodePair, type PairText, pairSequences } from '../../src/train/pairs.ts';
+import { encodePair, pairSequences } from '../../src/train/pairs.ts';
 import {
   accumulatePolicyGradient,
   type PolicySequence,

@@ -282,7 +282,7 @@ stages:
 `;
 
   it('are looked for, with the nearest name', async () => {
-    write('train.jsonl', '');
+    write('train.jsonl', '{"text": "2"}\n');
     const open = (name: string): Promise<Recipe> =>
       openRecipe(write('recipe.yaml', yaml(join(folder, name))));
     await expect(open('trian.jsonl')).rejects.toThrow(

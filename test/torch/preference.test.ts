@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PreferencePair } from '../../src/data/training-rows.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { game24Task, type ScoredGroup, scoreGroups } from '../../src/rewards/index.ts';
 import { cutMicroBatches, type MicroBatch } from '../../src/train/micro-batches.ts';
@@ -9,7 +10,6 @@ import {
   firstErrorPairs,
   mismatchedSequences,
   outcomePairs,
-  type PreferencePair,
   pairSequences,
   readPairs,
 } from '../../src/train/pairs.ts';
