@@ -53,7 +53,7 @@ function targetsOfRun(run: string, all: boolean): EvaluationTarget[] {
   const recipe = readRunRecipe(run);
   const stages = stagesOf(run);
   const folders = all
-    ? stages.flatMap((stage) => listCheckpoints(join(run, stage)).map(({ path }) => path))
+    ? stages.flatMap((stage) => checkpointsOf(join(run, stage)))
     : stages
         .flatMap((stage) => readStageRecord(join(run, stage))?.output ?? [])
         .map((path) => join(run, path));
@@ -62,6 +62,15 @@ function targetsOfRun(run: string, all: boolean): EvaluationTarget[] {
     throw new ReckonError('run', 'no-checkpoint', `${run} has no model yet; run its recipe first`);
   }
   return (all ? there : there.slice(-1)).map((folder) => targetInRun(run, recipe, folder));
+}
+
+/** A stage's checkpoints in order, and its best model where that is none of them. */
+function checkpointsOf(stage: string): string[] {
+  const kept = listCheckpoints(stage);
+  const best = listCheckpoints(join(stage, 'best')).filter(
+    ({ step }) => !kept.some((one) => one.step === step),
+  );
+  return [...kept, ...best].sort((a, b) => a.step - b.step).map(({ path }) => path);
 }
 
 function stagesOf(run: string): string[] {

@@ -83,11 +83,11 @@ const progressSchema = z.object({
 /** Problems that are judged together, and whose rows are written at once. */
 const JUDGED_TOGETHER = 64;
 /**
- * Between two syncs, or longer where the disk is slow, so that they take a hundredth of the time: a process that is killed
+ * Between two syncs, or longer where the disk is slow, so that they take half a hundredth of the time: a process that is killed
  * loses nothing, a machine that loses its power at most this.
  */
 const SYNC_MS = 1000;
-const SYNC_SHARE = 0.01;
+const SYNC_SHARE = 0.005;
 
 /**
  * Evaluates what is not on the disk yet, batch by batch: completions are kept as they end, rows as they are judged, in

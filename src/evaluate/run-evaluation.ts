@@ -85,7 +85,10 @@ export function workOf(
     samplesPerProblem: options.samplesPerProblem,
     exactWithin: engine.keepsOthers,
     sample: async (problems, known, keep) => {
-      await sampleProblems(engine, tokenizer, task, problems, options, { known, onProblem: keep });
+      await sampleProblems(engine, tokenizer, task, problems, options, {
+        known,
+        onProblem: (completions) => keep(completions.map(withoutLogps)),
+      });
     },
     judge: async (problems, completions) => {
       const groups = problems.map((problem, i) => ({ problem, rollouts: completions[i]! }));
@@ -93,6 +96,11 @@ export function workOf(
       return scored.flatMap((group) => rowsOf(group, { promptText, keepIds: options.keepIds ?? false }));
     },
   };
+}
+
+/** No verdict and no reward reads them, and as text they are most of what is kept of a completion. */
+function withoutLogps(completion: Rollout): Rollout {
+  return { ...completion, logps: [], samplingLogps: [] };
 }
 
 /** The prompt of a problem in an evaluation with that seed. */

@@ -7,7 +7,15 @@ import { tagged } from '../text/tags.ts';
 import { ReckonError } from '../util/errors.ts';
 
 /** The named templates. */
-export const TEMPLATES = ['r1-zero', 'question-only', 'boxed', 'chat', 'plain'] as const;
+export const TEMPLATES = [
+  'r1-zero',
+  'question-only',
+  'boxed',
+  'think-boxed',
+  'chat',
+  'chat-think-boxed',
+  'plain',
+] as const;
 
 export type TemplateName = (typeof TEMPLATES)[number];
 
@@ -28,6 +36,9 @@ export type RenderChat = (messages: readonly ChatMessage[]) => string;
 
 const BOXED_INSTRUCTION = 'Please reason step by step, and put your final answer within \\boxed{}.';
 
+const THINK_BOXED_INSTRUCTION =
+  'First think step by step between <think> and </think>, then give your final answer within \\boxed{} between <answer> and </answer>: <think>reasoning</think><answer>\\boxed{answer}</answer>';
+
 /** The prompt of DeepSeek-R1-Zero (arXiv 2501.12948, table 1); the completion goes on behind its last tag. */
 const R1_ZERO = [
   'A conversation between User and Assistant. The User asks a question, and the Assistant solves it. The Assistant first thinks about the reasoning process in the mind and then provides the User with the answer.',
@@ -35,27 +46,32 @@ const R1_ZERO = [
 ].join(' ');
 
 /**
- * A template by name. `chat` renders a system message with the instruction and the question as the user's, and needs the
- * renderer of a tokenizer; throws `no-chat-template` without one.
+ * A template by name. Those of a chat render a system message with the instruction and the question as the user's, and need
+ * the renderer of a tokenizer; throws `no-chat-template` without one.
  */
 export function promptTemplate(name: TemplateName, renderChat?: RenderChat): PromptTemplate {
   if (name === 'r1-zero') return r1Zero;
   if (name === 'plain') return plain;
   if (name === 'question-only') return boxed(name, (question) => question);
   if (name === 'boxed') return boxed(name, (question) => `${question}\n${BOXED_INSTRUCTION}\n`);
+  if (name === 'think-boxed')
+    return thinkBoxed(name, (question) => `${question}\n${THINK_BOXED_INSTRUCTION}\n`);
   if (renderChat === undefined) {
     throw new ReckonError(
       'recipe',
       'no-chat-template',
-      'the prompt chat needs a model whose tokenizer has a chat template; set model.path to one, or choose another prompt',
+      `the prompt ${name} needs a model whose tokenizer has a chat template; set model.path to one, or choose another prompt`,
     );
   }
-  return boxed(name, (question) =>
-    renderChat([
-      { role: 'system', content: BOXED_INSTRUCTION },
-      { role: 'user', content: question },
-    ]),
-  );
+  const asked =
+    (instruction: string) =>
+    (question: string): string =>
+      renderChat([
+        { role: 'system', content: instruction },
+        { role: 'user', content: question },
+      ]);
+  if (name === 'chat') return boxed(name, asked(BOXED_INSTRUCTION));
+  return thinkBoxed(name, asked(THINK_BOXED_INSTRUCTION));
 }
 
 const r1Zero: PromptTemplate = {
@@ -81,6 +97,18 @@ function boxed(name: TemplateName, prompt: (question: string) => string): Prompt
     completion: boxedSolution,
     keepsFormat: (completion) => lastBoxed(completion) !== null,
     stop: [],
+  };
+}
+
+/** Reasoning between think tags, then the boxed answer between answer tags, all of which the completion writes itself. */
+function thinkBoxed(name: TemplateName, prompt: (question: string) => string): PromptTemplate {
+  return {
+    name,
+    prompt,
+    completion: ({ reasoning, answer }) => `<think>${reasoning}</think><answer>\\boxed{${answer}}</answer>`,
+    keepsFormat: (completion) =>
+      keepsThinkAnswer(completion) && lastBoxed(tagged(completion, 'answer')[0]!) !== null,
+    stop: ['</answer>'],
   };
 }
 

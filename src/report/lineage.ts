@@ -46,9 +46,12 @@ export interface PlacedEvaluation {
   readonly stages: number;
 }
 
-/** Stage folder and step of a checkpoint's path (`04-grpo/checkpoints/step-000100`), or undefined for another path. */
+/**
+ * Stage folder and step of a checkpoint's path (`04-grpo/checkpoints/step-000100`, or `04-grpo/best/checkpoints/...`);
+ * undefined for another path.
+ */
 export function placeOfCheckpoint(checkpoint: string): Place | undefined {
-  const match = /^([0-9]+-[^/]+)\/checkpoints\/step-([0-9]+)$/.exec(checkpoint);
+  const match = /^([0-9]+-[^/]+)\/(?:best\/)?checkpoints\/step-([0-9]+)$/.exec(checkpoint);
   return match === null ? undefined : { folder: match[1] ?? '', step: Number(match[2]) };
 }
 

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { Problem } from '../../src/data/problem.ts';
 import { encodeCompletion, encodePrompt, promptTemplate, TEMPLATES } from '../../src/prompts/index.ts';
 import { parseRecipe, parseTask, taskNames } from '../../src/recipe/index.ts';
+import { boxedTagFormat } from '../../src/rewards/functions/format.ts';
 import { closeGraders, grade } from '../../src/rewards/grade/grade.ts';
 import type { Task } from '../../src/rewards/task.ts';
 import { openTask, type TaskTools } from '../../src/rewards/tasks/open-task.ts';
@@ -70,6 +71,20 @@ describe('templates', () => {
   ])('r1-zero: the format of %j is kept: %s', (completion, expected) => {
     expect(promptTemplate('r1-zero').keepsFormat(completion)).toBe(expected);
   });
+
+  it.each(['think-boxed', 'chat-think-boxed'] as const)(
+    '%s asks for what boxed-tag-format rewards',
+    (name) => {
+      const { prompt, completion, keepsFormat } = promptTemplate(name, (messages) =>
+        JSON.stringify(messages),
+      );
+      expect(prompt('1+1?')).toContain('<think>reasoning</think><answer>');
+      expect(boxedTagFormat(completion({ reasoning: 'One and one.', answer: '2' }))).toBe(1);
+      expect(keepsFormat('<think>a</think>\n<answer>so \\boxed{2}</answer>')).toBe(true);
+      expect(keepsFormat('<think>a \\boxed{2}</think><answer>2</answer>')).toBe(false);
+      expect(keepsFormat('\\boxed{2}')).toBe(false);
+    },
+  );
 
   it('chat needs a renderer, and its special tokens survive encoding', () => {
     expect(() => promptTemplate('chat')).toThrow('needs a model whose tokenizer has a chat template');
@@ -265,7 +280,7 @@ describe('a recipe', () => {
       'r.yaml:3: task.promt is not a known key; did you mean prompt?',
     );
     expect(() => parseRecipe(recipe('{ name: gsm8k, prompt: boxes }'), 'r.yaml')).toThrow(
-      'task.prompt must be r1-zero or question-only or boxed or chat or plain, found "boxes"; did you mean boxed?',
+      'task.prompt must be r1-zero or question-only or boxed or think-boxed or chat or chat-think-boxed or plain, found "boxes"; did you mean boxed?',
     );
     expect(() => parseRecipe(recipe('{ name: file, path: x }'), 'r.yaml')).toThrow(
       'task.columns is missing (what the columns mean)',

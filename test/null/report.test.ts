@@ -235,6 +235,8 @@ describe('a run directory', () => {
       { x: 0, label: 'sft' },
       { x: 40, label: 'grpo' },
     ]);
+    const best = { folder: '02-sft', step: 40 };
+    expect(placeOfCheckpoint('02-sft/best/checkpoints/step-000040')).toEqual(best);
     expect(placeOfCheckpoint('model')).toBeUndefined();
   });
 

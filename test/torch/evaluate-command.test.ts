@@ -1,6 +1,7 @@
 /** Owns the tests of `reckon evaluate` on a real run: rows, resuming, all checkpoints, distances. */
 
 import {
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -135,7 +136,6 @@ describe('reckon evaluate', () => {
   test('of a plain folder needs a task, and writes where it is told', async () => {
     const folder = join(run, '02-sft', 'checkpoints', 'step-000040');
     const copy = join(runs, 'model');
-    const { cpSync } = await import('node:fs');
     cpSync(folder, copy, { recursive: true });
     await expect(evaluate(copy)).rejects.toMatchObject({ code: 'no-task' });
     const out = join(runs, 'out');
@@ -200,6 +200,14 @@ describe('reckon evaluate', () => {
       '02-sft/checkpoints/step-000040',
     ]);
     expect(readFileSync(printed.curve, 'utf8')).toContain('aria-label="Held-out problems by training step');
+    // The best model of a stage is kept apart, and is one more where its step is not among the others.
+    const best = (step: string): string => join('02-sft', 'best', 'checkpoints', `step-${step}`);
+    for (const step of ['000030', '000040'])
+      cpSync(join(run, '02-sft', 'checkpoints', 'step-000040'), join(run, best(step)), { recursive: true });
+    const targets = await findTargets('tiny', { runsDir: runs, allCheckpoints: true });
+    rmSync(join(run, '02-sft', 'best'), { recursive: true });
+    expect(targets.map(({ checkpoint }) => checkpoint)).toEqual(checkpoints.toSpliced(2, 0, best('000030')));
+    expect(targets.map(({ name }) => name)).toContain('02-sft-best-step-000030');
   });
 
   test('gives the distance to other models', async () => {
@@ -335,8 +343,9 @@ describe('an evaluation that was cut off', () => {
     const all = { ...request('kept'), batch: 512 };
     await evaluateModel(target, all, { ...quiet, stopRequested });
     const { samples } = evaluationFiles(join(runs, 'resumed'), 'kept');
-    const waiting = readJsonl(samples, (one) => one as { problemId: string; text: string });
+    const waiting = readJsonl(samples, (one) => one as { problemId: string; text: string; logps: [] });
     expect(waiting.length).toBeGreaterThan(0);
+    expect(waiting.flatMap(({ logps }) => logps)).toEqual([]);
     const marked = waiting.map((one) => JSON.stringify({ ...one, text: `kept ${one.text}` }));
     writeFileSync(samples, `${marked.join('\n')}\n{"problemId":"torn`);
     await evaluateModel(target, all, { ...quiet, stopRequested: () => false });
