@@ -8,7 +8,7 @@ import { parseRepoId } from '../hub/index.ts';
 import { messageOf } from '../util/errors.ts';
 import type { RecipeProblem } from './issues.ts';
 import { leavesModel, modelStage, namedModels, stageName } from './lineage.ts';
-import { type KeyPath, nearest, suggest } from './nearest.ts';
+import { formatPath, type KeyPath, nearest, suggest } from './nearest.ts';
 import type { Recipe } from './recipe.ts';
 import { problem } from './stages/kind.ts';
 import type { Stage } from './stages.ts';
@@ -33,6 +33,23 @@ export function checkFiles(recipe: Recipe): RecipeProblem[] {
   ]);
   const model = ofModel(recipe.model.path, ['model', 'path'], ['tokenizer.json']);
   return [...ofTask(recipe.task, ['task']), ...model, ...stages];
+}
+
+/** What the stage at `index` reads data from, by key path: files, folders and data sets on the hub; the first reads the task's. */
+export function namedData({ task, stages }: Recipe, index: number): Readonly<Record<string, string>> {
+  const own = Object.entries(stages[index]!).filter(([key]) => key in FILE_KEYS);
+  const named = own.map(([key, file]) => [`stages[${index}].${key}`, file as unknown]);
+  const found = [...(index === 0 ? dataOfTask(task, ['task']) : []), ...named];
+  return Object.fromEntries(found.filter(([, file]) => typeof file === 'string'));
+}
+
+function dataOfTask(task: TaskRecipe, path: KeyPath): [string, string | undefined][] {
+  if (task.name === 'mixture')
+    return task.sources.flatMap((source, i) => dataOfTask(source.task, [...path, 'sources', i, 'task']));
+  return [
+    [formatPath([...path, 'path']), 'path' in task ? task.path : undefined],
+    [formatPath([...path, 'passRates', 'file']), task.passRates?.file],
+  ];
 }
 
 /** A model is a folder that is there, or a name on the hub, which is asked for later. */

@@ -10,6 +10,7 @@ export {
   type StageEstimate,
   type TaskFacts,
 } from './estimate.ts';
+export { namedData } from './files.ts';
 export { ancestors, leavesModel, MODEL_KEYS, modelStage, parentIndex, stageName } from './lineage.ts';
 export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
 export { RECIPE_VERSION } from './migrate.ts';

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOf, type Recipe, type Stage, stageDirectoryName, stageTypes } from '../recipe/index.ts';
+import { dataHashes, describeOtherData } from './data-hashes.ts';
 import { isStageFolder } from './directory.ts';
 import { describeChanges, hashInputs, stageInputs } from './stage-inputs.ts';
 import { readStageRecord } from './stage-record.ts';
@@ -44,8 +45,10 @@ export function findChanges(
 ): StageChange[] {
   const changed = placed.flatMap(({ name, index, inputHash, stage }): StageChange[] => {
     const record = readStageRecord(join(runDirectory, name));
-    if (record === null || record.inputHash === inputHash || isSummary(stage.type)) return [];
-    return [{ name, index, ...differences(previous, recipe, index) }];
+    if (record === null || isSummary(stage.type)) return [];
+    if (record.inputHash !== inputHash) return [{ name, index, ...differences(previous, recipe, index) }];
+    const what = record.data ? describeOtherData(record.data, dataHashes(recipe, index)) : null;
+    return what === null ? [] : [{ name, index, what, longer: false }];
   });
   const gone = orphans(runDirectory, placed).flatMap((name): StageChange[] => {
     const type = readStageRecord(join(runDirectory, name))?.type;

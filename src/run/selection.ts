@@ -201,7 +201,8 @@ function foldersFrom(runDirectory: string, placed: readonly PlacedStage[], index
 /** Cuts a stage back to a checkpoint and marks it as stopped there. */
 function reopen(directory: string, step: number | null, inputHash: string): void {
   const record = readStageRecord(directory);
-  if (record !== null) writeStageRecord(directory, { ...record, status: 'stopped', output: null, inputHash });
+  if (record !== null)
+    writeStageRecord(directory, { ...record, status: 'stopped', output: null, inputHash, data: undefined });
   if (step === null) return;
   for (const checkpoint of listCheckpoints(directory).reverse()) {
     if (checkpoint.step <= step) continue;

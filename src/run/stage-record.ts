@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
+import type { DataHashes } from './data-hashes.ts';
 
 /** stage.json, version 1; `parent` and `output` are paths relative to the run directory. */
 export interface StageRecord {
@@ -17,6 +18,8 @@ export interface StageRecord {
   readonly startedAt: string;
   /** Over all attempts. */
   readonly seconds: number;
+  /** Hashes of the files that it read, by key of the recipe; runs of earlier versions have none. */
+  readonly data?: DataHashes | undefined;
 }
 
 /** stage.json as it is read back. */
@@ -29,6 +32,7 @@ export const stageRecordSchema: z.ZodType<StageRecord> = z.object({
   output: z.string().nullable(),
   startedAt: z.string(),
   seconds: z.number().nonnegative(),
+  data: z.record(z.string(), z.string()).optional(),
 });
 
 /** The record of a stage folder, or null where it has none; a damaged one is an error. */

@@ -9,6 +9,7 @@ import type { ResolvedCompute, StageContext, StageOutcome } from '../train/conte
 import { formatDuration } from '../util/format.ts';
 import { findChanges, isSummary, orphans, type PlacedStage, placeStages } from './changes.ts';
 import type { RunClock } from './clock.ts';
+import { dataHashes } from './data-hashes.ts';
 import { writeRunRecipe } from './directory.ts';
 import type { RunEnergy } from './energy.ts';
 import { locateModels } from './hub-models.ts';
@@ -95,6 +96,7 @@ async function runStage(
   mkdirSync(directory, { recursive: true });
   const earlier = readStageRecord(directory);
   const startedAt = earlier?.startedAt ?? new Date().toISOString();
+  const data = dataHashes(recipe, index);
   let output: string | null = null;
   const write = (status: StageRecord['status']): StageRecord => {
     const seconds = run.clock.stageSeconds(name);
@@ -107,6 +109,7 @@ async function runStage(
       output,
       startedAt,
       seconds,
+      ...(Object.keys(data).length === 0 ? {} : { data }),
     } as const;
     writeStageRecord(directory, record);
     return record;

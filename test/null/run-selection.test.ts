@@ -118,6 +118,43 @@ it('an evaluation that is gone is made again, from the same model', async () => 
   expect(lines).toContain('04-grpo: done already');
 });
 
+describe('data that has changed since a stage read it', () => {
+  it('is noticed as a changed recipe is, and is no matter for stages before', async () => {
+    const file = join(runs, 'data.jsonl');
+    const recipe = RECIPE.replace('steps: 4,', `steps: 4, dataFile: ${file},`);
+    writeFileSync(file, '{"text": "2"}\n');
+    await execute({}, recipe);
+    await execute({}, recipe);
+    expect(lines.match(/done already/g)).toHaveLength(6);
+    writeFileSync(file, '{"text": "3"}\n');
+    await expect(execute({}, recipe)).rejects.toThrow(
+      'the recipe has changed since 02-sft ran: stages[1].dataFile names data that is not what it was; --from 02-sft runs it',
+    );
+    await expect(execute({ extend: true }, recipe)).rejects.toMatchObject({ code: 'recipe-changed' });
+    await execute({ resumeFrom: 'sft:2' }, recipe);
+    expect(lines).toContain(
+      '02-sft goes on from step 2, with a changed recipe (stages[1].dataFile names data',
+    );
+    expect(lines).toContain('01-prepare: done already');
+    await execute({}, recipe);
+    expect(lines.match(/done already/g)).toHaveLength(6);
+  });
+
+  it('of a task is that of the first stage, in every file of a folder', async () => {
+    const folder = join(runs, 'data');
+    mkdirSync(folder);
+    for (const part of ['train', 'test']) writeFileSync(join(folder, `${part}.jsonl`), '{"question": "1"}\n');
+    const recipe = RECIPE.replace('name: game24', `name: gsm8k, path: ${folder}`);
+    await execute({}, recipe);
+    writeFileSync(join(folder, 'test.jsonl'), '{"question": "2"}\n');
+    await expect(execute({}, recipe)).rejects.toThrow(
+      'since 01-prepare ran: task.path names data that is not what it was',
+    );
+    await execute({ fresh: true }, recipe);
+    expect(lines).toContain('02-sft step 1');
+  });
+});
+
 describe('--from', () => {
   it('runs a stage and all later ones again, by folder, type, label or number', async () => {
     await execute();
