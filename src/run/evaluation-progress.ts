@@ -9,6 +9,7 @@ export function progressOf(
   problems: number,
   { stream, quiet }: { readonly stream: ProgressStream; readonly quiet: boolean },
 ): (state: EvaluationState) => void {
+  const startedAt = performance.now() / 1000;
   let progress: Progress | undefined;
   let counted = 0;
   let correct = 0;
@@ -16,7 +17,7 @@ export function progressOf(
     for (; counted < rows.length; counted++) correct += Number(rows[counted]!.verdict === 'correct');
     // The last line is the one with all verdicts.
     if (sampled === problems && judged < problems) return;
-    progress ??= new Progress({ stage: label, steps: problems, stream, quiet, startStep: before });
+    progress ??= new Progress({ stage: label, steps: problems, stream, quiet, startStep: before, startedAt });
     progress.update(sampled, counted === 0 ? {} : { 'accuracy/mean': correct / counted });
     if (judged === problems) progress.finish();
   };

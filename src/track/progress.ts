@@ -21,10 +21,13 @@ export interface ProgressOptions {
   readonly quiet?: boolean;
   /** Seconds on a clock that never goes back. */
   readonly now?: () => number;
+  /** When the work began on that clock; by default now. */
+  readonly startedAt?: number;
 }
 
-/** Steps whose pace the ETA is taken from. */
+/** The ETA is of the pace of so many steps, or of so many seconds where those are more: problems are done in bursts. */
 const PACE_STEPS = 32;
+const PACE_SECONDS = 20;
 const TERMINAL_SECONDS = 0.1;
 const PLAIN_SECONDS = 5;
 const CLEAR = '\r\u001b[2K';
@@ -47,7 +50,7 @@ export class Progress {
     this.terminal = options.stream.isTTY === true;
     this.now = options.now ?? ((): number => performance.now() / 1000);
     const start = options.startStep ?? 0;
-    this.pace = [{ step: start, time: this.now() }];
+    this.pace = [{ step: start, time: options.startedAt ?? this.now() }];
     this.lastTenth = this.tenth(start);
   }
 
@@ -56,7 +59,7 @@ export class Progress {
     if (this.options.quiet ?? false) return;
     const time = this.now();
     this.pace.push({ step, time });
-    if (this.pace.length > PACE_STEPS + 1) this.pace.shift();
+    while (this.pace.length > PACE_STEPS + 1 && time - this.pace[1]!.time > PACE_SECONDS) this.pace.shift();
     if (!this.due(step, time)) return;
     this.lastWrite = time;
     this.lastTenth = this.tenth(step);

@@ -150,6 +150,16 @@ describe('progress', () => {
     expect(slow.written).toHaveLength(6);
   });
 
+  it('is not misled by steps that are done many at once, nor by a first one that came late', () => {
+    const { written, run } = start({ startedAt: 90 });
+    run(1, 40, 0);
+    run(41, 41, 10);
+    run(42, 80, 0);
+    const etas = written.map((line) => /ETA (.+?) {2}/.exec(line)?.[1]);
+    expect(etas.slice(0, 5)).toEqual(['16 min 30 s', '1 min 30 s', '40.0 s', '23.3 s', '15.0 s']);
+    expect(etas.at(-1)).toBe('5.0 s');
+  });
+
   it('takes the pace from this process only, and writes nothing when quiet', () => {
     const resumed = start({ startStep: 90 });
     resumed.run(91, 92, 3);
