@@ -34,7 +34,8 @@ function init(folder: string, options: InitOptions): void {
   mkdirSync(folder, { recursive: true });
   for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
   for (const name of ['reckon', 'tsx', 'typescript', '@types/node']) link(folder, name);
-  const next = `cd ${folder} && reckon run ${options.typescript === true ? 'recipe.ts' : 'recipe.yaml'}`;
+  linkCommand(folder);
+  const next = `cd ${folder} && npx reckon run ${options.typescript === true ? 'recipe.ts' : 'recipe.yaml'}`;
   printResult(options, { folder, files: Object.keys(files), next }, `${folder} made; next: ${next}`);
 }
 
@@ -58,6 +59,13 @@ function link(folder: string, name: string): void {
   const path = join(folder, 'node_modules', name);
   mkdirSync(dirname(path), { recursive: true });
   symlinkSync(target, path, 'dir');
+}
+
+/** So that `npx reckon` and npm's scripts find the command in the folder. */
+function linkCommand(folder: string): void {
+  const bin = join(folder, 'node_modules', '.bin');
+  mkdirSync(bin, { recursive: true });
+  symlinkSync(join('..', 'reckon', 'dist', 'cli', 'main.js'), join(bin, 'reckon'));
 }
 
 function packageFolder(name: string): string | null {

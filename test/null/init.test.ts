@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -54,6 +63,14 @@ describe('reckon init', () => {
     const test = spawnSync('sh', ['-c', scripts.test], { cwd: folder, encoding: 'utf8' });
     expect(test.stdout).toContain('# pass 1');
     expect(test.status).toBe(0);
+    // What `npx reckon` and npm's scripts run there.
+    const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      bin: { reckon: string };
+    };
+    expect(readlinkSync(join(folder, 'node_modules', '.bin', 'reckon'))).toBe(
+      join('..', 'reckon', bin.reckon),
+    );
+    expect(realpathSync(join(folder, 'node_modules', 'reckon'))).toBe(realpathSync(ROOT));
   });
 
   it('touches no folder that holds something', () => {
