@@ -14,12 +14,18 @@ const NUMBER = /^\d+(?:\.\d+)?(?::\d+)?/;
 
 /**
  * Every `expression = number` of a text with at least one operator, in order: + - * / and their signs (x between numbers,
- * the multiplication and division signs), parentheses, decimals, thousands commas, a ratio such as 8:3, currency and per
- * cent signs left aside. A right side with decimals holds where it is the left one rounded so.
+ * the multiplication and division signs, LaTeX's \times, \cdot, \div and \frac of numbers), parentheses, decimals, thousands
+ * commas, a ratio such as 8:3, currency signs left aside. A right side with decimals holds where it is the left one rounded
+ * so; a per cent sign may mean hundredths or stand for nothing; where the right side goes on as an expression, its first
+ * number or all of it may be meant. What holds in one of these readings holds.
  */
 export function equationsIn(text: string): Equation[] {
   const found: Equation[] = [];
   const line = text
+    .replace(/\\[dt]?frac\{(\d{1,15})\}\{(\d{1,15})\}/g, '($1/$2)')
+    .replace(/\\(?:times|cdot)(?![a-z])/g, '*')
+    .replace(/\\div(?![a-z])/g, '/')
+    .replace(/\\(?=[$%])/g, '')
     .replace(/(?<=\d),(?=\d{3}(?!\d))/g, '')
     .replace(/[×·∗]/g, '*')
     .replace(/÷/g, '/')
@@ -32,19 +38,47 @@ export function equationsIn(text: string): Equation[] {
 }
 
 function equationAt(line: string, at: number): Equation | null {
-  const right = /^\s{0,4}\$?\s?(-?\d{1,15}(?:\.\d{1,15})?)(?::(\d{1,15}))?/.exec(line.slice(at + 1, at + 60));
+  const right = /^\s{0,4}\$?\s?(-?\d{1,15}(?:\.\d{1,15})?)(?::(\d{1,15}))?(%?)/.exec(
+    line.slice(at + 1, at + 60),
+  );
   const left = /[\d+\-*/().:x\s$%]+$/.exec(line.slice(Math.max(0, at - LONGEST), at))?.[0] ?? '';
   if (right === null || !/[+\-*/x]/.test(left)) return null;
-  const value = evaluate(left.replace(/[$%]/g, '').trim());
-  if (value === null) return null;
+  const values = readings(left).flatMap((text) => evaluate(text) ?? []);
+  const [value] = values;
+  if (value === undefined) return null;
   const claimed = Number(right[1]) / Number(right[2] ?? 1);
   const decimals = right[2] === undefined ? (right[1]!.split('.')[1]?.length ?? 0) : 12;
+  const percent = right[3] === '%';
+  const holds = values.some(
+    (one) => equal(one, claimed, decimals) || (percent && equal(100 * one, claimed, decimals)),
+  );
   return {
     text: `${left.trim()}=${right[0].trim()}`,
     left: value,
     right: claimed,
-    holds: equal(value, claimed, decimals),
+    holds: holds || goesOnEqual(line.slice(at + 1, at + LONGEST), values),
   };
+}
+
+/** An expression without its currency signs; with per cent signs once as hundredths and once as nothing. */
+function readings(expression: string): string[] {
+  const bare = expression.replace(/\$/g, '').trim();
+  if (!bare.includes('%')) return [bare];
+  return [bare.replace(/(\d{1,15}(?:\.\d{1,15})?)%/g, '($1/100)'), bare].map((text) =>
+    text.replace(/%/g, ''),
+  );
+}
+
+/** Whether what follows an equals sign is an expression of one of the values. */
+function goesOnEqual(rest: string, values: readonly number[]): boolean {
+  const written = /^[\d+\-*/().:x\s$%]+/.exec(rest)?.[0].replace(/[^\d)%]+$/, '') ?? '';
+  return readings(written).some((text) => {
+    const parser = new Parser(text);
+    const whole = parser.sum(0);
+    return (
+      whole !== null && parser.atEnd() && parser.operators > 0 && values.some((one) => equal(one, whole, 0))
+    );
+  });
 }
 
 /** Equal, or the claimed number is the value rounded or cut to its decimals. */

@@ -48,6 +48,8 @@ export interface SetComparison {
   readonly shared: number;
   /** Problems of each set that some other lacks. */
   readonly leftOut: readonly number[];
+  /** Shared problems whose questions are not the same everywhere: perhaps the sets are of other data. */
+  readonly otherQuestions: number;
   readonly sets: readonly SetSummary[];
   /** The first set with every other, then those with each other. */
   readonly pairs: readonly Comparison[];
@@ -77,9 +79,16 @@ export function compareSets(sets: readonly AnswerSet[], seed = 0): SetComparison
   return {
     shared: ids.length,
     leftOut: sets.map(({ problems }) => problems.length - ids.length),
+    otherQuestions: ids.filter((id) => questionsOf(maps.map((map) => map.get(id)!)).size > 1).length,
     sets: sets.map(({ name }, i) => summaryOf(name, answers[i]!)),
     pairs: pairs.map((pair, i) => ({ ...pair, adjustedP: adjusted[i]! })),
   };
+}
+
+/** The questions that are told, but for spaces. */
+function questionsOf(problems: readonly ProblemAnswers[]): Set<string> {
+  const told = problems.map(({ question }) => question.replace(/\s+/g, ' ').trim());
+  return new Set(told.filter((question) => question !== ''));
 }
 
 /** Holm's step-down correction (1979): p-values that keep the chance of any false discovery among them. */

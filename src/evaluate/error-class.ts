@@ -22,7 +22,7 @@ export const ERROR_MEANING: Readonly<Record<ErrorClass, string>> = {
   unfinished: 'cut at the length limit, or stopped',
   'extraction failure': 'ended by itself without an answer that can be read',
   'arithmetic slip': 'an equation in it is false',
-  'wrong plan': 'every equation holds, and the answer is wrong',
+  'wrong plan': 'no equation in it is false, and the answer is wrong',
 };
 
 /** What of a row the class depends on. */

@@ -17,12 +17,16 @@ const MOST_LINES = 20;
 
 /** The comparison as text; `show` transcripts of problems won, and as many lost, for each pair. */
 export function comparisonText(comparison: SetComparison, show = 1, paint: Painter = PLAIN): string {
-  const { shared, leftOut, pairs } = comparison;
+  const { shared, leftOut, otherQuestions, pairs } = comparison;
   const missing = leftOut.filter((count) => count > 0).length;
   const note =
     missing > 0 ? ` ${Math.max(...leftOut)} at most are left out because some set lacks them.` : '';
+  const doubt =
+    otherQuestions > 0
+      ? ` ${otherQuestions} of them have other questions under the same id: are the answers to the same problems?`
+      : '';
   return [
-    `${shared} shared problems.${note}`,
+    wrapText(`${shared} shared problems.${note}${doubt}`),
     formatTable(setsTable(comparison), ['left']),
     formatTable(pairsTable(comparison), ['left', 'left']),
     paint('dim', wrapText(CAPTION)),
