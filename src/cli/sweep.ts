@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { openRecipe } from '../recipe/index.ts';
+import { openRecipe, type Recipe, suggest } from '../recipe/index.ts';
 import { type SweepRun, writeSweepReport } from '../report/index.ts';
 import {
   automaticThreads,
@@ -14,6 +14,7 @@ import {
   sweepPoints,
   watchSignals,
 } from '../run/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { collect } from './values.ts';
 
@@ -67,8 +68,9 @@ async function sweep(file: string, options: SweepCommandOptions): Promise<ExitCo
   const lists = (options.list ?? []).map(parseAxis);
   const points = sweepPoints(grid, lists);
   const recipes = await Promise.all(
-    points.map((point) => openRecipe(file, { set: settings(point, options) })),
+    points.map((point) => openRecipe(file, { set: settings(point, options), name: options.name })),
   );
+  checkMeasure(recipes[0]!, options.measure);
   const name = options.name ?? `${recipes[0]!.name}-sweep`;
   const folder = join(options.runsDir, name);
   const keys = [...grid, ...lists].map(({ key }) => key);
@@ -88,6 +90,14 @@ async function sweep(file: string, options: SweepCommandOptions): Promise<ExitCo
   );
   if (outcomes.length < points.length || runs.some(({ status }) => status === 'stopped')) return 130;
   return runs.some(({ status }) => status === 'failed') ? 1 : 0;
+}
+
+/** An evaluation that no run makes would leave the table empty. */
+function checkMeasure({ stages }: Recipe, measure: string | undefined): void {
+  const labels = stages.flatMap((stage) => (stage.type === 'evaluate' ? [stage.label] : []));
+  if (measure === undefined || labels.includes(measure)) return;
+  const message = `--measure ${measure} names no evaluation of the recipe; ${suggest(measure, labels)}`;
+  throw new ReckonError('usage', 'sweep', message);
 }
 
 /** What a point sets, with what all points set before it: a swept key wins. */

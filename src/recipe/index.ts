@@ -14,7 +14,7 @@ export { namedData } from './files.ts';
 export { ancestors, leavesModel, MODEL_KEYS, modelStage, parentIndex, stageName } from './lineage.ts';
 export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
 export { RECIPE_VERSION } from './migrate.ts';
-export { nearest } from './nearest.ts';
+export { nearest, suggest } from './nearest.ts';
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';
 export * from './recipe.ts';
 export { type JsonSchema, recipeJsonSchema, recipeSchema } from './schema.ts';

@@ -2,6 +2,7 @@
 
 import { parse } from 'yaml';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { sha256 } from '../util/files.ts';
 
 /** A recipe key with the values that it takes in turn, each as text that `--set` understands. */
 export interface SweepAxis {
@@ -49,7 +50,21 @@ export function sweepPoints(grid: readonly SweepAxis[], lists: readonly SweepAxi
       points.flatMap((point) => values.map((value) => ({ ...point, [key]: value }))),
     start,
   );
-  return sets.map((set) => ({ name: nameOf(set), set }));
+  const points = sets.map((set) => ({ name: nameOf(set), set }));
+  checkNames(points);
+  return points;
+}
+
+/** Two points in one folder would be one run. */
+function checkNames(points: readonly SweepPoint[]): void {
+  const names = points.map(({ name }) => name);
+  const at = names.findIndex((name, i) => names.indexOf(name) !== i);
+  if (at < 0) return;
+  const [one, other] = [points[names.indexOf(names[at]!)]!, points[at]!].map(({ set }) =>
+    Object.values(set).join(' and '),
+  );
+  const message = `${one} and ${other} would both lie in the folder ${names[at]}; write them so that letters or digits differ`;
+  throw usage(message);
 }
 
 function checkAxes(axes: readonly SweepAxis[]): void {
@@ -87,11 +102,18 @@ function checkValue(key: string, value: string): void {
 /** `learningRate-1e-3_groupSize-8`: by value, not by number, so that a value added later leaves the names of others. */
 function nameOf(set: Readonly<Record<string, string>>): string {
   const keys = Object.keys(set);
-  const last = (key: string): string => key.split('.').at(-1)!;
+  const dotted = (key: string): string => key.replaceAll('[', '.').replaceAll(']', '');
+  const last = (key: string): string => {
+    const parts = dotted(key).split('.');
+    return parts.slice(parts.findLastIndex((part) => !/^\d+$/.test(part))).join('.');
+  };
   const short = new Set(keys.map(last)).size === keys.length;
-  const words = keys.map((key) => `${short ? last(key) : key}-${clean(set[key]!)}`);
-  return words.join('_').slice(0, 100);
+  const name = keys.map((key) => `${short ? last(key) : dotted(key)}-${clean(set[key]!)}`).join('_');
+  return name.length <= LONGEST ? name : `${name.slice(0, LONGEST - 9)}-${sha256(name).slice(0, 8)}`;
 }
+
+/** A run's name may have as many characters. */
+const LONGEST = 100;
 
 function clean(value: string): string {
   const words = value.replace(/[^A-Za-z0-9._-]+/g, ' ').trim();

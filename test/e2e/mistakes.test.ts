@@ -349,6 +349,16 @@ const MISTAKES: readonly Mistake[] = [
     words: [...run, '--resume-from', 'sft:5'],
     says: 'there is no such checkpoint; this run has none yet',
   },
+  {
+    name: 'a sweep measured by what no run measures',
+    words: ['sweep', 'FILE', '--grid', 'sft.steps=10,20', '--measure', 'sff'],
+    says: '--measure sff names no evaluation of the recipe; did you mean sft?',
+  },
+  {
+    name: 'a sweep whose name is a path',
+    words: ['sweep', 'FILE', '--grid', 'sft.steps=10,20', '--name', '../x'],
+    says: '--name ../x: name must consist of letters',
+  },
   { name: 'a sweep over nothing', words: ['sweep', 'FILE'], says: 'a sweep needs a key to go over' },
   {
     name: 'a model folder that is not there',

@@ -29,7 +29,18 @@ describe('the runs of a sweep', () => {
     for (const { name } of points) expect(name).toMatch(/^[A-Za-z0-9][A-Za-z0-9._-]*$/);
   });
 
+  it('name entries of lists, and long settings by their hash', () => {
+    const names = (...axes: string[]): string[] =>
+      sweepPoints(axes.map(parseAxis), []).map(({ name }) => name);
+    expect(names('sft.betas[0]=0.8,0.9')).toEqual(['betas.0-0.8', 'betas.0-0.9']);
+    expect(names('a.r[0].w=1', 'a.r[1].w=1')).toEqual(['a.r.0.w-1_a.r.1.w-1']);
+    const long = names(`a=${'x'.repeat(120)}1,${'x'.repeat(120)}2`);
+    expect(new Set(long).size).toBe(2);
+    for (const name of long) expect(name).toMatch(/^a-x{89}-[0-9a-f]{8}$/);
+  });
+
   it.each([
+    [() => sweepPoints([parseAxis('a=x/y,x-y')], []), 'x/y and x-y would both lie in the folder a-x-y'],
     [() => parseAxis('steps'), 'expected key=value,value'],
     [() => parseAxis('sft.steps=1,,2'), 'expected key=value,value'],
     [() => parseAxis('sft.steps=1,2,1'), 'sft.steps has the value 1 twice'],
@@ -51,7 +62,7 @@ describe('runSweep', () => {
     require('fs').appendFileSync(file, '+');
     setTimeout(() => { require('fs').appendFileSync(file, '-');
       if (x === '2') { console.error('error: two is too many\\n'); process.exit(1); }
-      process.exit(x === '4' ? 130 : 0); }, 300);`;
+      process.exit(x === '4' ? 130 : 0); }, 1000);`;
 
   async function go(jobs: number): Promise<{ outcomes: PointOutcome[]; most: number }> {
     const file = join(mkdtempSync(join(tmpdir(), 'reckon-sweep-')), 'marks');
