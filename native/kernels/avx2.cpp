@@ -24,6 +24,7 @@ namespace avx2_ {
 #include "training-rows.h"
 #include "training-low-rank.h"
 #include "training-attention.h"
+#include "training-terms.h"
 #include "training.h"
 constexpr KernelTable table{"avx2", {false, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx2_

@@ -31,6 +31,7 @@ namespace avx512bf16_ {
 #include "training-rows.h"
 #include "training-low-rank.h"
 #include "training-attention.h"
+#include "training-terms.h"
 #include "training.h"
 constexpr KernelTable table{"avx512bf16", {true, true}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512bf16_

@@ -30,6 +30,7 @@ namespace avx512_ {
 #include "training-rows.h"
 #include "training-low-rank.h"
 #include "training-attention.h"
+#include "training-terms.h"
 #include "training.h"
 constexpr KernelTable table{"avx512", {true, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace avx512_

@@ -14,6 +14,7 @@ namespace portable_ {
 #include "training-rows.h"
 #include "training-low-rank.h"
 #include "training-attention.h"
+#include "training-terms.h"
 #include "training.h"
 constexpr KernelTable table{"portable", {false, false}, linear, pack, normalise, swiglu, attend, sample, draw, quantise, &trainingTable};
 }  // namespace portable_

@@ -214,10 +214,10 @@ static Kept keptOf(const DrawJob& job, const float* scores, const float* weights
   return kept;
 }
 
-/// In nats, of the weights exp(logit / divisor - highest).
+/// In nats, of the weights exp(logit / divisor - highest). A weight of 0 takes part as if its logit were `least` below the highest.
 template <class E>
-static float entropyOf(const E* logits, int64_t n, float divisor, const Mass& mass) {
-  const F by = Lanes::set(divisor), offset = Lanes::set(mass.highest), floor = Lanes::set(-100.0f);
+static float entropyOf(const E* logits, int64_t n, float divisor, const Mass& mass, float least = -100.0f) {
+  const F by = Lanes::set(divisor), offset = Lanes::set(mass.highest), floor = Lanes::set(least);
   double sum = 0;
   for (int64_t first = 0; first < n; first += 4096) {
     const int64_t end = first + 4096 < n ? first + 4096 : n;

@@ -46,6 +46,22 @@ struct LowRankJob {
   float scale;
 };
 
+/// What is known of a token under softmax(logits / divisor).
+struct TokenTerms {
+  float logp, entropy;
+  float norm;  // logarithm of the sum of exp(logits / divisor)
+};
+
+/// The gradient of a row of logits from those of the token's log-probability and of the entropy.
+struct TermSlopes {
+  const void* logits;
+  int64_t count;
+  float divisor;
+  int64_t target;
+  TokenTerms terms;  // as they were computed; `logp` is not read
+  float logp, entropy;
+};
+
 struct TrainingTable {
   /// From both [2 width] of KernelTable's `swiglu` and the gradient g [width] of what it gives, that of both.
   void (*swigluBack)(Element element, const void* both, const void* g, void* gboth, int64_t width);
@@ -66,6 +82,9 @@ struct TrainingTable {
   /// One group of one sequence; `scratch` has room for `causalScratch` floats.
   void (*causal)(const CausalJob& job, int64_t sequence, int64_t group, float* scratch);
   void (*causalBack)(const CausalSlopes& slopes, int64_t sequence, int64_t group, float* scratch);
+  TokenTerms (*terms)(Element element, const void* logits, int64_t count, float divisor, int64_t target);
+  /// Writes to `to`, which may be the logits themselves.
+  void (*termSlopes)(Element element, const TermSlopes& job, void* to);
 };
 
 /// Queries that are taken together.

@@ -4,16 +4,20 @@
  */
 
 import { like } from '../nn/index.ts';
-import { backward, cat, invoke, noGrad, Op, product, scope, type Tensor, zeros } from '../torch/index.ts';
 import {
-  type ChunkDistribution,
-  chunkDistribution,
-  chunkEntropies,
-  type HeadBuffers,
-  headBuffers,
-  keptEntropies,
-  logitSlopes,
-} from './head-chunks.ts';
+  backward,
+  cat,
+  invoke,
+  kernelsServe,
+  noGrad,
+  Op,
+  product,
+  scope,
+  type Tensor,
+  tokenTerms,
+  zeros,
+} from '../torch/index.ts';
+import { type HeadBuffers, type HeadChunk, headBuffers, headChunk, type TermSlopes } from './head-chunks.ts';
 import { addHeadGradient, type HeadGradient, openHeadGradient } from './head-gradient.ts';
 
 const padOp = new Op('aten::constant_pad_nd');
@@ -54,12 +58,8 @@ export function tokenLogps(
 function termsOver(ranges: readonly Range[], chunk: ChunkOf, targets_N: Tensor): TokenLogps {
   const parts = ranges.map((range) =>
     scope(() => {
-      const distribution = chunk(range);
-      const targets_N1 = targets_N.narrow(0, ...range).unsqueeze(-1);
-      return {
-        logps_N: distribution.logps_NV.gather(-1, targets_N1).squeeze(-1),
-        entropies_N: chunkEntropies(distribution),
-      };
+      const { logps_N, entropies_N } = chunk(range).terms(targets_N.narrow(0, ...range), false);
+      return { logps_N, entropies_N };
     }),
   );
   return {
@@ -86,7 +86,7 @@ export function backwardThroughLogps(
     const ranges = tokenChunks(leaf.size(0), weight_VD, options);
     let value: Tensor;
     if (ranges.length <= 1) {
-      value = loss(termsOfLogits(headLogits(leaf, weight_VD, options), targets_N), leaf);
+      value = loss(headTerms(leaf, weight_VD, targets_N, options), leaf);
       backward(value);
     } else {
       const chunk = noGrad(() => overChunks(leaf.detach(), weight_VD, options, ranges));
@@ -95,7 +95,7 @@ export function backwardThroughLogps(
       values.entropies_N.requiresGrad_();
       value = loss(values, leaf);
       backward(value);
-      backwardChunks(leaf, weight_VD, targets_N, options, values, ranges, chunk);
+      backwardChunks(leaf, weight_VD, targets_N, values, ranges, chunk);
     }
     const gradient = leaf.grad;
     if (gradient) backward(hidden_ND, gradient);
@@ -128,8 +128,10 @@ export function backwardThroughTokenLosses(
     let total = 0;
     for (const range of ranges) {
       scope(() => {
-        const distribution = noGrad(() => chunk(range));
-        const { logps_N, entropies_N } = noGrad(() => keptTerms(distribution, targets_N.narrow(0, ...range)));
+        const distributions = noGrad(() => chunk(range));
+        const { logps_N, entropies_N } = noGrad(() =>
+          distributions.terms(targets_N.narrow(0, ...range), true),
+        );
         logps_N.requiresGrad_();
         entropies_N.requiresGrad_();
         const value = loss({ logps_N, entropies_N }, range);
@@ -137,7 +139,7 @@ export function backwardThroughTokenLosses(
         total += value.item();
         const slopes = { logps_N: logps_N.grad, entropies_N: entropies_N.grad };
         const terms = { targets_N, entropies_N: entropies_N.detach(), slopes };
-        noGrad(() => addChunkGradient(into, distribution, range, terms, options));
+        noGrad(() => addChunkGradient(into, distributions, range, terms));
       });
     }
     into.head?.close();
@@ -146,19 +148,11 @@ export function backwardThroughTokenLosses(
   });
 }
 
-function keptTerms(distribution: ChunkDistribution, targets_N: Tensor): TokenLogps {
-  return {
-    logps_N: distribution.logps_NV.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1),
-    entropies_N: keptEntropies(distribution),
-  };
-}
-
 /** Adds to the gradients of the leaf and of the head what those of the terms say. */
 function backwardChunks(
   leaf: Tensor,
   weight_VD: Tensor,
   targets_N: Tensor,
-  options: TokenLogpOptions,
   { logps_N, entropies_N }: TokenLogps,
   ranges: readonly Range[],
   chunk: ChunkOf,
@@ -174,7 +168,7 @@ function backwardChunks(
         const part = (values: Tensor | null) => values?.narrow(0, ...range) ?? null;
         const slopes = { logps_N: part(whole.logps_N), entropies_N: part(whole.entropies_N) };
         const terms = { targets_N, entropies_N: entropies_N.detach().narrow(0, ...range), slopes };
-        addChunkGradient(into, chunk(range), range, terms, options);
+        addChunkGradient(into, chunk(range), range, terms);
       });
     }
     leaf.grad = gradient_ND;
@@ -194,20 +188,16 @@ interface ChunkSinks {
 interface ChunkTerms {
   readonly targets_N: Tensor;
   readonly entropies_N: Tensor;
-  readonly slopes: { readonly logps_N: Tensor | null; readonly entropies_N: Tensor | null };
+  readonly slopes: TermSlopes;
 }
 
 function addChunkGradient(
   { leaf_ND, gradient_ND, weight_VD, head }: ChunkSinks,
-  distribution: ChunkDistribution,
+  distributions: HeadChunk,
   range: Range,
   { targets_N, entropies_N, slopes }: ChunkTerms,
-  { temperature }: TokenLogpOptions,
 ): void {
-  const slopes_NV = logitSlopes(distribution, targets_N.narrow(0, ...range), entropies_N, {
-    logps_N: slopes.logps_N?.div(temperature) ?? null,
-    entropies_N: slopes.entropies_N?.div(temperature) ?? null,
-  });
+  const slopes_NV = distributions.slopes(targets_N.narrow(0, ...range), entropies_N, slopes);
   const chunk_ND = leaf_ND.narrow(0, ...range);
   const cast_NV = like(slopes_NV, chunk_ND);
   const rows_VD = like(weight_VD.narrow(0, 0, cast_NV.size(1)), chunk_ND);
@@ -215,7 +205,7 @@ function addChunkGradient(
   if (head) addHeadGradient(head, cast_NV, chunk_ND);
 }
 
-type ChunkOf = (range: Range) => ChunkDistribution;
+type ChunkOf = (range: Range) => HeadChunk;
 
 /** Computes the distributions of one chunk at a time, each over the memory of the one before. */
 function overChunks(
@@ -230,7 +220,7 @@ function overChunks(
   const buffers: HeadBuffers = headBuffers(largest, vocabulary, hidden_ND);
   return ([start, length]) => {
     const padded_ND = padRows(hidden_ND.narrow(0, start, length), paddedRows(length, vocabulary));
-    return chunkDistribution(padded_ND, rows_VD, length, options.temperature, buffers);
+    return headChunk(padded_ND, rows_VD, length, options.temperature, buffers);
   };
 }
 
@@ -243,15 +233,28 @@ export function termsOfLogits(logits_NV: Tensor, targets_N: Tensor): TokenLogps 
   };
 }
 
+/** Terms of the targets under the head weight_VD, with a graph. */
+function headTerms(
+  hidden_ND: Tensor,
+  weight_VD: Tensor,
+  targets_N: Tensor,
+  options: TokenLogpOptions,
+): TokenLogps {
+  if (!kernelsServe(hidden_ND)) return termsOfLogits(headLogits(hidden_ND, weight_VD, options), targets_N);
+  return tokenTerms(rawLogits(hidden_ND, weight_VD, options), targets_N, options.temperature);
+}
+
 /** Logits [N, vocabulary] in f32 of hidden_ND under the head weight_VD, divided by the temperature. */
 export function headLogits(hidden_ND: Tensor, weight_VD: Tensor, options: TokenLogpOptions): Tensor {
+  const logits_NV = rawLogits(hidden_ND, weight_VD, options).to('f32');
+  return options.temperature === 1 ? logits_NV : logits_NV.div(options.temperature);
+}
+
+function rawLogits(hidden_ND: Tensor, weight_VD: Tensor, options: TokenLogpOptions): Tensor {
   const rows = options.vocabulary ?? weight_VD.size(0);
   const tokens = hidden_ND.size(0);
   const padded = padRows(hidden_ND, paddedRows(tokens, rows));
-  const raw = product(padded, like(weight_VD.narrow(0, 0, rows), hidden_ND))
-    .narrow(0, 0, tokens)
-    .to('f32');
-  return options.temperature === 1 ? raw : raw.div(options.temperature);
+  return product(padded, like(weight_VD.narrow(0, 0, rows), hidden_ND)).narrow(0, 0, tokens);
 }
 
 /** Tokens rounded up, where the rows added take no more memory than a chunk may. */

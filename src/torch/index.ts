@@ -45,4 +45,7 @@ export {
   type Rotation,
   rotate,
   rotatedHeads,
+  type TokenTerms,
+  tokenSlopes,
+  tokenTerms,
 } from './training-kernels.ts';

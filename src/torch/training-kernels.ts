@@ -6,12 +6,14 @@
 import { type DType, dtypeCode } from './dtype.ts';
 import { kernelsServe } from './kernels.ts';
 import { Op } from './op.ts';
-import { cat, invoke, type Tensor } from './tensor.ts';
+import { cat, invoke, Tensor } from './tensor.ts';
 
 const rotatedOp = new Op('reckon::rotated_heads');
 const foldedOp = new Op('reckon::folded');
 const lowRankOp = new Op('reckon::low_rank_linear');
 const contractedOp = new Op('reckon::contracted_rows');
+const termsOp = new Op('reckon::token_terms');
+const slopesOp = new Op('reckon::token_slopes_');
 const attentionOp = new Op('reckon::causal_attention');
 const rollOp = new Op('aten::roll');
 const addcmulOp = new Op('aten::addcmul');
@@ -90,4 +92,37 @@ export function lowRankLinear(x: Tensor, { weight, scales, bias, a, b, scale }: 
 export function contractedRows(x: Tensor, factor: Tensor, scale: number): Tensor {
   if (kernelsServe(x) && factor.dtype === 'f32') return invoke(contractedOp, x.handle, factor.handle, scale);
   return x.to(factor.dtype).linear(factor).mul(scale);
+}
+
+/** What is known of a token under softmax(logits / temperature), f32 [N]. */
+export interface TokenTerms {
+  /** With the bits that the draw of a token gave it. */
+  readonly logps_N: Tensor;
+  readonly entropies_N: Tensor;
+  /** Logarithm of the sum of exp(logits / temperature), without a gradient. */
+  readonly norms_N: Tensor;
+}
+
+/** Terms of targets i64 [N] from logits [N, V] as they come. For the gradient it keeps the logits. Only where `kernelsServe`. */
+export function tokenTerms(logits_NV: Tensor, targets_N: Tensor, temperature: number): TokenTerms {
+  const results = termsOp.raw(logits_NV.handle, targets_N.handle, temperature) as [number, number, number];
+  const [logps_N, entropies_N, norms_N] = results.map((handle) => new Tensor(handle)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  return { logps_N, entropies_N, norms_N };
+}
+
+/** Overwrites the logits [N, V] with their gradient, from those f32 [N] of the terms. No gradient. Only where `kernelsServe`. */
+export function tokenSlopes(
+  logits_NV: Tensor,
+  targets_N: Tensor,
+  temperature: number,
+  { entropies_N, norms_N }: TokenTerms,
+  slopes: { readonly logps_N: Tensor | null; readonly entropies_N: Tensor | null },
+): Tensor {
+  const known = [entropies_N.handle, norms_N.handle] as const;
+  const asked = [slopes.logps_N?.handle ?? null, slopes.entropies_N?.handle ?? null] as const;
+  return invoke(slopesOp, logits_NV.handle, targets_N.handle, temperature, ...known, ...asked);
 }
