@@ -33,6 +33,6 @@ export {
 } from './folder.ts';
 export { initialWeights } from './initial-weights.ts';
 export { type CacheShape, cacheBytes, KvCache } from './kv-cache.ts';
-export { type Reader, readerOf } from './reader.ts';
+export { type Reader, readerOf, stepsAreExact } from './reader.ts';
 export { readSafetensors, writeSafetensors } from './safetensors.ts';
 export { ValueHead } from './value-head.ts';

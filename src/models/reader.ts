@@ -4,7 +4,7 @@
  */
 
 import { Linear, layersOf } from '../nn/index.ts';
-import { freeCachedMemory } from '../torch/index.ts';
+import { freeCachedMemory, passesHaveStepBits } from '../torch/index.ts';
 import type { WeightFormat } from './copied-state.ts';
 import type { Decoder } from './decoder.ts';
 
@@ -24,6 +24,26 @@ export function readerOf(policy: Decoder, weights: WeightFormat = 'full'): Reade
   if (readsInPlace(policy, weights)) return { model: policy, [Symbol.dispose]: () => forgetPacked(policy) };
   const model = policy.snapshot(weights, 'decoding');
   return { model, [Symbol.dispose]: () => model[Symbol.dispose]() };
+}
+
+/** Heads whose width is a multiple of it are mixed two tokens at once, in decoding as in training. */
+const pairedWidth = 32;
+
+/**
+ * Whether the steps of `readerOf(policy, weights)` have the bits of the policy's own passes: in bf16 by kernels for which
+ * that is so at any number of rows, with weights that the reader has as the policy computes with them.
+ */
+export function stepsAreExact(policy: Decoder, weights: WeightFormat = 'full'): boolean {
+  const { computeDtype: dtype, device, config } = policy;
+  if (!passesHaveStepBits({ dtype, device }) || config.headDim % pairedWidth !== 0) return false;
+  return readsInPlace(policy, weights) || (weights === 'full' && isTrainedWhole(policy));
+}
+
+/** Whether norms are folded into joined matrices in training as they are in a snapshot. */
+function isTrainedWhole(policy: Decoder): boolean {
+  for (const [, layer] of layersOf(policy)) if (layer.isAdapted) return false;
+  for (const [, parameter] of policy.namedParameters()) if (!parameter.requiresGrad) return false;
+  return true;
 }
 
 /**

@@ -16,6 +16,7 @@ export {
   type LayerProducts,
   normalised,
   normalisedRows,
+  passesHaveStepBits,
   swigluRows,
   useKernels,
 } from './kernels.ts';

@@ -40,6 +40,14 @@ export function kernelsServe(x: { readonly dtype: DType; readonly device: string
   return level !== 'none' && (x.dtype === 'f32' || x.dtype === 'bf16') && x.device === 'cpu';
 }
 
+/**
+ * Whether whole sequences like this go by the kernels of decoding, products and attention, so that a token has the same bits in
+ * both: in bf16, where the processor multiplies it itself.
+ */
+export function passesHaveStepBits(x: { readonly dtype: DType; readonly device: string }): boolean {
+  return x.dtype === 'bf16' && level === 'avx512bf16' && kernelsServe(x);
+}
+
 function use(wanted = ''): string {
   if (wanted === 'off' || wanted === 'none') return 'none';
   const known = native.kernelNames();

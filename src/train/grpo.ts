@@ -11,7 +11,7 @@ import {
   type LossDenominator,
   lossWeights,
 } from '../losses/index.ts';
-import type { Decoder } from '../models/index.ts';
+import { type Decoder, stepsAreExact } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
@@ -22,9 +22,9 @@ import { cutMicroBatches, type MicroBatch, padIdOf } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
+  logpsBeforeUpdates,
   type PolicySequence,
   type PolicyUpdateOptions,
-  recordedLogps,
   type UpdateSums,
 } from './policy-update.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
@@ -93,22 +93,19 @@ export async function trainGrpo(
     const sequences = [...advantaged.sequences.flat(), ...(replayed?.sequences ?? [])];
 
     const learningRate = session.learningRate(step, options);
-    const minibatches = minibatchesOf(sequences, options, context.seed, step).map((minibatch) =>
-      grpoMinibatch(policy, minibatch, options),
-    );
-    // Cut as the update will be, so that ratios begin at 1.
-    const recorded =
-      minibatches.length > 1
-        ? minibatches.map((minibatch) => recordedLogps(policy, minibatch.batches, temperature))
-        : null;
+    const minibatches = minibatchesOf(sequences, options, context.seed, step)
+      .map((minibatch) => grpoMinibatch(policy, minibatch, options))
+      .filter((minibatch) => minibatch.sequences.length > 0);
+    // The first update takes its own.
+    const isExact = !options.remote && stepsAreExact(policy, sampling.weights);
+    const recorded = logpsBeforeUpdates(policy, minibatches.slice(1), temperature, isExact);
     const updates: UpdateSums[] = [];
     for (const [i, minibatch] of minibatches.entries()) {
-      if (minibatch.sequences.length === 0) continue;
       const sums = accumulatePolicyGradient({
         policy,
         reference: reference.model,
         ...minibatch,
-        oldLogps: recorded?.[i] ?? null,
+        oldLogps: recorded[i - 1] ?? null,
         temperature,
         truncated: samplerDiffers(sampling) || options.importance?.always === true || Boolean(options.remote),
         loss: lossOptions(session, options),

@@ -128,6 +128,35 @@ export function recordedLogps(
   return recorded(policy, batches, temperature, ({ logps_N }) => logps_N);
 }
 
+/** A minibatch of sequences, cut into micro-batches. */
+export type CutMinibatch = Pick<PolicyUpdate, 'sequences' | 'batches'>;
+
+/**
+ * Log-probabilities of minibatches under the policy of now, by micro-batch. Where `samplerIsExact`, they are what the sampler
+ * recorded, which the longest micro-batch is computed to confirm; else all are computed, cut as the updates will be.
+ */
+export function logpsBeforeUpdates(
+  policy: Decoder,
+  minibatches: readonly CutMinibatch[],
+  temperature: number,
+  samplerIsExact: boolean,
+): Float32Array[][] {
+  const probe = minibatches[0]?.batches[0];
+  if (samplerIsExact && probe) {
+    const sampled = minibatches.map(sampledLogps);
+    const [computed] = recordedLogps(policy, [probe], temperature);
+    const isSame = sampled[0]?.[0]?.every((logp, i) => logp === computed![i]) ?? false;
+    if (isSame && sampled.every((one) => one !== null)) return sampled;
+  }
+  return minibatches.map(({ batches }) => recordedLogps(policy, batches, temperature));
+}
+
+/** What the sampler recorded; null where a sequence is of an earlier policy, or nothing was said of it. */
+function sampledLogps({ sequences, batches }: CutMinibatch): Float32Array[] | null {
+  if (!sequences.every((one) => isSaid(one) && !one.replayed)) return null;
+  return batches.map((batch) => gathered(batch, sequences, (one) => one.logps));
+}
+
 function recorded(
   policy: Decoder,
   batches: readonly MicroBatch[],

@@ -1,6 +1,7 @@
 /** In bf16 the steps of decoding have the bits of a whole pass of training: the two never disagree about a token. */
 
 import { describe, expect, it } from 'vitest';
+import { localEngine } from '../../src/generate/index.ts';
 import { copiedState } from '../../src/models/copied-state.ts';
 import {
   adapterDefaults,
@@ -11,11 +12,14 @@ import {
   type ModelConfig,
   readerOf,
   stepContext,
+  stepsAreExact,
 } from '../../src/models/index.ts';
 import { adapterParameters, useAdapter } from '../../src/nn/index.ts';
-import { cat, ids, manualSeed, noGrad, scope } from '../../src/torch/index.ts';
+import { cat, ids, kernelLevel, manualSeed, noGrad, scope, useKernels } from '../../src/torch/index.ts';
+import { cutMicroBatches } from '../../src/train/micro-batches.ts';
+import { type CutMinibatch, logpsBeforeUpdates } from '../../src/train/policy-update.ts';
 import { levels, multipliesBf16, randn, sameBits, withLevel } from './levels.ts';
-import { assertNoLeaks, tinyConfig } from './tiny.ts';
+import { assertNoLeaks, tinyConfig, tokenizer } from './tiny.ts';
 
 assertNoLeaks();
 
@@ -83,6 +87,23 @@ function policyOf(kind: 'whole' | 'adapter' | 'adapter on 8 bit', changes: Parti
   return base;
 }
 
+/** Completions as minibatches for an update. */
+async function rolloutsOf(policy: Decoder): Promise<CutMinibatch[]> {
+  const requests = [5, 12, 31].map((length, i) => ({
+    problemId: `p${i}`,
+    promptIds: tokens.slice(i, i + length),
+    samples: 2,
+  }));
+  using engine = localEngine(policy, tokenizer);
+  const options = { maxNewTokens: 20, temperature: 0.8, topP: 0.9, stopIds: [2], seed: 9, step: 1 };
+  const completions = (await engine.generate(requests, options)).flat();
+  const sequences = completions.map((one) => ({ ...one, advantage: 1 }));
+  return [sequences.slice(0, 3), sequences.slice(3)].map((some) => ({
+    sequences: some,
+    batches: cutMicroBatches(some, 64, 0),
+  }));
+}
+
 describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
   it.each([
     ['whole', {}],
@@ -98,5 +119,51 @@ describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
         expect(sameBits(steps, whole)).toBe(true);
       }
     });
+  });
+
+  it.each(['whole', 'adapter', 'adapter on 8 bit'] as const)(
+    '%s: what the sampler recorded serves as old log-probabilities',
+    async (kind) => {
+      const before = kernelLevel();
+      useKernels('avx512bf16');
+      try {
+        using policy = policyOf(kind, {});
+        const minibatches = await rolloutsOf(policy);
+        expect(stepsAreExact(policy)).toBe(true);
+        const [sampled, computed] = [true, false].map((isExact) =>
+          logpsBeforeUpdates(policy, minibatches, 0.8, isExact),
+        );
+        expect(sampled).toEqual(computed);
+        // Another temperature is another distribution: the probe sees it, and all are computed.
+        const others = logpsBeforeUpdates(policy, minibatches, 1, true);
+        expect(others).toEqual(logpsBeforeUpdates(policy, minibatches, 1, false));
+        expect(others).not.toEqual(computed);
+      } finally {
+        useKernels(before);
+      }
+    },
+  );
+
+  it.each([
+    ['heads of another width', 'whole', { headDim: 16 }, 'full'],
+    ['rollouts in 8 bit', 'whole', {}, 'int8'],
+    ['rollouts of an adapter in 8 bit', 'adapter', {}, 'int8'],
+  ] as const)('%s: steps are not said to be exact', (_name, kind, changes, weights) => {
+    withLevel('avx512bf16', () => {
+      using policy = policyOf(kind, changes);
+      expect(stepsAreExact(policy, weights)).toBe(false);
+    });
+  });
+
+  it('which is trained in part is not said to be exact, nor in f32 or by other kernels', () => {
+    using policy = policyOf('whole', {});
+    using wide = scope(() => new Decoder(policy.config, initialWeights(policy.config, 1), 'f32'));
+    for (const [, value] of wide.namedParameters()) value.requiresGrad_();
+    withLevel('avx512bf16', () => expect(stepsAreExact(wide)).toBe(false));
+    withLevel('avx512', () => expect(stepsAreExact(policy)).toBe(false));
+    withLevel('none', () => expect(stepsAreExact(policy)).toBe(false));
+    withLevel('avx512bf16', () => expect(stepsAreExact(policy)).toBe(true));
+    for (const [, value] of [...policy.namedParameters()].slice(0, 3)) value.requiresGrad_(false);
+    withLevel('avx512bf16', () => expect(stepsAreExact(policy)).toBe(false));
   });
 });
