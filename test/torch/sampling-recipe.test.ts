@@ -39,10 +39,10 @@ it('a penalty, a bias, a least length and a text that ends: kept by every rollou
   const recipe = { ...plain, sampling: { ...plain.sampling, ...steering } };
   const rows = await expectExactResume(harness, 'steered', recipe, 'a stop', workWithSpread);
   for (const row of rows) {
-    // The ratio is that of the policy itself, and the weights say how it was steered.
     expect(row['policy/logp_mismatch_mean']).toBeLessThan(1e-5);
-    expect(Math.abs(Number(row['policy/importance_mean']) - 1)).toBeGreaterThan(0.01);
     expect(Number.isFinite(row['policy/importance_mean'])).toBe(true);
+    // The ratio is that of the policy itself, and the weights say how it was steered.
+    expect(row['policy/importance_max']).toBeGreaterThan(1.05);
   }
   const lines = readFileSync(join(harness.folder, 'steered whole/rollouts/train.jsonl'), 'utf8')
     .trim()
@@ -53,7 +53,8 @@ it('a penalty, a bias, a least length and a text that ends: kept by every rollou
   for (const { completion, completionIds, stopReason } of rollouts) {
     expect(completionIds).not.toContain(banned);
     if (stopReason === 'eos') expect(completionIds.length).toBeGreaterThanOrEqual(6);
-    const place = completion.indexOf('4');
+    // A character is a token, and before the least length none ends anything.
+    const place = completion.indexOf('4', 6);
     if (place >= 0) expect([place, stopReason]).toEqual([completion.length - 1, 'stop']);
   }
   expect(new Set(rollouts.map(({ stopReason }) => stopReason)).has('stop')).toBe(true);
