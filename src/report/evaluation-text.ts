@@ -45,7 +45,7 @@ export function factsTable({ details, distances, stopReasons, sampling }: Evalua
       ['exact match', formatPercent(measures.exactMatch)],
       ['numerical accuracy', formatPercent(measures.numericalAccuracy)],
       ['partial correctness', formatNumber(measures.partialCorrectness, 3)],
-      [`composite score (${partsOfComposite(measures, distances)})`, short(measures.compositeScore)],
+      [compositeName(measures, distances), short(measures.compositeScore)],
       [
         'reasoning: steps, coverage, consistency',
         [measures.reasoningSteps, measures.stepCoverage ?? null, measures.logicalConsistency]
@@ -64,17 +64,18 @@ export function factsTable({ details, distances, stopReasons, sampling }: Evalua
   return [['measure', 'value'], ...facts];
 }
 
-/** What the composite score was made of. */
-function partsOfComposite(
-  { trainingStability }: EvaluationDetails['measures'],
+/** The composite score with what it was made of. */
+function compositeName(
+  { compositeScore, trainingStability }: EvaluationDetails['measures'],
   distances: Evaluation['distances'],
 ): string {
+  if (compositeScore === null) return 'composite score';
   const parts = [
     'accuracy',
     ...(distances === undefined ? [] : ['cosine']),
     ...((trainingStability ?? null) === null ? [] : ['stability']),
   ];
-  return parts.join(', ');
+  return `composite score (${parts.join(', ')})`;
 }
 
 function short(value: number | null): string {
