@@ -83,4 +83,12 @@ function globalOptions(argv: readonly string[]): GlobalOptions {
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
+// A module of the user's that awaits what never comes leaves Node nothing to do: it ends, with 13 and without a word.
+process.on('exit', () => {
+  if (process.exitCode !== 13) return;
+  const message =
+    'a TypeScript recipe, reward or task waits for something that never comes; look at its awaits';
+  process.stderr.write(`error: ${message}\n`);
+  process.exitCode = 2;
+});
 process.exitCode = await main(process.argv);

@@ -295,6 +295,13 @@ const MISTAKES: readonly Mistake[] = [
     text: 'export default {\n  version: 1,,\n};\n',
     says: 'FILE:2: not valid TypeScript',
   },
+  {
+    name: 'a TypeScript recipe that never comes',
+    file: 'recipe.ts',
+    text: 'await new Promise(() => {});\nexport default {};\n',
+    words: ['recipe', 'check', 'FILE'],
+    says: 'waits for something that never comes',
+  },
   withFlag(
     'an override of no key',
     ['--set', 'sft.stpes=1'],
