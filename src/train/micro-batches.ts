@@ -37,18 +37,34 @@ export interface MicroBatch {
 const widthStep = 8;
 const heightStep = 8;
 
-/** The width and height of a rectangle for rows of `longest` tokens. */
-export function roundedShape(longest: number, rows: number): { width: number; height: number } {
-  return {
-    width: Math.ceil(longest / widthStep) * widthStep,
-    height: rows <= heightStep ? rows : Math.ceil(rows / heightStep) * heightStep,
-  };
+/** The width of a rectangle for rows of `longest` tokens. */
+export function roundedWidth(longest: number): number {
+  return Math.ceil(longest / widthStep) * widthStep;
 }
 
-/** How many rows of a width fit the budget, in whole steps of the height; at least one. */
-export function fittingRows(budget: number, width: number): number {
-  const fitting = Math.max(1, Math.floor(budget / width));
-  return fitting <= heightStep ? fitting : fitting - (fitting % heightStep);
+/** How many of `left` rows of a width fit the budget, in whole steps of the height so that none is empty; at least one. */
+export function fittingRows(budget: number, width: number, left: number): number {
+  return wholeSteps(Math.min(left, Math.max(1, Math.floor(budget / width))));
+}
+
+const wholeSteps = (rows: number): number => (rows <= heightStep ? rows : rows - (rows % heightStep));
+
+/** Share of padding from which on shorter rows go into a micro-batch of their own. */
+const mostPadding = 0.05;
+/** A micro-batch of so few tokens, padding counted, is not cut for it: the pass would cost more than the padding. */
+const leastTokens = 1024;
+
+/** How many of the next rows, by falling length, go together. */
+function rowsTogether(lengths: readonly number[], budget: number): number {
+  const width = roundedWidth(lengths[0]!);
+  const fitting = fittingRows(budget, lengths[0]!, lengths.length);
+  let tokens = 0;
+  const enough = lengths.slice(0, fitting).findIndex((length, row) => {
+    tokens += length;
+    const area = (row + 1) * width;
+    return area > leastTokens && tokens < (1 - mostPadding) * area;
+  });
+  return enough < 1 ? fitting : wholeSteps(enough);
 }
 
 /** What places without a token hold: the model's pad id, or 0 where that has no row in the embedding (-1, or beyond it). */
@@ -57,7 +73,7 @@ export function padIdOf({ config }: Pick<Decoder, 'config'>): number {
   return id >= 0 && id < config.vocabSize ? id : 0;
 }
 
-/** Cuts by falling length, so that rows of a micro-batch are padded little; at least one sequence each. */
+/** Cuts by falling length within the budget, so that rows of a micro-batch are padded little; at least one sequence each. */
 export function cutMicroBatches(
   sequences: readonly TrainingSequence[],
   budget: number,
@@ -68,17 +84,22 @@ export function cutMicroBatches(
   const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
   const batches: MicroBatch[] = [];
   for (let start = 0; start < order.length; ) {
-    const rows = fittingRows(budget, lengthOf(order[start]!));
-    batches.push(fill(sequences, order.slice(start, start + rows), padId));
+    const rows = rowsTogether(order.slice(start).map(lengthOf), budget);
+    batches.push(microBatchOf(sequences, order.slice(start, start + rows), padId));
     start += rows;
   }
   return batches;
 }
 
-function fill(sequences: readonly TrainingSequence[], order: readonly number[], padId: number): MicroBatch {
+/** Those of the sequences that `order` names, each a row. */
+export function microBatchOf(
+  sequences: readonly TrainingSequence[],
+  order: readonly number[],
+  padId: number,
+): MicroBatch {
   const rows = order.map((i) => sequences[i]!);
   const longest = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
-  const { width, height } = roundedShape(longest, rows.length);
+  const [width, height] = [roundedWidth(longest), rows.length];
   const inputIds = new Int32Array(height * width).fill(padId);
   const places: number[] = [];
   const targets: number[] = [];

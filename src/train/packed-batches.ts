@@ -4,7 +4,7 @@
  */
 
 import { type Piece, packRows } from '../data/packing.ts';
-import { fittingRows, type MicroBatch, roundedShape, type TrainingSequence } from './micro-batches.ts';
+import { fittingRows, type MicroBatch, roundedWidth, type TrainingSequence } from './micro-batches.ts';
 
 /** Widths in an octave. */
 const widthsPerOctave = 4;
@@ -35,10 +35,13 @@ export function packMicroBatches(
   const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
   const width = packedWidth(longest);
   const rows = packRows(lengths, width, 'bfd');
-  const count = fittingRows(budget, width);
-  return Array.from({ length: Math.ceil(rows.length / count) }, (_, i) =>
-    fill(sequences, rows.slice(i * count, (i + 1) * count), width, padId),
-  );
+  const batches: MicroBatch[] = [];
+  for (let start = 0; start < rows.length; ) {
+    const count = fittingRows(budget, width, rows.length - start);
+    batches.push(fill(sequences, rows.slice(start, start + count), width, padId));
+    start += count;
+  }
+  return batches;
 }
 
 function fill(
@@ -47,7 +50,7 @@ function fill(
   longest: number,
   padId: number,
 ): MicroBatch {
-  const { width, height } = roundedShape(longest, rows.length);
+  const [width, height] = [roundedWidth(longest), rows.length];
   const inputIds = new Int32Array(height * width).fill(padId);
   const positions = new Int32Array(height * width);
   // Padding is a segment of its own: it sees itself, so that no row of the attention is empty.

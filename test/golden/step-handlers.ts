@@ -16,7 +16,7 @@ import {
 } from '../../src/losses/index.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { noGrad, scope, type Tensor, tensor, where } from '../../src/torch/index.ts';
-import { cutMicroBatches, type MicroBatch, predictingStates } from '../../src/train/micro-batches.ts';
+import { type MicroBatch, microBatchOf, predictingStates } from '../../src/train/micro-batches.ts';
 import { mean } from '../../src/util/statistics.ts';
 import { type Case, chunked, type Got, type Handlers, root } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
@@ -171,8 +171,8 @@ function wholeBatch(
   completions: Rollouts['completions'],
 ): readonly [MicroBatch, readonly number[]] {
   const sequences = prompts.map((promptIds, b) => ({ promptIds, completionIds: completions[b]! }));
-  const [batch] = cutMicroBatches(sequences, 1e9, 0);
-  return [batch!, batch!.order] as const;
+  const order = sequences.map((_, b) => b);
+  return [microBatchOf(sequences, order, 0), order] as const;
 }
 
 /** (1 - mix) A + mix B: the policy after updates that the case does not show. */
