@@ -75,6 +75,7 @@ describe('misuse is a clear error and never a crash', () => {
     ['shapes', /aten::add\.Tensor.*f32\[3\].*f32\[2\]/, () => tensor([1, 2, 3]).add(tensor([1, 2]))],
     ['dtypes', /aten::matmul.*f32\[1, 1\].*i64\[1, 1\]/, () => zeros([1, 1]).matmul(ids([1], [1, 1]))],
     ['missing operator', /no operator aten::nothing/, () => op('aten::nothing')],
+    ['operator of a newer source', /older than src\/; compile it anew/, () => op('reckon::nothing')],
     ['missing overload', /overloads.*aten::add\.Scalar/, () => op('aten::add')],
     ['number for tensor', /'self' must be a Tensor, found number 5/, () => op('aten::neg')(5)],
     ['tensor for number', /'k' must be int, found a Tensor/, () => op('aten::topk')(zeros([2]), zeros([1]))],
