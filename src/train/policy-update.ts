@@ -133,7 +133,7 @@ export type CutMinibatch = Pick<PolicyUpdate, 'sequences' | 'batches'>;
 
 /**
  * Log-probabilities of minibatches under the policy of now, by micro-batch. Where `samplerIsExact`, they are what the sampler
- * recorded, which the longest micro-batch is computed to confirm; else all are computed, cut as the updates will be.
+ * recorded, which one micro-batch is computed to confirm; else all are computed, cut as the updates will be.
  */
 export function logpsBeforeUpdates(
   policy: Decoder,
