@@ -3,10 +3,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
-import * as z from 'zod';
 import { type Evaluation, readEvaluation } from '../evaluate/evaluation.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { numberFromJson, readJsonl } from '../util/jsonl.ts';
+import { type EnergyFile, readEnergyFile } from './energy-file.ts';
 import { type ModelStage, modelStages } from './lineage.ts';
 
 /** One line of a stage's metrics.jsonl: metrics by name, those without a value left out. */
@@ -36,13 +36,6 @@ export interface RunSetting {
   readonly model?: string;
 }
 
-/** Joules of the run and of its stages by folder, and what they were measured on. */
-export interface RunEnergy {
-  readonly sources: readonly string[];
-  readonly joules: number;
-  readonly stages: Readonly<Record<string, number>>;
-}
-
 /** Everything that a report shows. */
 export interface RunData {
   readonly directory: string;
@@ -53,7 +46,7 @@ export interface RunData {
   readonly environment: ReadonlyMap<string, string>;
   readonly stages: readonly RunStage[];
   /** What energy.json says; left out where it is not known. */
-  readonly energy?: RunEnergy | undefined;
+  readonly energy?: EnergyFile | undefined;
   /** In the order in which their checkpoints were made. */
   readonly evaluations: readonly Evaluation[];
   /** What is missing or could not be read, and what must be known of the problems, a sentence each. */
@@ -106,7 +99,7 @@ export function readRun(runDirectory: string): RunData {
     setting: settingOf(recipe),
     recipeText,
     environment: flatten(environment),
-    energy: attempt('energy.json', () => readEnergy(join(directory, 'energy.json')), undefined),
+    energy: attempt('energy.json', () => readEnergyFile(join(directory, 'energy.json')), undefined),
     stages,
     evaluations: evaluations.sort(byCheckpoint),
     notes,
@@ -119,16 +112,6 @@ function readNotes(path: string): string[] {
   const notes = JSON.parse(readFileSync(path, 'utf8')) as unknown;
   if (Array.isArray(notes) && notes.every((note) => typeof note === 'string')) return notes;
   throw new ReckonError('data', 'bad-notes', 'expected a list of sentences');
-}
-
-const energySchema: z.ZodType<RunEnergy> = z.object({
-  sources: z.array(z.string()),
-  joules: z.number(),
-  stages: z.record(z.string(), z.number()),
-});
-
-function readEnergy(path: string): RunEnergy | undefined {
-  return existsSync(path) ? energySchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : undefined;
 }
 
 function readPart(directory: string, file: string, notes: string[]): string | undefined {

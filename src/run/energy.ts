@@ -1,20 +1,11 @@
 /** Owns energy.json: joules that a run and each of its stages took, over all attempts, where they can be known. Estimates nothing. */
 
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import * as z from 'zod';
+import { type EnergyFile, readEnergyFile } from '../report/energy-file.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { gpuMeter } from './gpu-power.ts';
 import { type EnergyMeter, packageMeter } from './powercap.ts';
-
-const energySchema = z.object({
-  version: z.literal(1),
-  sources: z.array(z.string()).min(1),
-  joules: z.number().nonnegative(),
-  stages: z.record(z.string(), z.number().nonnegative()),
-});
-
-type Energy = z.infer<typeof energySchema>;
 
 const EVERY_MS = 5000;
 
@@ -30,7 +21,9 @@ export class RunEnergy {
   private readonly path: string;
   private readonly meters: readonly EnergyMeter[];
   private readonly timer: NodeJS.Timeout;
-  private readonly kept: Energy;
+  private joules: number;
+  private readonly stages: Record<string, number>;
+  private readonly sources: readonly string[];
   private known: boolean;
   private counted = 0;
   private stage: string | null = null;
@@ -39,10 +32,11 @@ export class RunEnergy {
   constructor(runDirectory: string, meters: readonly EnergyMeter[], begun: boolean) {
     this.path = join(runDirectory, 'energy.json');
     this.meters = meters;
-    const earlier = readEnergy(this.path);
-    const sources = meters.map(({ name }) => name);
-    this.kept = earlier ?? { version: 1, sources, joules: 0, stages: {} };
-    const alike = earlier === null ? !begun : earlier.sources.join() === sources.join();
+    const earlier = earlierEnergy(this.path);
+    this.sources = meters.map(({ name }) => name);
+    this.joules = earlier?.joules ?? 0;
+    this.stages = { ...earlier?.stages };
+    const alike = earlier === null ? !begun : earlier.sources.join() === this.sources.join();
     this.known = meters.length > 0 && alike;
     if (!this.known) this.forget();
     this.timer = setInterval(() => this.count(), EVERY_MS);
@@ -73,10 +67,11 @@ export class RunEnergy {
     const now = read.reduce<number>((sum, joules) => sum + (joules ?? 0), 0);
     const more = now - this.counted;
     this.counted = now;
-    const { stages } = this.kept;
-    this.kept.joules += more;
+    const { stages, sources } = this;
+    this.joules += more;
     if (this.stage !== null) stages[this.stage] = (stages[this.stage] ?? 0) + more;
-    this.attempt(() => writeFileAtomic(this.path, `${JSON.stringify(this.kept)}\n`));
+    const file: EnergyFile = { version: 1, sources, joules: this.joules, stages };
+    this.attempt(() => writeFileAtomic(this.path, `${JSON.stringify(file)}\n`));
   }
 
   private forget(): void {
@@ -93,9 +88,10 @@ export class RunEnergy {
   }
 }
 
-function readEnergy(path: string): Energy | null {
+/** What earlier attempts left; null where there is nothing, or nothing whole. */
+function earlierEnergy(path: string): EnergyFile | null {
   try {
-    return existsSync(path) ? energySchema.parse(JSON.parse(readFileSync(path, 'utf8'))) : null;
+    return readEnergyFile(path) ?? null;
   } catch {
     return null;
   }
