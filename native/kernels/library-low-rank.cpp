@@ -1,9 +1,11 @@
 // Owns a linear layer with a low-rank update beside its frozen weight as one operator with a gradient. It keeps its input
-// as it came, which layers that read the same share, and `rank` numbers a row; the weight may be in 8 bit.
+// as it came, which layers that read the same share, and `rank` numbers a row; the weight may be in 8 bit. Where its input is
+// a gated SiLU it keeps gate and up, as the SiLU itself does, and computes their product again on the way back.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <torch/library.h>
 
+#include "gated.h"
 #include "products.h"
 #include "training-arguments.h"
 
@@ -86,9 +88,9 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
   /// y = x weight^T + bias + scale (x a^T) b^T, the update in f32, rounded to x's dtype before and after it is added.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& given, const at::Tensor& weight,
                             const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias, const at::Tensor& a,
-                            const at::Tensor& b, double scale) {
+                            const at::Tensor& b, double scale, bool isGated) {
     at::AutoDispatchBelowADInplaceOrView below;
-    const at::Tensor x = operand(given, "x");
+    const at::Tensor kept = operand(given, "x"), x = isGated ? gated(kept) : kept;
     require(a, "a", at::kFloat, 2);
     require(b, "b", at::kFloat, 2);
     TORCH_CHECK(a.size(1) == x.size(-1) && a.size(0) == b.size(1) && b.size(0) == weight.size(0) && weight.size(1) == a.size(1),
@@ -96,39 +98,43 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     at::Tensor y = productOf(x, weight, scales, bias);
     const at::Tensor hidden = contracted(rowsOf(x), a, scale);
     addSpread(y, hidden, b.t().contiguous());
-    context->save_for_backward({x, weight, scales.value_or(at::Tensor()), hidden, a, b});
+    context->save_for_backward({kept, weight, scales.value_or(at::Tensor()), hidden, a, b});
     context->saved_data["scale"] = scale;
+    context->saved_data["gated"] = isGated;
     return y;
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &scales = saved[2], &hidden = saved[3], &a = saved[4];
+    const at::Tensor &kept = saved[0], &weight = saved[1], &scales = saved[2], &hidden = saved[3], &a = saved[4];
+    const bool isGated = context->saved_data["gated"].toBool();
+    const at::Tensor x = isGated ? gated(kept) : kept;
     const at::Tensor b = saved[5].t().contiguous(), g = rowsOf(gradients[0]);
     const at::Tensor ghidden = contracted(g, b, context->saved_data["scale"].toDouble());
     at::Tensor gx;
     if (context->needs_input_grad(0)) {
       gx = scales.defined() ? int8InputGradient(g, weight, scales) : at::mm(g, weight);
       addSpread(gx, ghidden, a);
-      gx = gx.view(x.sizes());
+      gx = isGated ? gatedSlopes(kept, gx) : gx.view(x.sizes());
     }
     const at::Tensor ga = slopesOf(ghidden, rowsOf(x), a), gb = slopesOf(hidden, g, b).t().contiguous();
-    return {gx, at::Tensor(), at::Tensor(), at::Tensor(), ga, gb, at::Tensor()};
+    return {gx, at::Tensor(), at::Tensor(), at::Tensor(), ga, gb, at::Tensor(), at::Tensor()};
   }
 };
 
 at::Tensor lowRankLinear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& scales,
-                         const std::optional<at::Tensor>& bias, const at::Tensor& a, const at::Tensor& b, double scale) {
+                         const std::optional<at::Tensor>& bias, const at::Tensor& a, const at::Tensor& b, double scale, bool isGated) {
   TORCH_CHECK(!(c10::GradMode::is_enabled() && (weight.requires_grad() || (bias && bias->requires_grad()))),
               "the weight beside a low-rank update is frozen, and this one or its bias requires a gradient");
-  return LowRankLinear::apply(x, weight, scales, bias, a, b, scale);
+  return LowRankLinear::apply(x, weight, scales, bias, a, b, scale, isGated);
 }
 
 }  // namespace
 }  // namespace reckon
 
 TORCH_LIBRARY_FRAGMENT(reckon, library) {
-  library.def("low_rank_linear(Tensor x, Tensor weight, Tensor? scales, Tensor? bias, Tensor a, Tensor b, float scale) -> Tensor");
+  library.def("low_rank_linear(Tensor x, Tensor weight, Tensor? scales, Tensor? bias, Tensor a, Tensor b, float scale, "
+      "bool gated) -> Tensor");
   library.def("contracted_rows(Tensor x, Tensor factor, float scale) -> Tensor");
 }
 

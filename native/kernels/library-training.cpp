@@ -5,41 +5,22 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
+#include "gated.h"
 #include "training-arguments.h"
 
 namespace reckon {
 namespace {
 
 struct GatedSilu : torch::autograd::Function<GatedSilu> {
-  /// silu(gate) * up for [gate, up] side by side in the last dimension.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& given) {
     at::AutoDispatchBelowADInplaceOrView below;
     const at::Tensor both = operand(given, "both");
-    TORCH_CHECK(both.size(-1) % 2 == 0, "the last dimension must be even, found ", both.size(-1));
     context->save_for_backward({both});
-    std::vector<int64_t> shape = both.sizes().vec();
-    shape.back() /= 2;
-    at::Tensor y = at::empty(shape, both.options());
-    const Element element = elementOf(both, "both");
-    const int64_t width = shape.back(), stride = width * both.element_size();
-    const char* const from = bytesOf(both);
-    char* const to = bytesIn(y);
-    shareRows(both.numel() / std::max<int64_t>(2 * width, 1), 2 * width,
-              [&](int64_t row) { kernels().swiglu(element, from + 2 * row * stride, to + row * stride, width); });
-    return y;
+    return gated(both);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const at::Tensor both = context->get_saved_variables()[0], g = operand(gradients[0], "the gradient");
-    at::Tensor gboth = at::empty_like(both);
-    const Element element = elementOf(both, "both");
-    const int64_t width = both.size(-1) / 2, stride = width * both.element_size();
-    const char *const x = bytesOf(both), *const slopes = bytesOf(g);
-    char* const to = bytesIn(gboth);
-    shareRows(both.numel() / std::max<int64_t>(2 * width, 1), 2 * width, [&](int64_t row) {
-      training().swigluBack(element, x + 2 * row * stride, slopes + row * stride, to + 2 * row * stride, width);
-    });
-    return {gboth};
+    return {gatedSlopes(context->get_saved_variables()[0], operand(gradients[0], "the gradient"))};
   }
 };
 

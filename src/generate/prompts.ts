@@ -94,13 +94,13 @@ export class Prompts implements Disposable {
 
   private prefill(lot: readonly Entry[]): void {
     const places = lot.map(() => this.freePlaces.pop()!);
-    const hidden_PTD = lot.every(isKnown) ? null : this.forward(lot, places);
+    const hidden_PD = lot.every(isKnown) ? null : this.forward(lot, places);
     lot.forEach((entry, i) => {
-      const rows = hidden_PTD?.select(0, i) ?? null;
-      this.settle(entry, places[i]!, rows, entry[1].promptIds.length);
+      this.settle(entry, places[i]!, hidden_PD?.select(0, i) ?? null);
     });
   }
 
+  /** Hidden states [P, D] of the prompts' last tokens; their keys and values go to the cache. */
   private forward(lot: readonly Entry[], places: readonly number[]): Tensor {
     const { model, cache } = this;
     const { device, config } = model;
@@ -109,8 +109,10 @@ export class Prompts implements Disposable {
     lot.forEach(([, { promptIds }], i) => {
       flat.set(promptIds, i * longest);
     });
+    const ends = lot.map(([, { promptIds }], i) => i * longest + promptIds.length - 1);
     const targets = ids([...places], undefined, device);
-    return model.forward(ids(flat, [lot.length, longest], device), (layer, keys, values) =>
+    const tokens = ids(flat, [lot.length, longest], device);
+    return model.prefill(tokens, ids(ends, undefined, device), (layer, keys, values) =>
       cache.fill(layer, targets, keys, values),
     );
   }
@@ -125,17 +127,13 @@ export class Prompts implements Disposable {
           from,
           (layer, keys, values) => cache.extend(layer, place, from, keys, values),
         );
-    if (to === promptIds.length) this.settle(entry, place, hidden_1TD?.select(0, 0) ?? null, to - from);
+    if (to < promptIds.length) return;
+    this.settle(entry, place, hidden_1TD?.select(0, 0).select(0, to - from - 1) ?? null);
   }
 
-  /** `hidden_TD` has the prompt's last `length` tokens, and perhaps padding; null where nothing was computed. */
-  private settle(entry: Entry, place: number, hidden_TD: Tensor | null, length: number): void {
-    const last = isKnown(entry) ? null : hidden_TD;
-    const hidden_D =
-      last
-        ?.select(0, length - 1)
-        .clone()
-        .keep() ?? null;
+  /** `last_D` is the hidden state of the prompt's last token; null where nothing was computed. */
+  private settle(entry: Entry, place: number, last_D: Tensor | null): void {
+    const hidden_D = isKnown(entry) ? null : (last_D?.clone().keep() ?? null);
     this.residents.set(entry[0], { place, hidden_D });
   }
 

@@ -33,9 +33,11 @@ export interface Sight {
   readonly starts: Tensor | null;
 }
 
+const allBefore: Sight = { mask: null, starts: null };
+
 /** What tokens see of rows of several segments, for heads of that width in the dtype and on the device of `like`. */
 export function sightOf(segments_BT: Tensor | null, like: Tensor, headDim: number): Sight {
-  if (!segments_BT) return { mask: null, starts: null };
+  if (!segments_BT) return allBefore;
   return causalHeadsServe(like, headDim)
     ? { mask: null, starts: segmentStarts(segments_BT) }
     : { mask: segmentMask(segments_BT, like), starts: null };
@@ -56,7 +58,7 @@ function segmentStarts(segments_BT: Tensor): Tensor {
  * Attention [B, T, heads * dim] of rotated heads [B, T, heads + 2 groups, dim]: queries, keys, values. Without a kernel for
  * them by `causalAttention`.
  */
-export function attendHeads(qkv: Tensor, groups: number, { mask, starts }: Sight): Tensor {
+export function attendHeads(qkv: Tensor, groups: number, { mask, starts }: Sight = allBefore): Tensor {
   const [b, t, all, dim] = qkv.shape as [number, number, number, number];
   const heads = all - 2 * groups;
   if (causalHeadsServe(qkv, dim)) return causalHeads(qkv, groups, starts).view([b, t, heads * dim]);

@@ -11,7 +11,6 @@ import {
   type DType,
   decodeLayerKernel,
   dtypeBytes,
-  gatedSilu,
   type LayerProducts,
   product,
   type Rotation,
@@ -46,6 +45,9 @@ const wholeLayerBytes = 2 * 2 ** 20;
 
 /** Adds keys and values [1, heads, T, dim] to those of the tokens before, and gives all. */
 type Append = (keys: Tensor, values: Tensor) => PastKeys;
+
+/** Some tokens' states [N, D] of those of all [B, T, D]; or all, as they are. */
+type Picked = (states: Tensor) => Tensor;
 
 class Attention extends Module {
   readonly projection: NormedProjection;
@@ -94,16 +96,21 @@ class Attention extends Module {
     return [part(heads), part(heads + keyValueHeads)];
   }
 
-  /** Whole sequences x_BTD; `captured` receives the keys and values [B, heads, T, dim] for a cache. */
-  forward(
+  /** Whole sequences x_BTD. */
+  forward(x: Tensor, rotation: Rotation, sight: Sight): Tensor {
+    return this.o.forward(attendHeads(this.project(x, rotation), this.config.keyValueHeads, sight));
+  }
+
+  /** `forward` of the tokens that `asked` picks; `captured` receives the keys and values [B, heads, T, dim] of all. */
+  prefill(
     x: Tensor,
     rotation: Rotation,
-    sight: Sight,
-    captured?: (keys: Tensor, values: Tensor) => void,
+    captured: (keys: Tensor, values: Tensor) => void,
+    asked: Picked,
   ): Tensor {
     const qkv = this.project(x, rotation);
-    captured?.(...this.keysAndValues(qkv));
-    return this.o.forward(attendHeads(qkv, this.config.keyValueHeads, sight));
+    captured(...this.keysAndValues(qkv));
+    return this.o.forward(asked(attendHeads(qkv, this.config.keyValueHeads)));
   }
 
   /** The next tokens x_1TD of one sequence: `append` adds their keys and values to those before and gives all. */
@@ -146,7 +153,7 @@ class Mlp extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.down.forward(gatedSilu(this.projection.forward(x)));
+    return this.down.forwardGated(this.projection.forward(x));
   }
 
   /** `forward` for the rows x_ND of a decoding step, with x added. */
@@ -181,8 +188,10 @@ class Layer extends Module {
     this.mlp = this.child('mlp', new Mlp(state, `${path}.mlp`, config, postNorm));
   }
 
-  forward(x: Tensor, attend: (x: Tensor) => Tensor): Tensor {
-    const middle = x.add(attend(x));
+  /** `attend` gives attention's output for the tokens of x that `asked` picks, all unless it is there. */
+  forward(x: Tensor, attend: (x: Tensor) => Tensor, asked: Picked = (states) => states): Tensor {
+    const attended = attend(x);
+    const middle = asked(x).add(attended);
     return middle.add(this.mlp.forward(middle));
   }
 
@@ -279,22 +288,35 @@ export class Decoder extends Module {
    * Hidden states [B, T, D] after the last norm of whole sequences. Causal; right padding needs no layout, left padding
    * and packed rows do. `watched` is given the embeddings and what each block but the last leaves.
    */
-  forward(
-    ids_BT: Tensor,
-    captured?: Captured,
-    layout?: RowLayout,
-    watched?: (states: Tensor) => void,
-  ): Tensor {
+  forward(ids_BT: Tensor, layout?: RowLayout, watched?: (states: Tensor) => void): Tensor {
     let x = this.embed(ids_BT);
     const length = ids_BT.size(1);
     this.rope.reserve(length);
     const rotation = layout ? this.rope.at(layout.positions_BT, x) : this.rope.upTo(length, x);
     const sight = sightOf(layout?.segments_BT ?? null, x, this.config.headDim);
-    this.blocks.forEach((block, i) => {
-      const capture = captured && ((keys: Tensor, values: Tensor) => captured(i, keys, values));
+    for (const block of this.blocks) {
       watched?.(x);
-      const attend = (states: Tensor) => block.attention.forward(states, rotation, sight, capture);
+      const attend = (states: Tensor) => block.attention.forward(states, rotation, sight);
       x = through((input) => block.forward(input, attend), x, watched !== undefined);
+    }
+    return this.norm.forward(x);
+  }
+
+  /**
+   * Hidden states [N, D] after the last norm of the tokens `asked_N` among the B * T of `ids_BT`; `captured` receives the keys
+   * and values of all, and the last block computes nothing else of those that are not asked for. Causal, as `forward`.
+   */
+  prefill(ids_BT: Tensor, asked_N: Tensor, captured: Captured): Tensor {
+    let x = this.embed(ids_BT);
+    const length = ids_BT.size(1);
+    this.rope.reserve(length);
+    const rotation = this.rope.upTo(length, x);
+    const ends: Picked = (states) => states.reshape([-1, states.size(-1)]).indexSelect(0, asked_N);
+    this.blocks.forEach((block, i) => {
+      const asked: Picked = i + 1 < this.blocks.length ? (states) => states : ends;
+      const capture = (keys: Tensor, values: Tensor) => captured(i, keys, values);
+      const attend = (states: Tensor) => block.attention.prefill(states, rotation, capture, asked);
+      x = through((input) => block.forward(input, attend, asked), x);
     });
     return this.norm.forward(x);
   }

@@ -6,6 +6,7 @@
 import {
   type DType,
   dequantised,
+  gatedSilu,
   type Int8Matrix,
   kernelsServe,
   normalised,
@@ -127,6 +128,13 @@ export class Linear extends Layer {
         ? lowRank.forwardWhole(x, this.frozenBase(x))
         : lowRank.forward(wide ?? lowRank.widened(x), this.plain(x), this),
     );
+  }
+
+  /** `forward` of silu(gate) * up for both [..., 2 in], side by side; under a low-rank update only these are kept for the gradient. */
+  forwardGated(both: Tensor): Tensor {
+    const { lowRank } = this;
+    if (!lowRank || !this.isWhole(both)) return this.forward(gatedSilu(both));
+    return scope(() => lowRank.forwardWhole(both, this.frozenBase(both), true));
   }
 
   /** Whether weight and update are one kernel for inputs like x, which then needs no wider copy of them. */

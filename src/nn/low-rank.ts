@@ -92,9 +92,12 @@ export class LowRank extends Module {
     return this.steps && !drops && this.a.dtype === 'f32' && kernelsServe(x);
   }
 
-  /** The whole layer's output of x, its weight frozen, by one kernel: nothing as wide as x or the output is kept in f32. */
-  forwardWhole(x: Tensor, base: Pick<LowRankLayer, 'weight' | 'scales' | 'bias'>): Tensor {
-    return lowRankLinear(x, { ...base, a: this.a, b: this.b, scale: this.scale });
+  /**
+   * The whole layer's output of x, or of the gated SiLU of x, its weight frozen, by one kernel: nothing as wide as x or the
+   * output is kept in f32.
+   */
+  forwardWhole(x: Tensor, base: Pick<LowRankLayer, 'weight' | 'scales' | 'bias'>, gated = false): Tensor {
+    return lowRankLinear(x, { ...base, a: this.a, b: this.b, scale: this.scale }, gated);
   }
 
   /** Whether `step` serves: without magnitudes, whose ratios need the whole weight. */

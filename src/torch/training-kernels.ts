@@ -78,10 +78,12 @@ export interface LowRankLayer {
 
 /**
  * x [..., in] weight^T + bias, rounded, + scale (x a^T) b^T, rounded. For the gradient it keeps x as it came and a rank of
- * numbers a row. Only where `kernelsServe`; the twin is `LowRank.forward` in src/nn.
+ * numbers a row. `gated`: x [..., 2 in] is gate and up, the layer reads their `gatedSilu`, and that is computed again for the
+ * gradient. Only where `kernelsServe`; the twin is `LowRank.forward` in src/nn.
  */
-export function lowRankLinear(x: Tensor, { weight, scales, bias, a, b, scale }: LowRankLayer): Tensor {
-  const rest = [scales?.handle ?? null, bias?.handle ?? null, a.handle, b.handle, scale] as const;
+export function lowRankLinear(x: Tensor, layer: LowRankLayer, gated = false): Tensor {
+  const { weight, scales, bias, a, b, scale } = layer;
+  const rest = [scales?.handle ?? null, bias?.handle ?? null, a.handle, b.handle, scale, gated] as const;
   return invoke(lowRankOp, x.handle, weight.handle, ...rest);
 }
 

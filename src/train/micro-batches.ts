@@ -134,7 +134,7 @@ export interface PredictingStates {
 /** Hidden states [N, D] that predict the completion tokens, and those tokens [N]. Call inside a scope. */
 export function predictingStates(model: Decoder, batch: MicroBatch): PredictingStates {
   const { ids_BT, layout } = modelInputs(model, batch);
-  return atPlaces(model, model.forward(ids_BT, undefined, layout), batch);
+  return atPlaces(model, model.forward(ids_BT, layout), batch);
 }
 
 /**

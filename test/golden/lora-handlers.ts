@@ -58,7 +58,7 @@ function hiddenOf(model: Decoder, inputs: Tensors): Tensor {
   const segments = inputs.get('attention_mask')!;
   const positions = arange(0, segments.size(1)).unsqueeze(0).expand(segments.shape).contiguous();
   const layout = { positions_BT: positions, segments_BT: segments };
-  return model.forward(inputs.get('input_ids')!, undefined, layout);
+  return model.forward(inputs.get('input_ids')!, layout);
 }
 
 /** Through the trainer's own path: states that predict a label, chunked log-probabilities, their backward pass. */

@@ -97,7 +97,7 @@ function run(
 ): Float32Array {
   return noGrad(() =>
     scope(() => {
-      const hidden = model.forward(inputs.get('input_ids')!, undefined, layout, watched);
+      const hidden = model.forward(inputs.get('input_ids')!, layout, watched);
       watched?.(hidden);
       return model.logits(hidden).toFloat32();
     }),
@@ -232,7 +232,7 @@ function stepwiseCache(one: Case, model: Decoder, ids_BT: Tensor): Got {
   return noGrad(() =>
     scope(() => {
       const all = arange(0, rows);
-      frozen.forward(ids_BT.narrow(1, 0, prefill), (layer, keys, values) =>
+      frozen.prefill(ids_BT.narrow(1, 0, prefill), arange(0, rows), (layer, keys, values) =>
         cache.fill(layer, all, keys, values),
       );
       for (let position = prefill; position < capacity; position++) {

@@ -57,14 +57,15 @@ it('a pass holds what one block makes, however many there are', () => {
   const alive: number[][] = [[], [], []];
   scope(() => {
     const row = ids(tokens, [1, tokens.length]);
-    noGrad(() => policy.forward(row, () => alive[0]!.push(liveTensors())));
+    const last = ids([tokens.length - 1]);
+    noGrad(() => policy.prefill(row, last, () => alive[0]!.push(liveTensors())));
     noGrad(() =>
       policy.extend(row, 0, (_, keys, values) => {
         alive[1]!.push(liveTensors());
         return { keys, values };
       }),
     );
-    policy.forward(row, () => alive[2]!.push(liveTensors()));
+    policy.prefill(row, last, () => alive[2]!.push(liveTensors()));
   });
   for (const counts of alive) expect(counts).toEqual(new Array(5).fill(counts[0]));
 });
@@ -126,7 +127,7 @@ describe('gradient checkpointing', () => {
         };
         const layout = name === 'tied' ? undefined : padded;
         const kept = withCheckpoints ? model.forwardCheckpointed(tokens, layout) : null;
-        const hidden = kept ? model.normed(kept.output) : model.forward(tokens, undefined, layout);
+        const hidden = kept ? model.normed(kept.output) : model.forward(tokens, layout);
         const value = model.logits(hidden).logSoftmax(-1).square().mean();
         backward(value);
         kept?.close();

@@ -15,7 +15,7 @@ import {
   stepsAreExact,
 } from '../../src/models/index.ts';
 import { adapterParameters, useAdapter } from '../../src/nn/index.ts';
-import { cat, ids, kernelLevel, manualSeed, noGrad, scope, useKernels } from '../../src/torch/index.ts';
+import { arange, cat, ids, kernelLevel, manualSeed, noGrad, scope, useKernels } from '../../src/torch/index.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { type CutMinibatch, logpsBeforeUpdates } from '../../src/train/policy-update.ts';
 import { levels, multipliesBf16, randn, sameBits, withLevel } from './levels.ts';
@@ -45,7 +45,8 @@ function bothWays(policy: Decoder, prompt: number): [whole: Float32Array, steps:
   return noGrad(() =>
     scope(() => {
       const whole = policy.logits(policy.forward(ids(tokens, [1, tokens.length])).select(0, 0));
-      const start = model.forward(ids(tokens.slice(0, prompt), [1, prompt]), (layer, keys, values) =>
+      const asked = arange(0, prompt);
+      const start = model.prefill(ids(tokens.slice(0, prompt), [1, prompt]), asked, (layer, keys, values) =>
         cache.fill(layer, ids([0]), keys, values),
       );
       model.rope.reserve(tokens.length);
@@ -54,7 +55,7 @@ function bothWays(policy: Decoder, prompt: number): [whole: Float32Array, steps:
         const hidden = model.step(ids([token], [1]), stepContext(cache, model.rope, [place]));
         return model.stepLogits(hidden).to('f32');
       });
-      return [whole.toFloat32(), cat([model.logits(start.select(0, 0)), ...steps]).toFloat32()];
+      return [whole.toFloat32(), cat([model.logits(start), ...steps]).toFloat32()];
     }),
   );
 }

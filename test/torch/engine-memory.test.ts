@@ -49,14 +49,14 @@ function failing(
   fails: (call: { kind: 'prefill' | 'step'; rows: number; nth: number }) => boolean,
 ) {
   const rows: number[] = [];
-  const { forward, extend, step } = model;
+  const { prefill, extend, step } = model;
   const nth = { prefill: 0, step: 0 };
   const attempt = (kind: 'prefill' | 'step', count: number) => {
     if (fails({ kind, rows: count, nth: ++nth[kind] })) tooMuch();
   };
-  model.forward = (ids_BT, ...rest) => {
+  model.prefill = (ids_BT, ...rest) => {
     attempt('prefill', ids_BT.numel);
-    return forward.call(model, ids_BT, ...rest);
+    return prefill.call(model, ids_BT, ...rest);
   };
   model.extend = (ids_1T, ...rest) => {
     attempt('prefill', ids_1T.numel);

@@ -28,10 +28,10 @@ const requests: GenerationRequest[] = lengths.map((length, i) => ({
 /** Every pass of the model in order: tokens prefilled at once, or `step`. */
 function watched(model: Decoder): (number | 'step')[] {
   const seen: (number | 'step')[] = [];
-  const { forward, extend, step } = model;
-  model.forward = (ids_BT, ...rest) => {
+  const { prefill, extend, step } = model;
+  model.prefill = (ids_BT, ...rest) => {
     seen.push(ids_BT.numel);
-    return forward.call(model, ids_BT, ...rest);
+    return prefill.call(model, ids_BT, ...rest);
   };
   model.extend = (ids_1T, ...rest) => {
     seen.push(ids_1T.numel);

@@ -30,6 +30,8 @@ interface Shape {
   readonly rank: number;
   readonly bias?: boolean;
   readonly int8?: boolean;
+  /** The layer reads the gated SiLU of an input twice as wide. */
+  readonly gated?: boolean;
 }
 
 /** A linear layer with an update in use; f32 copies of the same numbers for `exact`. */
@@ -59,10 +61,11 @@ function ways(
   made: { layer: Linear; parts: Tensor[] },
   x: Tensor,
   slope: Tensor,
+  gated = false,
 ): Float32Array[] {
   return withLevel(level, () =>
     scope(() => {
-      const y = made.layer.forward(x);
+      const y = gated ? made.layer.forwardGated(x) : made.layer.forward(x);
       backward(y, slope.to(y.dtype));
       const gradients = [x, ...made.parts].map((one) => one.grad!.toFloat32());
       for (const one of [x, ...made.parts]) one.grad = null;
@@ -78,16 +81,18 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
     { rows: 70, ins: 130, outs: 200, rank: 8 },
     { rows: 33, ins: 64, outs: 96, rank: 17, bias: true },
     { rows: 20, ins: 48, outs: 64, rank: 16, int8: true, bias: true },
+    { rows: 37, ins: 72, outs: 40, rank: 8, gated: true },
+    { rows: 9, ins: 64, outs: 33, rank: 4, int8: true, bias: true, gated: true },
   ])('is no further from f32 than its twin: %o', (shape) => {
     scope(() => {
       const make = layerOf(shape, dtype);
-      const x = randn([1, shape.rows, shape.ins], dtype).requiresGrad_();
+      const x = randn([1, shape.rows, shape.ins * (shape.gated ? 2 : 1)], dtype).requiresGrad_();
       const wide = x.detach().to('f32').clone().requiresGrad_();
       const slope = randn([1, shape.rows, shape.outs], dtype);
       const [own, exactly] = [make(dtype), make('f32')];
-      const exact = ways('none', exactly, wide, slope);
-      const slow = ways('none', own, x, slope);
-      ways(level, own, x, slope).forEach((values, i) => {
+      const exact = ways('none', exactly, wide, slope, shape.gated);
+      const slow = ways('none', own, x, slope, shape.gated);
+      ways(level, own, x, slope, shape.gated).forEach((values, i) => {
         const ulp = largest(exact[i]!) * (dtype === 'bf16' && i < 2 ? 2 ** -8 : 4e-6);
         const allowed = ulp + largestDifference(slow[i]!, exact[i]!);
         expect(largestDifference(values, exact[i]!)).toBeLessThanOrEqual(allowed);
@@ -146,7 +151,16 @@ it('refuses a weight that is to be learned', () => {
   scope(() => {
     const [x, weight] = [randn([2, 8], 'f32'), randn([4, 8], 'f32').requiresGrad_()];
     const call = () =>
-      op('reckon::low_rank_linear')(x, weight, null, null, randn([2, 8], 'f32'), randn([4, 2], 'f32'), 1);
+      op('reckon::low_rank_linear')(
+        x,
+        weight,
+        null,
+        null,
+        randn([2, 8], 'f32'),
+        randn([4, 2], 'f32'),
+        1,
+        false,
+      );
     expect(call).toThrow(/frozen/);
   });
 });
