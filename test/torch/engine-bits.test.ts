@@ -15,7 +15,16 @@ import {
   stepsAreExact,
 } from '../../src/models/index.ts';
 import { adapterParameters, useAdapter } from '../../src/nn/index.ts';
-import { arange, cat, ids, kernelLevel, manualSeed, noGrad, scope, useKernels } from '../../src/torch/index.ts';
+import {
+  arange,
+  cat,
+  ids,
+  kernelLevel,
+  manualSeed,
+  noGrad,
+  scope,
+  useKernels,
+} from '../../src/torch/index.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { type CutMinibatch, logpsBeforeUpdates } from '../../src/train/policy-update.ts';
 import { levels, multipliesBf16, randn, sameBits, withLevel } from './levels.ts';
