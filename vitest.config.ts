@@ -4,6 +4,8 @@ import type { ViteUserConfig } from 'vitest/config';
 const config: ViteUserConfig = {
   test: {
     include: ['test/{null,torch,golden,e2e,gpu}/**/*.test.ts'],
+    globalSetup: 'test/set-up.ts',
+    setupFiles: 'test/equal-bytes.ts',
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -4,6 +4,7 @@ import type { ViteUserConfig } from 'vitest/config';
 const config: ViteUserConfig = {
   test: {
     include: ['test/slow/**/*.test.ts'],
+    globalSetup: 'test/set-up.ts',
     pool: 'forks',
     maxWorkers: 1,
     testTimeout: 600_000,

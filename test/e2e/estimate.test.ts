@@ -1,11 +1,9 @@
 /** Holds what `reckon recipe check` says of a run's steps, tokens and disk against what the run then takes. */
 
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { estimatedUse, estimateOf, measuredUse } from '../../bench/estimate.ts';
-import { setUp, startReckon, temporaryFolder } from './tiny-run.ts';
-
-beforeAll(setUp);
+import { startReckon, temporaryFolder } from './tiny-run.ts';
 
 describe('the estimate of a recipe', () => {
   // With branches, an adapter-free and a full pass over the data; with an adapter, a teacher of another size, token rewards.

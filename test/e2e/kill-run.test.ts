@@ -1,11 +1,9 @@
 /** A run whose process is killed (kill -9) in every stage ends, by the same command, as if nothing had happened. */
 
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { runThroughKills } from './kill-rounds.ts';
-import { essence, leftovers, runTiny, setUp, tinyFolder, trainedModel } from './tiny-run.ts';
-
-beforeAll(setUp);
+import { essence, leftovers, runTiny, tinyFolder, trainedModel } from './tiny-run.ts';
 
 /** One in each stage, and one at any moment of the start, when lock and environment are written. */
 const MOMENTS = [

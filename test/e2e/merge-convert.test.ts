@@ -2,9 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readModelInfo } from '../../src/checkpoints/model-info.ts';
 import {
@@ -23,14 +21,13 @@ import { ids, noGrad, op, scope, type Tensor } from '../../src/torch/index.ts';
 import { tinyConfig, tokenizer } from '../torch/tiny.ts';
 import { ROOT, temporaryFolder } from './tiny-run.ts';
 
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const folder = temporaryFolder();
 const place = (name: string) => join(folder, name);
 const expected = new Map<string, Float32Array>();
 
 function reckon(...words: string[]): { code: number | null; stdout: string; stderr: string } {
-  const main = join(ROOT, 'src', 'cli', 'main.ts');
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', TSX, main, ...words], {
+  const main = join(ROOT, 'dist', 'cli', 'main.js');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...words], {
     cwd: folder,
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1', RECKON_THREADS: '1' },

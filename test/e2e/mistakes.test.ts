@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRecipe } from '../../src/recipe/index.ts';
 import { ReckonError } from '../../src/util/errors.ts';
 import { busyness, processorMs } from '../null/timing.ts';
-import { ROOT, setUp, startReckon, temporaryFolder } from './tiny-run.ts';
+import { ROOT, startReckon, temporaryFolder } from './tiny-run.ts';
 
 const GOOD = `version: 1
 name: mistakes
@@ -443,7 +443,6 @@ let hub: Server;
 let endpoint: string;
 
 beforeAll(async () => {
-  setUp();
   hub = createServer((request, response) => {
     const token = request.headers.authorization;
     const known = token === undefined || token === 'Bearer hf_right';

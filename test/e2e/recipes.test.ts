@@ -2,19 +2,8 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
-import {
-  essence,
-  json,
-  lines,
-  runTiny,
-  setUp,
-  startReckon,
-  temporaryFolder,
-  tinyFolder,
-} from './tiny-run.ts';
-
-beforeAll(setUp);
+import { expect, it } from 'vitest';
+import { essence, json, lines, runTiny, startReckon, temporaryFolder, tinyFolder } from './tiny-run.ts';
 
 const STAGES = (steps: number): string => `
   - type: prepare

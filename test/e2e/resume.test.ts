@@ -9,7 +9,6 @@ import {
   lines,
   runTiny,
   runWords,
-  setUp,
   startReckon,
   tinyFolder,
   trainedModel,
@@ -18,7 +17,6 @@ import {
 let model: string;
 
 beforeAll(async () => {
-  setUp();
   model = await trainedModel();
 });
 

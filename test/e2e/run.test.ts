@@ -5,7 +5,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { listCheckpoints } from '../../src/checkpoints/folder.ts';
-import { essence, json, lines, runTiny, runWords, setUp, startReckon, tinyFolder } from './tiny-run.ts';
+import { essence, json, lines, runTiny, runWords, startReckon, tinyFolder } from './tiny-run.ts';
 
 /** A learning rate that changes no bit: every update is on-policy, and the policy stays its reference. */
 const FROZEN = `
@@ -24,7 +24,6 @@ let run: string;
 let seconds: number;
 
 beforeAll(async () => {
-  setUp();
   folder = tinyFolder({ stages: FROZEN, dtype: 'bf16', maxCompletionTokens: 64 });
   run = join(folder, 'whole');
   const started = performance.now();

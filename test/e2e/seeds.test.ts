@@ -2,13 +2,11 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { derivePlan, loadRecipe, type Stage } from '../../src/recipe/index.ts';
-import { json, ROOT, setUp, startReckon, temporaryFolder } from './tiny-run.ts';
+import { json, ROOT, startReckon, temporaryFolder } from './tiny-run.ts';
 
 const SEEDS = ['intrinsic-distillation', 'cs336', 'game24-long-cot', 'numina-grpo'] as const;
-
-beforeAll(setUp);
 
 /** Types of stages that a recipe and its twin must share; a twin may have more (its own teacher). */
 const typesOf = (stages: readonly Stage[]): Set<string> => new Set(stages.map(({ type }) => type));

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ROOT, type Started, setUp, start, temporaryFolder } from './tiny-run.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ROOT, type Started, start, temporaryFolder } from './tiny-run.ts';
 
 /** The quickstart's own recipe, made small, with steps enough to be interrupted. */
 const SMALL = [
@@ -14,7 +14,6 @@ const SMALL = [
 
 let runs: string;
 
-beforeAll(setUp);
 beforeEach(() => {
   runs = temporaryFolder();
 });

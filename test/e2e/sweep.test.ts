@@ -1,14 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
-import { json, setUp, startReckon, tinyFolder } from './tiny-run.ts';
+import { expect, it } from 'vitest';
+import { json, startReckon, tinyFolder } from './tiny-run.ts';
 
 const STAGES = `
   - type: prepare
   - { type: sft, steps: 2, optimizerBatch: 4, microBatchTokens: 1024 }
   - { type: evaluate, label: sft }`;
-
-beforeAll(setUp);
 
 it('a sweep runs, resumes and compares on validation problems', { timeout: 120_000 }, async () => {
   const folder = tinyFolder({ stages: STAGES });

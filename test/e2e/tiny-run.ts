@@ -1,6 +1,6 @@
 /** Owns a run small enough to be done in seconds, started as a process of its own, and what two equal runs share. */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -67,14 +67,6 @@ stages:${stages}
 `,
   );
   return folder;
-}
-
-/** Brings dist/ up to date, so that the processes that tests start are of these sources. */
-export function setUp(): void {
-  const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'setup.mjs')], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(stderr);
 }
 
 /** How a process ended; `output` is stdout and stderr together. */

@@ -156,7 +156,7 @@ describe('pruneCheckpoints', () => {
 it('a writer that is killed again and again leaves a whole checkpoint and loses no more than the last', async () => {
   const script = `
     import { writeFileSync } from 'node:fs';
-    import { newestWholeCheckpoint, pruneCheckpoints, writeCheckpoint } from './src/checkpoints/folder.ts';
+    import { newestWholeCheckpoint, pruneCheckpoints, writeCheckpoint } from './dist/checkpoints/folder.js';
     const stage = ${JSON.stringify(stage)};
     let step = newestWholeCheckpoint(stage).newest?.step ?? 0;
     for (;;) {
@@ -169,7 +169,7 @@ it('a writer that is killed again and again leaves a whole checkpoint and loses 
     }`;
   let told = 0;
   for (const delay of [5, 20, 35]) {
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script]);
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
     let output = '';
     child.stdout.on('data', (data: Buffer) => {
       output += data.toString();

@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'reckon-grade-'));
 function reckonGrade(input: string, ...words: string[]) {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ['--import', 'tsx', join(ROOT, 'src/cli/main.ts'), 'grade', ...words],
+    [join(ROOT, 'dist/cli/main.js'), 'grade', ...words],
     { input, encoding: 'utf8', cwd: ROOT },
   );
   return {

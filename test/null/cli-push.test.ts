@@ -9,7 +9,7 @@ import { type ModelInfo, readModelInfo, writeModelInfo } from '../../src/checkpo
 import { HubServer } from './hub-server.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
+const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 
 let folder: string;
 let hub: HubServer;
@@ -30,7 +30,7 @@ async function push(
   words: readonly string[],
   changes: NodeJS.ProcessEnv = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'push', ...words], {
+  const child = spawn(process.execPath, [MAIN, 'push', ...words], {
     cwd: ROOT,
     env: { ...process.env, HF_ENDPOINT: endpoint, HF_TOKEN: 'hf_right', HF_HOME: folder, ...changes },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -9,7 +9,7 @@ import { FIXTURE_RECIPE } from './run-fixture.ts';
 import { busyness } from './timing.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
+const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 
 const execute = promisify(execFile);
 
@@ -21,7 +21,7 @@ interface Result {
 
 /** The command line in a process of its own. */
 function reckon(...words: string[]): Result {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', MAIN, ...words], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], {
     cwd: ROOT,
     encoding: 'utf8',
   });
@@ -74,7 +74,7 @@ describe('help', () => {
     [['init']],
     [['completion']],
   ])('of reckon %j shows an example and the global options', async (words) => {
-    const { stdout } = await execute(process.execPath, ['--import', 'tsx', MAIN, ...words, '--help'], {
+    const { stdout } = await execute(process.execPath, [MAIN, ...words, '--help'], {
       cwd: ROOT,
     });
     expect(stdout).toContain(`Example:\n  reckon ${words.join(' ')}`);
@@ -149,6 +149,14 @@ describe('reckon recipe check', () => {
     expect(reckon('--quiet', 'recipe', 'check', recipe).stdout).toBe('');
   });
 
+  it('prints the same from the sources, through tsx', () => {
+    const words = ['--import', 'tsx', join(ROOT, 'src', 'cli', 'main.ts'), 'recipe', 'check', recipe];
+    const { stdout } = spawnSync(process.execPath, words, { cwd: ROOT, encoding: 'utf8' });
+    const plan = (text: string): string => text.split('\n\n')[0]!;
+    expect(plan(stdout)).toContain('02-sft');
+    expect(plan(stdout)).toBe(plan(reckon('recipe', 'check', recipe).stdout));
+  });
+
   it('has a schema for editors, on stdout or in a file', () => {
     const schema = JSON.parse(reckon('recipe', 'schema').stdout) as Record<string, Record<string, unknown>>;
     expect(schema['$schema']).toContain('json-schema.org');
@@ -164,7 +172,7 @@ describe('reckon recipe check', () => {
       await import(${JSON.stringify(MAIN)});
       const loaded = process.report.getReport().sharedObjects.filter((path) => path.includes('torch'));
       console.log('LOADED ' + JSON.stringify(loaded));`;
-    const words = ['--import', 'tsx', '--input-type=module', '-e', script, 'x'];
+    const words = ['--input-type=module', '-e', script, 'x'];
     const { stdout } = spawnSync(process.execPath, words, { cwd: ROOT, encoding: 'utf8' });
     expect(stdout).toContain('LOADED []');
   });
@@ -214,7 +222,7 @@ describe('reckon doctor', () => {
   });
 
   it('says what is wrong and what to do', () => {
-    const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', MAIN, 'doctor'], {
+    const { status, stdout } = spawnSync(process.execPath, [MAIN, 'doctor'], {
       cwd: ROOT,
       encoding: 'utf8',
       env: { ...process.env, RECKON_THREADS: 'many' },
@@ -227,7 +235,7 @@ describe('reckon doctor', () => {
 });
 
 it('lives on when the reader of its output goes away', async () => {
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'recipe', 'check', recipe], { cwd: ROOT });
+  const child = spawn(process.execPath, [MAIN, 'recipe', 'check', recipe], { cwd: ROOT });
   child.stdout.destroy();
   let stderr = '';
   child.stderr.on('data', (data: Buffer) => {

@@ -11,15 +11,11 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'reckon-data-cli-'));
 
 function data(...words: string[]): { code: number | null; stdout: string; stderr: string } {
-  const main = join(ROOT, 'src', 'cli', 'main.ts');
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--import', 'tsx', main, 'data', ...words],
-    {
-      cwd: ROOT,
-      encoding: 'utf8',
-    },
-  );
+  const main = join(ROOT, 'dist', 'cli', 'main.js');
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'data', ...words], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
   return { code: status, stdout, stderr };
 }
 

@@ -37,9 +37,9 @@ describe('writeFileAtomic', () => {
   it('shows the whole old or the whole new content when the writer is killed', async () => {
     const path = join(folder, 'state.json');
     const script = `
-      import { writeFileAtomic } from './src/util/files.ts';
+      import { writeFileAtomic } from './dist/util/files.js';
       for (let i = 0; ; i++) writeFileAtomic(${JSON.stringify(path)}, String(i % 10).repeat(200_000));`;
-    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script]);
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
     while (!existsSync(path)) await sleep(10);
     await sleep(100);
     child.kill('SIGKILL');

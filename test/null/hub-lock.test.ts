@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localModel } from '../../src/hub/index.ts';
 import { DownloadServer } from './hub-downloads.ts';
 
-const hub = fileURLToPath(new URL('../../src/hub/index.ts', import.meta.url));
+const hub = fileURLToPath(new URL('../../dist/hub/index.js', import.meta.url));
 const weights = Buffer.from(Array.from({ length: 400_000 }, (_, i) => (i * 31) % 251));
 const checksum = createHash('sha256').update(weights).digest('hex');
 const files = { 'config.json': '{"model_type":"qwen2"}', 'model.safetensors': weights };
@@ -53,7 +53,7 @@ function bring(): { readonly child: ChildProcess; readonly ended: Promise<string
   const code = `import { localModel } from ${JSON.stringify(hub)};
 const folder = await localModel('org/tiny', { log: console.log, retryDelayMs: 1 });
 console.log('folder ' + folder);`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
     env: { ...process.env, HF_HOME: home, HF_HUB_CACHE: '', HF_ENDPOINT: endpoint, HF_TOKEN: '' },
   });
   children.push(child);

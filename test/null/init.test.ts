@@ -18,8 +18,7 @@ import { completions } from '../../src/cli/completion.ts';
 import { openRecipe } from '../../src/recipe/index.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const MAIN = join(ROOT, 'src', 'cli', 'main.ts');
-const TSX = join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs');
+const MAIN = join(ROOT, 'dist', 'cli', 'main.js');
 
 let folder: string;
 
@@ -28,7 +27,7 @@ beforeEach(() => {
 });
 
 function reckon(...words: string[]): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', TSX, MAIN, ...words], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], {
     encoding: 'utf8',
   });
   return { code: status, stdout, stderr };
@@ -125,7 +124,7 @@ describe('completion', () => {
     }
   });
 
-  const command = [process.execPath, '--import', TSX, MAIN].map((word) => JSON.stringify(word)).join(' ');
+  const command = [process.execPath, MAIN].map((word) => JSON.stringify(word)).join(' ');
 
   /** What a shell prints in a folder with one file, or null, said, where it is not installed. */
   function printed(shell: string, words: readonly string[], script: string): string | null {

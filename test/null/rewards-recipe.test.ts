@@ -245,8 +245,8 @@ describe('reckon rewards test', () => {
     const given = join(folder, 'given.jsonl');
     writeFileSync(given, '{"completion": "#1*2*3*4", "problemId": "game24/1-2-3-4"}\n{"completion": "no"}\n');
     const run = (...words: readonly string[]) => {
-      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-      const made = spawnSync(process.execPath, ['--import', 'tsx', main, 'rewards', 'test', file, ...words], {
+      const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+      const made = spawnSync(process.execPath, [main, 'rewards', 'test', file, ...words], {
         encoding: 'utf8',
       });
       return { code: made.status, out: made.stdout, error: made.stderr };

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { runThroughKills } from '../e2e/kill-rounds.ts';
-import { essence, leftovers, runTiny, setUp, tinyFolder, trainedModel } from '../e2e/tiny-run.ts';
+import { essence, leftovers, runTiny, tinyFolder, trainedModel } from '../e2e/tiny-run.ts';
 
 const ROUNDS = Math.max(1, Math.round(3 * Number(process.env['RECKON_SLOW_SCALE'] ?? 1)));
 const KILLS = 8;
@@ -13,7 +13,6 @@ const PAUSE_MS = 3000;
 let folder: string;
 
 beforeAll(async () => {
-  setUp();
   folder = tinyFolder({ model: await trainedModel(), dtype: 'bf16' });
   expect(await runTiny(folder, 'whole')).toMatchObject({ code: 0, stderr: '' });
 });

@@ -15,7 +15,6 @@ import {
   leftovers,
   runTiny,
   runWords,
-  setUp,
   startReckon,
   tinyFolder,
   trainedModel,
@@ -44,7 +43,6 @@ let folder: string;
 let stages: readonly { readonly name: string; readonly seconds: number }[];
 
 beforeAll(async () => {
-  setUp();
   folder = tinyFolder({ model: await trainedModel(), stages: STAGES, maxCompletionTokens: 48 });
   expect(await runTiny(folder, 'whole')).toMatchObject({ code: 0, stderr: '' });
   const records = readdirSync(join(folder, 'whole'))

@@ -5,15 +5,13 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { runThroughKills } from '../e2e/kill-rounds.ts';
-import { essence, leftovers, ROOT, runTiny, setUp, temporaryFolder } from '../e2e/tiny-run.ts';
+import { essence, leftovers, ROOT, runTiny, temporaryFolder } from '../e2e/tiny-run.ts';
 
 const KILLS = 10;
 /** About as long as a process lives that is left alone. */
 const PAUSE_MS = 4000;
-
-beforeAll(setUp);
 
 it.each(['intrinsic-distillation', 'cs336', 'game24-long-cot', 'numina-grpo'])('%s', async (seed) => {
   const folder = temporaryFolder();

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
-const source = (path: string) => JSON.stringify(fileURLToPath(new URL(`../../src/${path}`, import.meta.url)));
+const built = (path: string) => JSON.stringify(fileURLToPath(new URL(`../../dist/${path}`, import.meta.url)));
 
 const learning = {
   'a student': `accumulateDistillation(model, teacher, batches, { objective: 'divergence', beta: 0.5, softening: 1,
@@ -17,11 +17,11 @@ const learning = {
 /** MiB that a gradient of 1,024 tokens through 12 layers adds to the largest memory of a process of its own. */
 function growth(learn: string, checkpointed: boolean): number {
   const script = `import { readFileSync } from 'node:fs';
-const { Decoder, initialWeights, qwen2Traits, ValueHead } = await import(${source('models/index.ts')});
-const { scope } = await import(${source('torch/index.ts')});
-const { accumulateDistillation } = await import(${source('train/distill.ts')});
-const { accumulateValueGradient } = await import(${source('train/critic.ts')});
-const { cutMicroBatches } = await import(${source('train/micro-batches.ts')});
+const { Decoder, initialWeights, qwen2Traits, ValueHead } = await import(${built('models/index.js')});
+const { scope } = await import(${built('torch/index.js')});
+const { accumulateDistillation } = await import(${built('train/distill.js')});
+const { accumulateValueGradient } = await import(${built('train/critic.js')});
+const { cutMicroBatches } = await import(${built('train/micro-batches.js')});
 const config = { ...qwen2Traits, vocabSize: 64, hiddenSize: 128, layers: 12, heads: 4, keyValueHeads: 2, headDim: 32,
   intermediateSize: 512, tieEmbeddings: true, maxPositions: 512, ropeTheta: 10000, rmsEps: 1e-6, initializerRange: 0.02,
   bosTokenId: null, eosTokenIds: [2], padTokenId: null };
@@ -37,13 +37,9 @@ const before = peak();
 ${learn}
 if (batches.length !== 1) throw new Error('one micro-batch was meant');
 console.log(peak() - before);`;
-  const { stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--import', 'tsx', '--input-type=module', '-e', script],
-    {
-      encoding: 'utf8',
-    },
-  );
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
   expect(stderr).toBe('');
   return Number(stdout);
 }

@@ -19,18 +19,18 @@ import {
 import { type DType, full, ids, noGrad, scope, type Tensor } from '../../src/torch/index.ts';
 import { tinyConfig } from './tiny.ts';
 
-const source = fileURLToPath(new URL('../../src/', import.meta.url));
+const built = fileURLToPath(new URL('../../dist/', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'reckon-memory-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Reads the file in a process of its own; bytes of its high water mark above its start, over those that stay. */
 function peakShare(path: string, dtype: 'f32' | 'bf16', map: boolean): number {
-  const script = join(folder, `read-${dtype}.mts`);
+  const script = join(folder, `read-${dtype}.mjs`);
   writeFileSync(
     script,
     `import { readFileSync } from 'node:fs';
-const { readSafetensors } = await import(${JSON.stringify(`${source}models/safetensors.ts`)});
-const { zeros } = await import(${JSON.stringify(`${source}torch/index.ts`)});
+const { readSafetensors } = await import(${JSON.stringify(`${built}models/safetensors.js`)});
+const { zeros } = await import(${JSON.stringify(`${built}torch/index.js`)});
 zeros([1]).dispose();
 const status = (key) => 1024 * Number(new RegExp(key + ':\\\\s+(\\\\d+)').exec(readFileSync('/proc/self/status', 'utf8'))[1]);
 const before = status('VmRSS');
@@ -43,7 +43,7 @@ for (const value of read.values()) {
 console.log((status('VmHWM') - before) / bytes);
 `,
   );
-  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
   expect(stderr).toBe('');
   return Number(stdout);
 }
@@ -83,12 +83,12 @@ function saved(name: string, config: ModelConfig, dtype: DType): string {
 
 /** Loads a frozen model and reads all of it; the largest memory over what stays in it, and that in bytes. */
 function frozen(path: string, dtype: DType): { readonly share: number; readonly stays: number } {
-  const script = join(folder, 'frozen.mts');
+  const script = join(folder, 'frozen.mjs');
   writeFileSync(
     script,
     `import { readFileSync } from 'node:fs';
-const { loadFrozen } = await import(${JSON.stringify(`${source}models/index.ts`)});
-const { ids, noGrad, scope, zeros } = await import(${JSON.stringify(`${source}torch/index.ts`)});
+const { loadFrozen } = await import(${JSON.stringify(`${built}models/index.js`)});
+const { ids, noGrad, scope, zeros } = await import(${JSON.stringify(`${built}torch/index.js`)});
 zeros([1]).dispose();
 const status = (key) => 1024 * Number(new RegExp(key + ':\\\\s+(\\\\d+)').exec(readFileSync('/proc/self/status', 'utf8'))[1]);
 const before = status('VmRSS');
@@ -99,7 +99,7 @@ const stays = status('VmRSS') - before;
 console.log(JSON.stringify({ share: peak / stays, stays }));
 `,
   );
-  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8' });
   expect(stderr).toBe('');
   return JSON.parse(stdout) as { share: number; stays: number };
 }
