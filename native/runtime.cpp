@@ -14,6 +14,7 @@
 
 #include <unordered_map>
 
+#include "host-memory.h"
 #include "kernels/choice.h"
 #include "napi.h"
 #include "runtime.h"
@@ -141,13 +142,7 @@ void exportRuntime(napi_env env, napi_value exports) {
 }  // namespace reckon
 
 NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
-#ifdef __GLIBC__
-  // Activations come and go every step: handing them back to the system each time costs 5 to 15 % in page faults, and a
-  // threshold that a large model's freed memory has passed hands back everything at every chance. So nothing goes back but
-  // by freeCachedMemory.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
-#endif
+  reckon::useHostMemory();
   reckon::exportOperators(env, exports);
   reckon::exportTensors(env, exports);
   reckon::exportRuntime(env, exports);
