@@ -121,10 +121,11 @@ napi_value guarded(napi_env env, napi_callback_info info) {
     return body(call);
   } catch (const c10::Error& error) {
     message = error.what_without_backtrace();
-    // The allocator of the CPU and cuBLAS throw the general error; those of devices have a type for it.
+    // The allocators of the CPU and of MPS, cuBLAS and the CUDA runtime throw the general error; that of CUDA has a type for it.
     memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
              message.find("DefaultCPUAllocator: ") != std::string::npos ||
-             message.find("CUBLAS_STATUS_ALLOC_FAILED") != std::string::npos;
+             message.find("CUBLAS_STATUS_ALLOC_FAILED") != std::string::npos || message.find("CUDA error: out of memory") != std::string::npos ||
+             message.find("MPS backend out of memory") != std::string::npos;
   } catch (const std::bad_alloc&) {
     message = "out of memory";
     memory = true;

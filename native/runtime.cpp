@@ -100,6 +100,27 @@ napi_value freeCachedMemory(Call& call) {
   return makeNothing(call.env);
 }
 
+/// deviceMemory(device) -> { total, peak } in bytes: what the device has, and the most that tensors have held of it in this process;
+/// undefined where its allocator does not say, as the CPU's.
+napi_value deviceMemory(Call& call) {
+  const c10::Device device(readString(call.env, call.values[0]));
+  auto* allocator = device.is_cpu() ? nullptr : dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+  if (allocator == nullptr || !allocator->initialized()) return makeNothing(call.env);
+  const c10::DeviceIndex index = device.has_index() ? device.index() : static_cast<c10::DeviceIndex>(0);
+  constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  try {
+    const size_t total = allocator->getMemoryInfo(index).second;
+    const int64_t peak = allocator->getDeviceStats(index).allocated_bytes[all].peak;
+    napi_value object;
+    napi_create_object(call.env, &object);
+    napi_set_named_property(call.env, object, "total", makeNumber(call.env, static_cast<double>(total)));
+    napi_set_named_property(call.env, object, "peak", makeNumber(call.env, static_cast<double>(peak)));
+    return object;
+  } catch (const c10::NotImplementedError&) {
+    return makeNothing(call.env);
+  }
+}
+
 napi_value describe(Call& call) {
   napi_value object;
   napi_create_object(call.env, &object);
@@ -136,6 +157,7 @@ void exportRuntime(napi_env env, napi_value exports) {
   add(env, exports, "kernelNames", guarded<kernelNames>);
   add(env, exports, "useKernels", guarded<useKernelsOf>);
   add(env, exports, "freeCachedMemory", guarded<freeCachedMemory>);
+  add(env, exports, "deviceMemory", guarded<deviceMemory>);
   add(env, exports, "describe", guarded<describe>);
 }
 

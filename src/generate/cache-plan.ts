@@ -4,7 +4,7 @@
  */
 
 import { type CacheShape, cacheBytes, type Decoder, gatheredBytes, KvCache } from '../models/index.ts';
-import { kernelsServe, lacksMemory } from '../torch/index.ts';
+import { deviceMemory, kernelsServe, lacksMemory } from '../torch/index.ts';
 import { grantedMemory } from '../util/capacity.ts';
 
 /** What the cache must hold. */
@@ -14,7 +14,7 @@ export interface CacheDemand {
   readonly longestPrompt: number;
   readonly maxNewTokens: number;
   readonly maxRows: number | undefined;
-  /** Most bytes; by default a quarter of what the machine or a container grants, or 16 GiB on another device than the CPU. */
+  /** Most bytes; by default a quarter of what the machine or a container grants, or of what the GPU has. */
   readonly maxBytes: number | undefined;
   /** Slots beyond those of sequences. */
   readonly spare: number;
@@ -38,13 +38,18 @@ export function cacheShape(model: Decoder, demand: CacheDemand): CacheShape {
     prefixCapacity: Math.max(1, demand.longestPrompt),
   });
   // The whole memory and not the free one, so that the same run has the same batches.
-  const bound = demand.maxBytes ?? (model.device === 'cpu' ? grantedMemory() / 4 : 16 * 2 ** 30);
+  const bound = demand.maxBytes ?? memoryOf(model.device) / 4;
   let slots = Math.max(1, Math.min(demand.maxRows ?? defaultRows, demand.sequences));
   for (;;) {
     const bytes = plannedBytes(model, shape(slots));
     if (slots === 1 || bytes <= bound) return shape(slots);
     slots = Math.max(1, Math.min(slots - 1, Math.floor((slots * bound) / bytes)));
   }
+}
+
+/** A device that does not tell shares the machine's memory, as Apple's GPU does. */
+function memoryOf(device: string): number {
+  return deviceMemory(device)?.total ?? grantedMemory();
 }
 
 function plannedBytes({ computeDtype, device, config }: Decoder, shape: CacheShape): number {

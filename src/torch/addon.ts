@@ -64,6 +64,7 @@ export interface Addon {
   useKernels(name: string): void;
   /** Hands back the memory that a device's allocator keeps and no tensor uses. */
   freeCachedMemory(device: string): void;
+  deviceMemory(device: string): { readonly total: number; readonly peak: number } | undefined;
   describe(): RuntimeDescription;
 }
 

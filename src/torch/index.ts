@@ -20,7 +20,7 @@ export {
   swigluRows,
   useKernels,
 } from './kernels.ts';
-export { freeCachedMemory, lacksMemory } from './memory.ts';
+export { deviceMemory, freeCachedMemory, lacksMemory } from './memory.ts';
 export { Op } from './op.ts';
 export { type PackedMatrix, type PackedProduct, packed, packedLinear } from './packed.ts';
 export { product, productInto } from './product.ts';

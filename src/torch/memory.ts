@@ -22,6 +22,14 @@ export function outOfMemory(asker: string, error: unknown): ReckonError {
   );
 }
 
+/**
+ * Bytes of a device: what it has, and the most that tensors have held of it in this process. Null where its allocator does
+ * not say, as the CPU's.
+ */
+export function deviceMemory(device: string): { readonly total: number; readonly peak: number } | null {
+  return native.deviceMemory(device) ?? null;
+}
+
 /** Hands back the memory that a device's allocator keeps for later; live tensors stay. */
 export function freeCachedMemory(device: string): void {
   native.freeCachedMemory(device);

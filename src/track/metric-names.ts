@@ -140,6 +140,11 @@ export const METRICS = {
   'perf/tokens_per_s': { unit: 'tokens/s', description: 'Tokens of the step by its time', better: 'higher' },
   'memory/live_tensors': { unit: '', description: 'Tensor handles alive after the step' },
   'memory/rss_bytes': { unit: 'bytes', description: 'Resident memory of the process', better: 'lower' },
+  'memory/device_peak_bytes': {
+    unit: 'bytes',
+    description: "Most that tensors have held so far of the policy's GPU",
+    better: 'lower',
+  },
   'validation/loss': { unit: '', description: 'Loss on the validation split', better: 'lower' },
   'validation/accuracy': { unit: 'share', description: 'Validation problems solved', better: 'higher' },
   'validation/format': {

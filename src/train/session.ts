@@ -30,7 +30,7 @@ import {
 import { trainableParameters } from '../nn/index.ts';
 import { AdamW, type AdamWOptions, type ScheduleOptions } from '../optim/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
-import { liveTensors, noGrad, scope } from '../torch/index.ts';
+import { deviceMemory, liveTensors, noGrad, scope } from '../torch/index.ts';
 import { bestSteps, type MetricRecord, MetricsWriter, Progress, readMetrics } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
@@ -209,6 +209,7 @@ export class Session implements Disposable {
     this.tokens += record['batch/tokens'];
     const cpu = process.cpuUsage(this.cpu);
     const due = this.clock.endStep();
+    const onDevice = deviceMemory(this.policy.device);
     if (this.clock.generated > 0) this.extra['generatedTokens'] = this.clock.generated;
     const full = {
       ...record,
@@ -217,6 +218,7 @@ export class Session implements Disposable {
       ...(due ? await this.options.measure?.(this.engines.opener(step), this.tokenizer) : {}),
       'memory/live_tensors': liveTensors(),
       'memory/rss_bytes': process.memoryUsage.rss(),
+      ...(onDevice ? { 'memory/device_peak_bytes': onDevice.peak } : {}),
     };
     this.metrics.write(step, full);
     this.progress.update(step, full);

@@ -9,6 +9,7 @@ import { lossWeights } from '../../src/losses/index.ts';
 import { loadModel, saveModel } from '../../src/models/index.ts';
 import {
   type DType,
+  deviceMemory,
   devices,
   freeCachedMemory,
   ids,
@@ -144,6 +145,9 @@ describe.skipIf(device === undefined)('on CUDA', () => {
     expect(lacksMemory(errorOf(tooMuch))).toBe(true);
     freeCachedMemory(device!);
     using gpu = loaded();
+    const { total, peak } = deviceMemory(device!)!;
+    expect(peak).toBeGreaterThan(0);
+    expect(total).toBeGreaterThan(peak);
     const whole = idsOf(await generate(gpu, tokenizer, requests, options));
     const { step } = gpu;
     gpu.step = (ids_N, context) => {

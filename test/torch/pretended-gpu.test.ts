@@ -7,8 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { cacheShape } from '../../src/generate/cache-plan.ts';
 import { type GenerationOptions, generate } from '../../src/generate/index.ts';
-import { loadModel, saveModel } from '../../src/models/index.ts';
+import { type Decoder, loadModel, saveModel } from '../../src/models/index.ts';
 import { devices, setThreads, tensor } from '../../src/torch/index.ts';
 import { type EveryStage, runEveryStage } from './every-stage.ts';
 import type { PretendedGpu } from './pretended-gpu.ts';
@@ -43,6 +44,14 @@ it('lists what it has, and refuses tensors of two devices', () => {
   expect([sum.device, ...sum.toFloat32()]).toEqual(['cuda:0', 2, 4]);
 });
 
+function copyOn(device: string, model: Decoder): Decoder {
+  const folder = mkdtempSync(join(tmpdir(), 'reckon-pretended-'));
+  saveModel(model, folder);
+  const copy = loadModel(folder, { dtype: 'f32', computeDtype: 'f32', device });
+  rmSync(folder, { recursive: true });
+  return copy;
+}
+
 describe('the engine', () => {
   const requests = [4, 1, 9].map((length, i) => ({
     problemId: `p${i}`,
@@ -76,10 +85,7 @@ describe('the engine', () => {
     ['with statistics', { statistics: { alternatives: 3 } }],
   ])('samples what the CPU samples, and waits once a step, for the tokens: %s', async (_, changes) => {
     using cpu = tinyModel();
-    const folder = mkdtempSync(join(tmpdir(), 'reckon-pretended-'));
-    saveModel(cpu, folder);
-    using model = loadModel(folder, { dtype: 'f32', computeDtype: 'f32', device: 'cuda:1' });
-    rmSync(folder, { recursive: true });
+    using model = copyOn('cuda:1', cpu);
     const options = { ...plain, ...changes };
     const here = (await generate(cpu, tokenizer, requests, options)).flat();
     gpu().reads = 0;
@@ -89,6 +95,21 @@ describe('the engine', () => {
     expect(gpu().reads).toBe(Math.max(...there.map((one) => one.completionIds.length)));
     expect(gpu().waits).toBe(0);
   });
+});
+
+it('the cache takes a quarter of what the GPU has, whatever the machine has', () => {
+  using here = tinyModel();
+  using there = copyOn('cuda:0', here);
+  const asked = { sequences: 500, requests: 500, longestPrompt: 100, maxNewTokens: 900, spare: 0 };
+  const slots = (model: Decoder): number =>
+    cacheShape(model, { ...asked, maxRows: undefined, maxBytes: undefined }).slots;
+  const { memory } = gpu();
+  gpu().memory = { ...memory, total: 2 ** 28 };
+  const [few, all] = [slots(there), slots(here)];
+  gpu().memory = { ...memory, total: 2 ** 29 };
+  expect(few).toBeLessThan(all);
+  expect(slots(there) / few).toBeCloseTo(2, 0);
+  gpu().memory = memory;
 });
 
 describe('a run', () => {
@@ -106,6 +127,9 @@ describe('a run', () => {
     ]);
     expect([...there.metrics.keys()]).toEqual([...here.metrics.keys()]);
     expect(there.metrics.size).toBe(8);
+    const peaks = (run: EveryStage) =>
+      new Set([...run.metrics.values()].flat().map((row) => row['memory/device_peak_bytes']));
+    expect([peaks(there), peaks(here)]).toEqual([new Set([gpu().memory.peak]), new Set([undefined])]);
     for (const [stage, rows] of here.metrics) {
       for (const [i, row] of rows.entries()) {
         for (const [name, value] of Object.entries(row)) {

@@ -21,6 +21,8 @@ export class PretendedGpu {
   calls = 0;
   /** Whether the next call of this operator finds no memory, by its name and what it is given. */
   lacksMemoryFor: (name: string, shapes: readonly (readonly number[])[]) => boolean = () => false;
+  /** What each has, and what tensors are said to have held of it. */
+  memory: { readonly total: number; readonly peak: number } = { total: 2 ** 32, peak: 2 ** 20 };
   /** Devices whose caches were emptied. */
   readonly freed: string[] = [];
 }
@@ -106,6 +108,7 @@ export function addonWith(gpu: PretendedGpu, real: Addon): Addon {
       gpu.freed.push(device);
       if (!isGpu(device)) real.freeCachedMemory(device);
     },
+    deviceMemory: (device) => (isGpu(device) ? gpu.memory : real.deviceMemory(device)),
     describe: () => ({ ...real.describe(), cuda: true, cudaDevices: gpu.count }),
   };
 }
