@@ -1,7 +1,6 @@
 /** Owns the tests of a recipe that branches: several stages from one start, a teacher of its own, budgets of sampled tokens. */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runSeeds } from '../../src/cli/run-seeds.ts';
@@ -9,6 +8,7 @@ import { parseRecipe, type Recipe } from '../../src/recipe/index.ts';
 import { methodResults, seedRuns, writeSeedsReport } from '../../src/report/index.ts';
 import { executeRun, readStageRecord } from '../../src/run/index.ts';
 import { resolveCompute, stageFunctions } from '../../src/run/stage-functions.ts';
+import { roomyFolder } from './room.ts';
 
 const RECIPE = `version: 1
 name: branches
@@ -32,7 +32,7 @@ stages:
   - type: report
 `;
 
-const folder = mkdtempSync(join(tmpdir(), 'reckon-branches-'));
+const folder = roomyFolder('reckon-branches-');
 const runs = join(folder, 'branches');
 const seed7 = join(runs, 'seed-7');
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,16 +1,6 @@
 /** Owns the tests of `reckon evaluate` on a real run: rows, resuming, all checkpoints, distances. */
 
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -25,6 +15,7 @@ import { readEvaluation, readRows } from '../../src/evaluate/index.ts';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { executeRun } from '../../src/run/index.ts';
 import { readJsonl } from '../../src/util/jsonl.ts';
+import { roomyFolder } from './room.ts';
 import { assertNoLeaks } from './tiny.ts';
 
 const RECIPE = `version: 1
@@ -49,7 +40,7 @@ let run: string;
 assertNoLeaks();
 
 beforeAll(async () => {
-  runs = mkdtempSync(join(tmpdir(), 'reckon-evaluate-command-'));
+  runs = roomyFolder('reckon-evaluate-command-');
   run = join(runs, 'tiny');
   await executeRun(parseRecipe(RECIPE, 'recipe.yaml'), {
     runsDirectory: runs,

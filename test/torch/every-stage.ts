@@ -1,10 +1,10 @@
 /** Owns a run of every kind of stage, small enough for seconds, on whichever device is asked for. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { executeRun } from '../../src/run/index.ts';
+import { roomyFolder } from './room.ts';
 
 const short = 'microBatchTokens: 512, learningRate: 1.0e-3';
 const small = `steps: 1, ${short}, optimizerBatch: 8`;
@@ -50,7 +50,7 @@ export async function runEveryStage(
   dtype: 'auto' | 'f32' | 'bf16',
   more: string = stages,
 ): Promise<EveryStage> {
-  const runs = mkdtempSync(join(tmpdir(), 'reckon-every-'));
+  const runs = roomyFolder('reckon-every-');
   const lines: string[] = [];
   try {
     await executeRun(parseRecipe(recipe(device, dtype, more), 'recipe.yaml'), {

@@ -1,7 +1,6 @@
 /** Whole runs whose completions come from servers: baseline, GRPO with pushed adapters, evaluation, PPO, the command line. */
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -12,6 +11,7 @@ import { type Decoder, loadModel } from '../../src/models/index.ts';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { executeRun } from '../../src/run/index.ts';
 import { loadTokenizer } from '../../src/text/index.ts';
+import { roomyFolder } from './room.ts';
 import { Harness, recipeWith } from './stage-harness.ts';
 import { VllmServer } from './vllm-server.ts';
 
@@ -29,7 +29,7 @@ let runs: string;
 
 beforeAll(async () => {
   await harness.prepare(recipeWith('- { type: evaluate, label: none }'));
-  runs = mkdtempSync(join(tmpdir(), 'reckon-remote-'));
+  runs = roomyFolder('reckon-remote-');
   model = loadModel(harness.start, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
   server = new VllmServer({ model, tokenizer: loadTokenizer(harness.start), name: 'tiny' });
   await server.start();

@@ -1,8 +1,7 @@
 /** Owns running one trained stage in this process, from a small model, with a stop after a given step. */
 
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect } from 'vitest';
 import { parseRecipe, type Recipe, type StageType } from '../../src/recipe/index.ts';
@@ -10,6 +9,7 @@ import { stageFunctions } from '../../src/run/stage-functions.ts';
 import type { RunStageContext } from '../../src/run/stages.ts';
 import { kernelLevel } from '../../src/torch/index.ts';
 import type { StageOutcome } from '../../src/train/context.ts';
+import { roomyFolder } from './room.ts';
 
 /** A recipe whose last stage is the one under test, as YAML: `- { type: ..., ... }`. */
 export function recipeWith(stage: string, dtype: 'f32' | 'bf16' = 'f32'): Recipe {
@@ -37,7 +37,7 @@ export type StageWork = (context: RunStageContext<StageType>) => Promise<StageOu
 
 /** A temporary run with a small fine-tuned model, on which the last stage can be run again and again. */
 export class Harness implements Disposable {
-  readonly folder: string = mkdtempSync(join(tmpdir(), 'reckon-stage-'));
+  readonly folder: string = roomyFolder('reckon-stage-');
   private model = '';
 
   /** The folder of the model that stages start from. */
