@@ -1,8 +1,8 @@
 /** Owns `reckon data`: its options and what each form is handed to. Reads no data itself. */
 
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { ExitCode, GlobalOptions } from './output.ts';
-import { collect, wholeNumber } from './values.ts';
+import { collect, positive, wholeNumber } from './values.ts';
 
 /** The options of `reckon data prepare`. */
 export interface PrepareOptions extends GlobalOptions {
@@ -65,10 +65,4 @@ export function addDataCommand(program: Command, finish: (code: ExitCode) => voi
       await showData(path, command.optsWithGlobals<ShowDataOptions>());
       finish(0);
     });
-}
-
-function positive(text: string): number {
-  const value = wholeNumber(text);
-  if (value > 0) return value;
-  throw new InvalidArgumentError('it must be a whole number, 1 or more.');
 }

@@ -12,7 +12,7 @@ import type { Compared } from './evaluate-distances.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets, safeName } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect, wholeNumber } from './values.ts';
+import { collect, notNegative, positive, seedList, share } from './values.ts';
 
 /** The options of the command as they were given. */
 export interface EvaluateOptions extends GlobalOptions, EndpointOptions {
@@ -281,33 +281,9 @@ async function print(
   printResult(options, { evaluations: short, files, curve, distances }, text);
 }
 
-function positive(text: string): number {
-  const value = wholeNumber(text);
-  if (value === 0) throw new InvalidArgumentError('it must be a whole number, 1 or more.');
-  return value;
-}
-
-function notNegative(text: string): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (value >= 0 && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError('it must be a number, 0 or more.');
-}
-
-function share(text: string): number {
-  const value = notNegative(text);
-  if (value === 0 || value > 1) throw new InvalidArgumentError('it must be above 0 and at most 1.');
-  return value;
-}
-
 function fileName(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(text)) return text;
   throw new InvalidArgumentError(
     "it must be letters, digits, '.', '_' and '-', and begin with one of the first two.",
   );
-}
-
-function seedList(text: string): readonly number[] {
-  const seeds = text.split(',').map((part) => wholeNumber(part.trim()));
-  if (new Set(seeds).size < seeds.length) throw new InvalidArgumentError('it must name each seed once.');
-  return seeds;
 }

@@ -17,6 +17,7 @@ import {
   sampledBy,
   type TextModel,
 } from './text-model.ts';
+import { positive } from './values.ts';
 
 interface GenerateOptions extends SamplingOptions, EndpointOptions {
   readonly prompt?: string;
@@ -45,19 +46,14 @@ export function addGenerateCommand(program: Command, finish: (code: ExitCode) =>
     )
     .option('--chat', "puts prompts through the model's chat template, as the user's turn")
     .option('--system <text>', 'a system message before them; implies --chat')
-    .option(
-      '--samples <n>',
-      'completions of each prompt',
-      (text) => Math.max(1, Math.floor(Number(text)) || 1),
-      1,
-    )
+    .option('--samples <n>', 'completions of each prompt', positive, 1)
     .option(
       '--stop <text>',
       'text that ends a completion; may be repeated',
       (text, all: string[]) => [...all, text],
       [],
     )
-    .option('--batch <n>', 'completions at once', (text) => Math.max(1, Math.floor(Number(text)) || 1), 16)
+    .option('--batch <n>', 'completions at once', positive, 16)
     .option('--stream', 'shows the completion of one prompt as it comes');
   servedBy(sampledBy(command))
     .addHelpText(
@@ -189,7 +185,8 @@ function promptOf(line: string, place: string): Prompt {
   const expected = 'a JSON object with `prompt`, `question` or `messages`';
   let value: unknown;
   try {
-    value = JSON.parse(line);
+    // Trimmed, it has no byte-order mark.
+    value = JSON.parse(line.trim());
   } catch (error) {
     throw new ReckonError('data', 'bad-prompts', `${place}: expected ${expected}, found ${messageOf(error)}`);
   }

@@ -115,7 +115,9 @@ async function* linesOf(file: string): AsyncGenerator<{ line: string; number: nu
   let number = 0;
   for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
     number++;
-    if (line.trim() !== '') yield { line, number };
+    // This takes the byte-order mark too that editors put before the first line.
+    const row = line.trim();
+    if (row !== '') yield { line: row, number };
   }
 }
 

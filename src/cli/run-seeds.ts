@@ -2,7 +2,6 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { InvalidArgumentError } from 'commander';
 import type { Recipe } from '../recipe/index.ts';
 import { writeSeedsReport } from '../report/index.ts';
 import type { RunResult } from '../run/index.ts';
@@ -17,14 +16,6 @@ export interface SeedsResult {
   readonly report: string | null;
 }
 
-/** Reads `1,2,3`. */
-export function seedList(text: string): readonly number[] {
-  const seeds = text.split(',').map((part) => part.trim());
-  if (!seeds.every((seed) => /^\d{1,15}$/.test(seed)) || new Set(seeds).size < seeds.length)
-    throw new InvalidArgumentError('it must be different whole numbers with commas between, such as 1,2,3.');
-  return seeds.map(Number);
-}
-
 /**
  * Runs into `<folder>/seed-1`, `seed-2`, ...; finished seeds are passed over in a moment, so that the same command goes on
  * from where it was stopped.
@@ -33,7 +24,7 @@ export async function runSeeds(
   folder: string,
   seeds: readonly number[],
   open: (seed: number, name: string) => Promise<Recipe>,
-  run: (recipe: Recipe, runsDirectory: string) => Promise<RunResult>,
+  run: (recipe: Recipe, runsDirectory: string, since?: number) => Promise<RunResult>,
 ): Promise<SeedsResult> {
   if (existsSync(join(folder, 'recipe.yaml'))) {
     const message = `${folder} is itself a run; give the runs of --seeds another --name`;
@@ -41,7 +32,9 @@ export async function runSeeds(
   }
   const runs: RunResult[] = [];
   for (const seed of seeds) {
-    const result = await run(await open(seed, `seed-${seed}`), folder);
+    // What came before the first seed, set-up too, is the first one's time; the time of a seed is no later one's.
+    const since = runs.length === 0 ? undefined : performance.now();
+    const result = await run(await open(seed, `seed-${seed}`), folder, since);
     runs.push(result);
     if (result.status !== 'done') return { status: result.status, directory: folder, runs, report: null };
   }

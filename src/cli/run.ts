@@ -7,8 +7,8 @@ import { derivePlan, estimate, openRecipe, type Recipe } from '../recipe/index.t
 import { executeRun, type RunResult, requireDisk, type StageModule, thisMachine } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { runSeeds, seedList } from './run-seeds.ts';
-import { collect, wholeNumber } from './values.ts';
+import { runSeeds } from './run-seeds.ts';
+import { collect, seedList, wholeNumber } from './values.ts';
 
 interface RunOptions extends GlobalOptions {
   readonly name?: string;
@@ -74,7 +74,7 @@ async function run(file: string, options: RunOptions): Promise<ExitCode> {
         join(runsDir, recipe.name),
         seeds,
         (seed, name) => openRecipe(file, { ...options, seed, name }),
-        (one, folder) => start(one, folder, options),
+        (one, folder, since) => start(one, folder, options, since),
       )
     : await start(recipe, runsDir, options);
   if ('report' in result && result.report !== null && options.json !== true)
@@ -83,7 +83,12 @@ async function run(file: string, options: RunOptions): Promise<ExitCode> {
   return result.status === 'done' ? 0 : 130;
 }
 
-function start(recipe: Recipe, runsDirectory: string, options: RunOptions): Promise<RunResult> {
+function start(
+  recipe: Recipe,
+  runsDirectory: string,
+  options: RunOptions,
+  since?: number,
+): Promise<RunResult> {
   requireRoom(recipe, runsDirectory);
   return executeRun(recipe, {
     runsDirectory,
@@ -92,6 +97,7 @@ function start(recipe: Recipe, runsDirectory: string, options: RunOptions): Prom
     quiet: options.quiet,
     selection: options,
     stream: options.json === true ? process.stderr : process.stdout,
+    since,
     load: loadStages,
   });
 }

@@ -2,7 +2,7 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { openRecipe, type Recipe, suggest } from '../recipe/index.ts';
 import { type SweepRun, writeSweepReport } from '../report/index.ts';
 import {
@@ -16,7 +16,7 @@ import {
 } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect } from './values.ts';
+import { collect, positive } from './values.ts';
 
 interface SweepCommandOptions extends GlobalOptions {
   readonly grid?: readonly string[];
@@ -45,7 +45,7 @@ export function addSweepCommand(program: Command, finish: (code: ExitCode) => vo
     .option('--set <key=value>', 'change a key in all runs; may be repeated', collect)
     .option('--name <name>', "name of the sweep; by default the recipe's with -sweep behind it")
     .option('--runs-dir <folder>', 'folder that holds the sweep', 'runs')
-    .option('--jobs <n>', 'runs at the same time', atLeastOne, 1)
+    .option('--jobs <n>', 'runs at the same time', positive, 1)
     .option('--split <split>', 'problems that runs are compared on', 'validation')
     .option('--measure <label>', 'evaluation that is compared; by default the last of each run')
     .option('--dry-run', 'check every run and list them, without running')
@@ -56,11 +56,6 @@ export function addSweepCommand(program: Command, finish: (code: ExitCode) => vo
     .action(async (recipe: string, _options, command: Command) => {
       finish(await sweep(recipe, command.optsWithGlobals<SweepCommandOptions>()));
     });
-}
-
-function atLeastOne(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('it must be a whole number, 1 or more.');
-  return Number(text);
 }
 
 async function sweep(file: string, options: SweepCommandOptions): Promise<ExitCode> {

@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Engine, GenerationOptions } from '../generate/engine.ts';
 import { localModel } from '../hub/index.ts';
 import type { WeightFormat } from '../models/index.ts';
@@ -14,6 +14,7 @@ import { ReckonError } from '../util/errors.ts';
 import { type Endpoint, endpointEngine } from './endpoint.ts';
 import { downloadOptions } from './model-files.ts';
 import type { GlobalOptions } from './output.ts';
+import { notNegative, positive, share, wholeNumber } from './values.ts';
 
 /** What `sampledBy` adds to a command. */
 export interface SamplingOptions extends GlobalOptions {
@@ -30,15 +31,13 @@ export interface SamplingOptions extends GlobalOptions {
 
 /** Adds the options of sampling and of where to compute. */
 export function sampledBy(command: Command): Command {
-  const number = (flag: string, what: string, least: number, value: number) =>
-    new Option(`${flag} <number>`, what).argParser((text) => numberFrom(text, least)).default(value);
   return command
-    .addOption(number('--temperature', '0 takes the likeliest token every time', 0, 1))
-    .addOption(number('--top-p', 'share of probability kept', 0, 1))
-    .addOption(number('--top-k', 'how many of the likeliest tokens are kept; 0 for all', 0, 0))
-    .addOption(number('--min-p', 'share of the likeliest token that a token needs; 0 for none', 0, 0))
-    .addOption(number('--max-tokens', 'length at which a completion is cut', 1, 512))
-    .addOption(number('--seed', 'what is drawn follows from it', 0, 0))
+    .option('--temperature <number>', '0 takes the likeliest token every time', notNegative, 1)
+    .option('--top-p <number>', 'share of probability kept', share, 1)
+    .option('--top-k <number>', 'how many of the likeliest tokens are kept; 0 for all', wholeNumber, 0)
+    .option('--min-p <number>', 'share of the likeliest token that a token needs; 0 for none', notNegative, 0)
+    .option('--max-tokens <number>', 'length at which a completion is cut', positive, 512)
+    .option('--seed <number>', 'what is drawn follows from it', wholeNumber, 0)
     .addOption(
       new Option('--dtype <dtype>', 'of weights and activations')
         .choices(['auto', 'f32', 'bf16'])
@@ -55,12 +54,6 @@ export function sampledBy(command: Command): Command {
         .choices(['full', 'int8'])
         .default('full'),
     );
-}
-
-function numberFrom(text: string, least: number): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (value >= least && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError(`expected a number of ${least} or more`);
 }
 
 /** A model that is only read, and what belongs to it. */

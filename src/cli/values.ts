@@ -12,3 +12,32 @@ export function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('it must be a whole number, 0 or more.');
   return Number(text);
 }
+
+/** Reads a whole number of 1 or more. */
+export function positive(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('it must be a whole number, 1 or more.');
+  return value;
+}
+
+/** Reads a number of 0 or more. */
+export function notNegative(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (value >= 0 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('it must be a number, 0 or more.');
+}
+
+/** Reads a share above 0, at most 1. */
+export function share(text: string): number {
+  const value = notNegative(text);
+  if (value === 0 || value > 1) throw new InvalidArgumentError('it must be above 0 and at most 1.');
+  return value;
+}
+
+/** Reads `1,2,3`. */
+export function seedList(text: string): readonly number[] {
+  const seeds = text.split(',').map((part) => part.trim());
+  if (!seeds.every((seed) => /^\d{1,15}$/.test(seed)) || new Set(seeds.map(Number)).size < seeds.length)
+    throw new InvalidArgumentError('it must be different whole numbers with commas between, such as 1,2,3.');
+  return seeds.map(Number);
+}

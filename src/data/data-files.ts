@@ -15,18 +15,20 @@ export interface DataFile {
   readonly split: string;
 }
 
-const SPLIT_WORDS: Readonly<Record<string, string>> = {
-  train: 'train',
-  training: 'train',
-  validation: 'validation',
-  valid: 'validation',
-  val: 'validation',
-  dev: 'validation',
-  test: 'test',
-  testing: 'test',
-  eval: 'test',
-  evaluation: 'test',
-};
+const SPLIT_WORDS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    train: 'train',
+    training: 'train',
+    validation: 'validation',
+    valid: 'validation',
+    val: 'validation',
+    dev: 'validation',
+    test: 'test',
+    testing: 'test',
+    eval: 'test',
+    evaluation: 'test',
+  }),
+);
 
 /** Files that describe a data set and are no part of it. */
 const NOT_DATA = ['dataset_infos.json', 'dataset_info.json', 'package.json', 'summary.json', 'state.json'];
@@ -81,7 +83,7 @@ function splitOf(path: string): string {
   const parts = path.split(/[\\/]/).reverse();
   for (const part of parts) {
     for (const word of part.toLowerCase().split(/[-_.\s]/)) {
-      const split = SPLIT_WORDS[word];
+      const split = SPLIT_WORDS.get(word);
       if (split !== undefined) return split;
     }
   }

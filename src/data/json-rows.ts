@@ -24,12 +24,16 @@ export function parseJson(text: string, file: string, bad: BadRows): DataRow[] {
   const rows: DataRow[] = [];
   const places = new Places(text, file);
   if (text[start] === '[') {
+    const before = bad.found.length;
     for (const span of itemSpans(text, start + 1)) {
       pushRow(rows, text.slice(span.start, span.end), places.at(span.start), bad);
     }
     // Items are read one by one, so what is wrong between or behind them shows only in the whole.
-    const error = bad.found.length === 0 ? jsonErrorAt(whole) : null;
-    if (error !== null) bad.add({ ...places.whereIs(start + error), message: notJson(whole, error) });
+    const error = bad.found.length === before ? jsonErrorAt(whole) : null;
+    if (error !== null) {
+      const { line, offset } = new Places(text, file).at(start + error);
+      bad.add({ file, line, column: offset, message: notJson(whole, error) });
+    }
     return rows;
   }
   const inner = listInside(whole);
@@ -133,10 +137,5 @@ class Places {
       this.lineStart = end + 1;
     }
     return { file: this.file, line: this.line, offset: position - this.lineStart + 1 };
-  }
-
-  whereIs(position: number): { file: string; line: number; column: number } {
-    const { file, line, offset } = this.at(position);
-    return { file, line, column: offset };
   }
 }

@@ -40,9 +40,12 @@ async function readRows({ path }: DataFile, bad: BadRows): Promise<DataRow[]> {
       `Expected a file that ends in ${DATA_ENDINGS.join(', ')} (or one of them and .gz), found ${path}; rename or convert it.`,
     );
   }
-  const bytes = readBytes(path);
+  const bytes = readable(path, () => readBytes(path));
   if (ending === '.parquet') return parseParquet(bytes, path);
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  // A text has a largest length, about half a gigabyte.
+  const text = readable(path, () =>
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'),
+  );
   if (ending === '.json') return parseJson(text, path, bad);
   if (ending === '.csv') return parseCsv(text, path, ',', bad);
   if (ending === '.tsv') return parseCsv(text, path, '\t', bad);
@@ -50,9 +53,13 @@ async function readRows({ path }: DataFile, bad: BadRows): Promise<DataRow[]> {
 }
 
 function readBytes(path: string): Uint8Array<ArrayBuffer> {
+  const bytes = readFileSync(path);
+  return path.toLowerCase().endsWith('.gz') ? Uint8Array.from(gunzipSync(bytes)) : bytes;
+}
+
+function readable<T>(path: string, read: () => T): T {
   try {
-    const bytes = readFileSync(path);
-    return path.toLowerCase().endsWith('.gz') ? Uint8Array.from(gunzipSync(bytes)) : bytes;
+    return read();
   } catch (thrown) {
     throw new ReckonError('data', 'unreadable-data', `${path} cannot be read: ${messageOf(thrown)}`, {
       cause: thrown,

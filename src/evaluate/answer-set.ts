@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ReckonError } from '../util/errors.ts';
-import { readJsonl } from '../util/jsonl.ts';
+import { jsonlLines } from '../util/jsonl.ts';
 import { type Evaluation, readEvaluation } from './evaluation.ts';
 import { type EvaluationRow, rowSchema } from './rows.ts';
 
@@ -73,17 +73,19 @@ function ofResult(
 
 /** Reads exported answers: see {@link answerOf} for what a line may hold. Throws `no-answers` for an empty file. */
 export function readAnswers(path: string, name: string): AnswerSet {
-  const lines = readJsonl(path, (value) => value);
   const problems = new Map<string, ReadAnswer[]>();
-  for (const [i, line] of lines.entries()) {
-    const answer = answerOf(line, i);
+  let place = 0;
+  for (const { number, value } of jsonlLines(path)) {
+    const answer = answerOf(value, place++);
     if (answer === null)
       throw new ReckonError(
         'data',
         'not-an-answer',
-        `${path}:${i + 1}: expected an answer with a completion (or response) and a verdict, reward or numbers to compare, found ${Object.keys(Object(line)).join(', ') || typeof line}`,
+        `${path}:${number}: expected an answer with a completion (or response) and a verdict, reward or numbers to compare, found ${Object.keys(Object(value)).join(', ') || typeof value}`,
       );
-    problems.set(answer.id, [...(problems.get(answer.id) ?? []), answer]);
+    const before = problems.get(answer.id);
+    if (before === undefined) problems.set(answer.id, [answer]);
+    else before.push(answer);
   }
   if (problems.size === 0) throw new ReckonError('data', 'no-answers', `${path} holds no answers`);
   return { name, problems: [...problems.values()].map(gathered) };

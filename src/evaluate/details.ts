@@ -152,7 +152,7 @@ function lengthsOf(rows: readonly EvaluationRow[]): Lengths {
   return {
     median: quantile(lengths, 0.5),
     p90: quantile(lengths, 0.9),
-    longest: Math.max(...lengths),
+    longest: quantile(lengths, 1),
     correctMean: meanOf(true),
     incorrectMean: meanOf(false),
   };

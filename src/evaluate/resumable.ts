@@ -158,7 +158,7 @@ async function runBatch<P extends Named>(
     const completions = some.map(({ id }) => known.get(id)!);
     const made = await job.judge(some, completions);
     judged.append(...made);
-    rows.push(...made);
+    for (const row of made) rows.push(row);
     tell();
   }
 }

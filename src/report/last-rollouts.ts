@@ -15,8 +15,9 @@ export interface ExtremeRollouts {
   readonly worst: readonly RolloutLine[];
 }
 
-/** Most bytes that are read from the end of a file of rollouts. */
+/** Bytes that are read from the end of a file of rollouts, and how many at most where the last step has more. */
 const TAIL_BYTES = 4 * 2 ** 20;
+const MOST_BYTES = 256 * 2 ** 20;
 
 /**
  * The `count` highest and lowest rewards of the last step that the stage's rollouts hold, equal ones in the order of the file;
@@ -47,19 +48,28 @@ export function rankOf({ reward, tokenRewards }: RolloutLine, by: ExtremeRollout
   return (by === 'divergence' ? -1 : 1) * mean(tokenRewards!);
 }
 
-/** The whole lines at the end of a file that are rollouts. */
+/** The rollouts of at least the whole last step at the end of a file, as far as they are within the bound. */
 function lastLines(path: string): RolloutLine[] {
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);
-    const bytes = Buffer.alloc(Math.min(size, TAIL_BYTES));
-    readSync(file, bytes, 0, bytes.length, size - bytes.length);
-    const texts = bytes.toString('utf8').split('\n');
-    // The first line is cut unless the whole file was read, the last one where a process was killed.
-    return (size > bytes.length ? texts.slice(1) : texts).flatMap((text) => parsed(text));
+    for (let length = TAIL_BYTES; ; length *= 4) {
+      const lines = linesWithin(file, size, Math.min(size, length));
+      const whole = length >= size || lines.some(({ step }) => step < lines.at(-1)!.step);
+      if (whole || length >= MOST_BYTES) return lines;
+    }
   } finally {
     closeSync(file);
   }
+}
+
+/** The whole lines among the last bytes of a file that are rollouts. */
+function linesWithin(file: number, size: number, length: number): RolloutLine[] {
+  const bytes = Buffer.alloc(length);
+  readSync(file, bytes, 0, length, size - length);
+  const texts = bytes.toString('utf8').split('\n');
+  // The first line is cut unless the whole file was read, the last one where a process was killed.
+  return (size > length ? texts.slice(1) : texts).flatMap((text) => parsed(text));
 }
 
 function parsed(text: string): RolloutLine[] {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { ReckonError } from '../util/errors.ts';
 import { formatNumber, type Painter, printable } from '../util/format.ts';
-import { readJsonl } from '../util/jsonl.ts';
+import { eachJsonl } from '../util/jsonl.ts';
 import { verdictText } from './results.ts';
 
 /** A line of rollouts/train.jsonl, as far as people look at it. */
@@ -61,12 +61,14 @@ export function readRollouts(stageDirectory: string, filter: RolloutFilter = {})
   const path = join(stageDirectory, 'rollouts', 'train.jsonl');
   if (!existsSync(path))
     throw new ReckonError('run', 'no-rollouts', `${path} is not there: this stage keeps no rollouts`);
-  return readJsonl(path, (value) => rolloutLineSchema.parse(value)).filter(
-    (line) =>
-      (filter.step === undefined || line.step === filter.step) &&
-      (filter.problem === undefined || line.problemId === filter.problem) &&
-      (filter.verdict === undefined || line.verdict === filter.verdict),
-  );
+  const fits = (line: RolloutLine): boolean =>
+    (filter.step === undefined || line.step === filter.step) &&
+    (filter.problem === undefined || line.problemId === filter.problem) &&
+    (filter.verdict === undefined || line.verdict === filter.verdict);
+  const found: RolloutLine[] = [];
+  for (const line of eachJsonl(path, (value) => rolloutLineSchema.parse(value)))
+    if (fits(line)) found.push(line);
+  return found;
 }
 
 /** One rollout as text: who and when, what it earned and why, what was said. */

@@ -155,9 +155,8 @@ export const builtInRewards: Readonly<Record<string, BuiltIn>> = {
   },
   repetition: ofSample(
     ['unit', 'ngram', 'maxPenalty'],
-    'penalty of repeated n-grams of tokens or words',
-    ({ rollout }, { unit = 'tokens', ...settings }) =>
-      repetitionPenalty(unit === 'words' ? wordsOf(rollout.text) : rollout.completionIds, settings),
+    'penalty of repeated n-grams of tokens, words or lines',
+    ({ rollout }, { unit = 'tokens', ...settings }) => repetitionPenalty(piecesOf(rollout, unit), settings),
   ),
   'step-coverage': ofSample(
     [],
@@ -218,10 +217,13 @@ function traceOf(
   return searchTraceRewards(numbers.map(Number), rollout.text, { wrongOutcome });
 }
 
-function lengthIn(
-  { completionIds, text }: Sample['rollout'],
-  unit: NonNullable<RewardSettings['unit']>,
-): number {
-  if (unit === 'tokens') return completionIds.length;
-  return unit === 'lines' ? text.split('\n').length : wordsOf(text).length;
+function lengthIn(rollout: Sample['rollout'], unit: Unit): number {
+  return piecesOf(rollout, unit).length;
+}
+
+type Unit = NonNullable<RewardSettings['unit']>;
+
+function piecesOf({ completionIds, text }: Sample['rollout'], unit: Unit): readonly (number | string)[] {
+  if (unit === 'tokens') return completionIds;
+  return unit === 'lines' ? text.split('\n') : wordsOf(text);
 }

@@ -27,6 +27,7 @@ const KNOWN_FILES: readonly string[] = [
   'environment.json',
   'time.json',
   'energy.json',
+  'hub.json',
   'run.log',
   'summary.json',
   'report.html',

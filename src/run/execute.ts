@@ -31,6 +31,8 @@ export interface ExecuteOptions {
   readonly quiet?: boolean | undefined;
   readonly selection?: StageSelection | undefined;
   readonly stream: ProgressStream;
+  /** From when its seconds count, on the clock of `performance.now()`; by default from when the command began. */
+  readonly since?: number | undefined;
   /** Where the processor's energy counters are; by default Linux's own place. */
   readonly powercap?: string | undefined;
   readonly load: () => Promise<StageModule>;
@@ -52,7 +54,7 @@ export async function executeRun(recipe: Recipe, options: ExecuteOptions): Promi
   checkSelection({ ...options.selection, fresh });
   const run = openRun({ runsDirectory, name: recipe.name, fresh });
   const log = openRunLog(join(run.path, 'run.log'), { stream, quiet });
-  const clock = new RunClock(run.path);
+  const clock = new RunClock(run.path, options.since);
   const signals = watchSignals((signal) =>
     log.log(`${signal}: stopping at the end of this step; once more to leave at once`),
   );

@@ -69,13 +69,15 @@ function runPoint(
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-4000);
     });
-    const end = (code: number | null, reason: string): void => {
+    const end = (code: number | null, signal: NodeJS.Signals | null, reason: string): void => {
       running.delete(child);
-      const status = code === 0 ? 'done' : code === 130 || code === 143 ? 'stopped' : 'failed';
+      // A signal that comes before the run listens for it ends the process without a code.
+      const stopped = code === 130 || code === 143 || signal === 'SIGINT' || signal === 'SIGTERM';
+      const status = code === 0 ? 'done' : stopped ? 'stopped' : 'failed';
       resolve({ point, status, error: status === 'failed' ? (lastError(errors) ?? reason) : null });
     };
-    child.on('error', (error) => end(1, error.message));
-    child.on('close', (code, signal) => end(code, `it ended with ${signal ?? `exit code ${code}`}`));
+    child.on('error', (error) => end(1, null, error.message));
+    child.on('close', (code, signal) => end(code, signal, `it ended with ${signal ?? `exit code ${code}`}`));
   });
 }
 

@@ -52,9 +52,9 @@ function tokensById({ files }: Tokenizer): (string | undefined)[] {
     added_tokens?: readonly { readonly id: number; readonly content: string }[];
   };
   const vocabulary = model?.vocab ?? {};
-  const tokens: (string | undefined)[] = [];
-  if (Array.isArray(vocabulary)) tokens.push(...vocabulary.map(([token]) => token));
-  else for (const [token, id] of Object.entries(vocabulary)) tokens[id] = token;
+  const isList = Array.isArray(vocabulary);
+  const tokens: (string | undefined)[] = isList ? vocabulary.map(([token]) => token) : [];
+  if (!isList) for (const [token, id] of Object.entries(vocabulary)) tokens[id] = token;
   for (const { id, content } of added ?? []) tokens[id] = content;
   return tokens;
 }

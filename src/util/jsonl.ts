@@ -7,13 +7,12 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   readSync,
+  truncateSync,
   writeSync,
 } from 'node:fs';
 import * as z from 'zod';
 import { messageOf, ReckonError } from './errors.ts';
-import { writeFileAtomic } from './files.ts';
 
 /** What is written for a number that JSON has no word for. */
 export type JsonNumber = number | 'NaN' | 'Infinity' | '-Infinity';
@@ -106,16 +105,27 @@ export function appendJsonl(path: string, values: readonly unknown[], options: J
 export function readJsonl<T>(
   path: string,
   parse: (value: unknown) => T,
-  { torn = 'left-out' }: ReadJsonlOptions = {},
+  options: ReadJsonlOptions = {},
 ): T[] {
-  return readLines(path, torn).map(({ number, value }) => {
+  return [...eachJsonl(path, parse, options)];
+}
+
+/** {@link readJsonl} one value at a time, for files that need not fit into memory. */
+export function* eachJsonl<T>(
+  path: string,
+  parse: (value: unknown) => T,
+  options: ReadJsonlOptions = {},
+): Generator<T> {
+  for (const { number, value } of jsonlLines(path, options)) {
+    let parsed: T;
     try {
-      return parse(value);
+      parsed = parse(value);
     } catch (thrown) {
       const message = `${path}:${number}: ${explain(thrown)}; correct or remove the line`;
       throw new ReckonError('data', 'jsonl-bad-line', message, { cause: thrown });
     }
-  });
+    yield parsed;
+  }
 }
 
 /** A schema's complaint in one line: the first of its issues, with the key. */
@@ -126,42 +136,90 @@ function explain(thrown: unknown): string {
 }
 
 /**
- * Rewrites the file with only the lines whose `step` is at most `step`, in one rename; a torn last line goes too.
- * Returns how many whole lines were cut; a missing file has none. A line without a number `step` is an error.
+ * Cuts the file off before the first line whose `step` is beyond `step`, in one operation; a torn last line goes too. Steps
+ * must not fall from line to line. Returns how many whole lines were cut; a missing file has none. A line without a number
+ * `step` is an error, and nothing is cut.
  */
 export function truncateJsonl(path: string, step: number): number {
   if (!existsSync(path)) return 0;
-  const lines = readLines(path);
-  const kept = lines.filter((line) => stepOf(path, line) <= step);
-  writeFileAtomic(path, kept.map((line) => `${line.text}\n`).join(''));
-  return lines.length - kept.length;
-}
-
-interface Line {
-  readonly number: number;
-  readonly text: string;
-  readonly value: unknown;
-}
-
-function readLines(path: string, torn: 'left-out' | 'refused' = 'left-out'): Line[] {
-  const texts = readText(path).split('\n');
-  const tail = texts.length - 1;
-  const lines: Line[] = [];
-  for (const [index, text] of texts.entries()) {
-    if (text.trim() === '') continue;
-    try {
-      lines.push({ number: index + 1, text, value: JSON.parse(text) });
-    } catch (thrown) {
-      if (index === tail && torn === 'left-out') break;
-      throw badLine(path, index + 1, messageOf(thrown), thrown);
-    }
+  mendTail(path);
+  let kept = 0;
+  let cut = 0;
+  for (const line of jsonlLines(path)) {
+    if (stepOf(path, line) > step || cut > 0) cut++;
+    else kept = line.end;
   }
-  return lines;
+  if (cut > 0) truncateSync(path, kept);
+  return cut;
 }
 
-function readText(path: string): string {
+/** A line that is not empty. */
+export interface JsonlLine {
+  /** From 1. */
+  readonly number: number;
+  readonly value: unknown;
+  /** The byte behind its newline. */
+  readonly end: number;
+}
+
+/** The lines of a file one by one, however large it is; what is no JSON is what {@link readJsonl} says. */
+export function* jsonlLines(
+  path: string,
+  { torn = 'left-out' }: ReadJsonlOptions = {},
+): Generator<JsonlLine> {
+  let number = 0;
+  let end = 0;
+  for (const bytes of bytesOfLines(path)) {
+    number++;
+    end += bytes.length;
+    // This takes the byte-order mark too that editors put before the first line.
+    const text = bytes.toString('utf8').trim();
+    if (text === '') continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (thrown) {
+      if (bytes.at(-1) !== NEWLINE && torn === 'left-out') return;
+      throw badLine(path, number, messageOf(thrown), thrown);
+    }
+    yield { number, value, end };
+  }
+}
+
+const NEWLINE = 0x0a;
+/** Bytes that are read at once. */
+const CHUNK = 1 << 16;
+
+/** Every line with its newline; the last one perhaps without. */
+function* bytesOfLines(path: string): Generator<Buffer> {
+  const file = readable(path, () => openSync(path, 'r'));
   try {
-    return readFileSync(path, 'utf8');
+    let begun: Buffer[] = [];
+    for (;;) {
+      const chunk = Buffer.allocUnsafe(CHUNK);
+      const read = chunk.subarray(
+        0,
+        readable(path, () => readSync(file, chunk, 0, CHUNK, null)),
+      );
+      let start = 0;
+      for (let newline = read.indexOf(NEWLINE); newline >= 0; newline = read.indexOf(NEWLINE, start)) {
+        yield Buffer.concat([...begun, read.subarray(start, newline + 1)]);
+        begun = [];
+        start = newline + 1;
+      }
+      if (start < read.length) begun.push(read.subarray(start));
+      if (read.length > 0) continue;
+      if (begun.length > 0) yield Buffer.concat(begun);
+      return;
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readable<T>(path: string, read: () => T): T {
+  try {
+    return read();
   } catch (thrown) {
     throw new ReckonError('data', 'jsonl-unreadable', `Cannot read ${path}: ${messageOf(thrown)}`, {
       cause: thrown,
@@ -169,11 +227,10 @@ function readText(path: string): string {
   }
 }
 
-function stepOf(path: string, line: Line): number {
-  const value = line.value;
+function stepOf(path: string, { number, value }: JsonlLine): number {
   const step = typeof value === 'object' && value !== null && 'step' in value ? value.step : undefined;
   if (typeof step === 'number') return step;
-  throw badLine(path, line.number, 'it has no number "step" to cut back by');
+  throw badLine(path, number, 'it has no number "step" to cut back by');
 }
 
 function badLine(path: string, number: number, why: string, cause?: unknown): ReckonError {
@@ -201,17 +258,28 @@ function mendTail(path: string): void {
   if (!existsSync(path)) return;
   const file = openSync(path, 'r+');
   try {
-    const size = fstatSync(file).size;
-    const last = Buffer.alloc(1);
-    if (size === 0 || (readSync(file, last, 0, 1, size - 1) === 1 && last[0] === 0x0a)) return;
-    const bytes = readFileSync(path);
-    const start = bytes.lastIndexOf(0x0a) + 1;
-    if (isJson(bytes.toString('utf8', start))) writeSync(file, '\n', size);
+    const { size } = fstatSync(file);
+    const start = lastLineStart(file, size);
+    if (start === size) return;
+    const last = Buffer.alloc(size - start);
+    readSync(file, last, 0, last.length, start);
+    if (isJson(last.toString('utf8'))) writeSync(file, '\n', size);
     else ftruncateSync(file, start);
     fsyncSync(file);
   } finally {
     closeSync(file);
   }
+}
+
+/** The byte behind the last newline. */
+function lastLineStart(file: number, size: number): number {
+  const chunk = Buffer.allocUnsafe(CHUNK);
+  for (let end = size; end > 0; end -= Math.min(end, CHUNK)) {
+    const start = Math.max(0, end - CHUNK);
+    const newline = chunk.subarray(0, readSync(file, chunk, 0, end - start, start)).lastIndexOf(NEWLINE);
+    if (newline >= 0) return start + newline + 1;
+  }
+  return 0;
 }
 
 function isJson(text: string): boolean {

@@ -89,6 +89,8 @@ function processStart(pid: number): string | null {
 }
 
 function startFromPs(pid: number): string | null {
-  const text = execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+  // Times are written in the words and the zone of who asks, so everybody asks in the same.
+  const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' };
+  const text = execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', env }).trim();
   return text === '' ? null : text;
 }

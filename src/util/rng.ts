@@ -3,6 +3,8 @@
  * counter alone, never on how many were drawn before. Knows nothing of tokens or tensors.
  */
 
+import { ReckonError } from './errors.ts';
+
 export type Words4 = readonly [number, number, number, number];
 export type Words2 = readonly [number, number];
 
@@ -87,12 +89,17 @@ export class Rng {
     return this.uniformAt(this.position++);
   }
 
-  /** An integer in [0, n), unbiased by rejection. */
+  /** An integer in [0, n), unbiased by rejection. Throws `rng-range` unless n is a safe integer, 1 or more. */
   integer(n: number): number {
-    const limit = 2 ** 32 - (2 ** 32 % n);
+    if (!Number.isSafeInteger(n) || n < 1)
+      throw new ReckonError('internal', 'rng-range', `Expected a number of choices of 1 or more, found ${n}`);
+    const wide = n > 2 ** 32;
+    const span = wide ? 2 ** 53 : 2 ** 32;
+    const limit = span - (span % n);
     for (;;) {
       const word = this.wordAt(this.position++);
-      if (word < limit) return word % n;
+      const drawn = wide ? (word % 2 ** 21) * 2 ** 32 + this.wordAt(this.position++) : word;
+      if (drawn < limit) return drawn % n;
     }
   }
 

@@ -57,6 +57,7 @@ describe('numbers', () => {
     ['100 cm', '1 kg'],
     ['\\sqrt{2}+\\sqrt{3}', '3.1462643699419726'],
     ['32, 349', '32349'],
+    ['1,000', '1.000'],
   ])('%s is not %s', (a, b) => {
     expect(correct(a, b)).toBe(false);
     expect(correct(b, a)).toBe(false);

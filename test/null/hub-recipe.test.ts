@@ -52,8 +52,10 @@ it('a recipe names models by their hub ids; a run keeps to the commits of its fi
       return 'done';
     },
   };
-  const execute = () =>
+  const execute = (fresh = false, since?: number) =>
     executeRun(parseRecipe(text, 'r.yaml'), {
+      fresh,
+      since,
       runsDirectory: folder,
       quiet: true,
       stream: { write: () => true },
@@ -75,4 +77,10 @@ it('a recipe names models by their hub ids; a run keeps to the commits of its fi
   expect(seen[1]!.model.path).toBe(inCache('student', student));
   expect(seen[2]!.stages[0]).toMatchObject({ teacher: inCache('teacher', teacher) });
   expect(readFileSync(join(folder, 'hub', 'recipe.yaml'), 'utf8')).toContain('path: org/student');
+
+  const from = performance.now();
+  const again = await execute(true, from);
+  expect(again.status).toBe('done');
+  expect(again.seconds).toBeLessThanOrEqual((performance.now() - from) / 1000);
+  expect(seen[3]!.model.path).not.toBe(inCache('student', student));
 });

@@ -88,6 +88,24 @@ describe('runSweep', () => {
     }
   });
 
+  it('counts a run as stopped that a signal ended before it could listen', async () => {
+    const outcomes = await runSweep(points.slice(0, 2), {
+      jobs: 2,
+      env: {},
+      stopRequested: () => false,
+      command: ({ set }) => {
+        const signal = set['x'] === '1' ? 'SIGINT' : 'SIGKILL';
+        return [
+          process.execPath,
+          '-e',
+          `process.kill(process.pid, '${signal}'); setInterval(() => {}, 1000)`,
+        ];
+      },
+    });
+    expect(outcomes.map(({ status }) => status)).toEqual(['stopped', 'failed']);
+    expect(outcomes[1]!.error).toBe('it ended with SIGKILL');
+  });
+
   it('starts none after a stop', async () => {
     let stopped = false;
     const outcomes = await runSweep(points, {

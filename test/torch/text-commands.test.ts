@@ -171,7 +171,10 @@ describe('reckon generate', () => {
     [['--prompt', 'x', '--prompts', 'y'], /found both/],
     [['--prompts', 'nowhere.jsonl'], /cannot be read/],
     [['--prompt', 'x', '--stream', '--samples', '2'], /one completion of one prompt/],
-    [['--prompt', 'x', '--temperature', 'hot'], /expected a number of 0 or more/],
+    [['--prompt', 'x', '--temperature', 'hot'], /a number, 0 or more/],
+    [['--prompt', 'x', '--samples', 'many'], /a whole number/],
+    [['--prompt', 'x', '--max-tokens', '1.5'], /a whole number/],
+    [['--prompt', 'x', '--top-p', '2'], /above 0 and at most 1/],
     [['--prompt', '3 € 4'], /its vocabulary lacks a character/],
     [['--prompt', 'x', '--max-tokens', '5000'], /the model has 640/],
   ])('refuses %j', async (words, message) => {

@@ -90,9 +90,10 @@ function squeeze(text: string): string {
   return text.replace(/[\s$]|\\[,;:! ]|\\left|\\right/g, '');
 }
 
-/** "1000,99" for 1000.99: one comma as the decimal mark, against the same digits with a point. */
+/** "1000,99" for 1000.99: one comma as the decimal mark, against the same digits with a point; the one of "1,000" groups. */
 function decimalComma(a: string, b: string): boolean {
   const [left, right] = [a.replace(/[$\s]/g, ''), b.replace(/[$\s]/g, '')];
   if (!/^-?\d+[.,]\d+$/.test(left) || !/^-?\d+[.,]\d+$/.test(right)) return false;
+  if ([left, right].some((text) => /^-?[1-9]\d{0,2},\d{3}$/.test(text))) return false;
   return left.includes(',') !== right.includes(',') && left.replace(',', '.') === right.replace(',', '.');
 }

@@ -1,5 +1,6 @@
 /** Owns where an answer stands in a text: boxes, tags, marks, phrases, the last formula, the last number. Judges none. */
 
+import { braceEnds } from '../../text/braces.ts';
 import { isDigit } from './tokens.ts';
 
 /** A piece of text that was taken for the answer, and where it ends in the whole. */
@@ -27,19 +28,6 @@ export function boxesIn(text: string): (Found & { start: number })[] {
     pattern.lastIndex = box.end;
   }
   return found;
-}
-
-/** Where each brace that opens is closed; escaped braces do not count. */
-function braceEnds(text: string): ReadonlyMap<number, number> {
-  const ends = new Map<number, number>();
-  const open: number[] = [];
-  for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '\\') i++;
-    else if (character === '{') open.push(i);
-    else if (character === '}' && open.length > 0) ends.set(open.pop()!, i);
-  }
-  return ends;
 }
 
 function until(text: string, from: number, mark: string): Found | null {
@@ -123,7 +111,7 @@ function lineFrom(text: string, from: number): string {
 }
 
 const PHRASES =
-  /(?:(?:final|correct|my)\s+)?\b(?:answer|result)\b\s*(?:is|are|be|:|=|：)(?:\s*(?:therefore|thus|equal to|then|:))*|\*\*\s*(?:final\s+)?answer\s*:?\s*\*\*:?|\b(?:final\s+)?answer\b\s*(?=\$|\\\(|\\\[)|(?:最终)?(?:答案|结果)(?:\s*(?:是|为|：|:|应为|等于))+|(?:^|\n)A:(?=\s)/gi;
+  /(?:(?:final|correct|my)\s+)?\b(?:answer|result)\b\s*(?:is|are|be|:|=|：)(?:\s*(?:therefore|thus|equal to|then|:))*|\*\*\s*(?:final\s+)?answer\s*(?::\s*)?\*\*:?|\b(?:final\s+)?answer\b\s*(?=\$|\\\(|\\\[)|(?:最终)?(?:答案|结果)(?:\s*(?:是|为|：|:|应为|等于))+|(?:^|\n)A:(?=\s)/gi;
 
 /** What stands behind the last phrase that announces an answer: the formula that follows, or the rest of the sentence. */
 export function afterPhrase(text: string): Found | null {

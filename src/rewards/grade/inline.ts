@@ -6,7 +6,7 @@ import { type GradeRow, judge } from './judge.ts';
 
 /** A whole number, decimal or fraction as people and LaTeX write it; at most 60 characters are looked at. */
 const PLAIN =
-  /^[\s$]*(?:\\\$)?\s*([-+]?)\s*\$?(?:(\d{1,3}(?:,\d{3})+|\d+)?(?:\.(\d+))?|(\d+)\s*\/\s*(\d+)|\\[dt]?frac\{(\d+)\}\{(\d+)\})\s*\.?[\s$]*$/;
+  /^[\s$]*(?:\\\$)?\s*([-+]?)\s*\$?(?:([1-9]\d{0,2}(?:,\d{3})+|\d+)?(?:\.(\d+))?|(\d+)\s*\/\s*(\d+)|\\[dt]?frac\{(\d+)\}\{(\d+)\})\s*\.?[\s$]*$/;
 const MAX_PLAIN = 60;
 const INLINE_PROFILES = new Set(['gsm8k-strict', 'gsm8k-flexible', 'hendrycks']);
 const HURRIED = Symbol('a parse would be needed');

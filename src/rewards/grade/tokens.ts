@@ -258,7 +258,8 @@ function numberToken(cursor: Cursor, spaced: boolean): Token {
   let digits = digitsAt(text, cursor.at);
   cursor.at += digits.length;
   let grouped = false;
-  if (digits.length <= 3 && digits.length > 0) {
+  // No number of thousands begins with 0: in 0,125 the comma is another thing.
+  if (/^[1-9]\d{0,2}$/.test(digits)) {
     for (;;) {
       const length = groupSeparator(text, cursor.at, cursor.grouping && cursor.depth <= 0);
       if (length === 0) break;

@@ -25,10 +25,13 @@ export function equalGsm8k(answer: string, reference: string): boolean {
 
 function plainNumber(text: string): string {
   const bare = text.replace(/[,$%\s]/g, '').replace(/\.$/, '');
-  const match = /^([+-]?)0*(\d*)(?:\.(\d*?)0*)?$/.exec(bare);
+  const match = /^([+-]?)(\d*)(?:\.(\d*))?$/.exec(bare);
   if (!match) return bare;
-  const [, sign, whole, decimals] = match;
-  const digits = `${whole === '' ? '0' : whole}${decimals ? `.${decimals}` : ''}`;
+  const [, sign, whole = '', fraction = ''] = match;
+  let places = fraction.length;
+  while (fraction[places - 1] === '0') places--;
+  const decimals = fraction.slice(0, places);
+  const digits = `${whole.replace(/^0+/, '') || '0'}${decimals === '' ? '' : `.${decimals}`}`;
   return sign === '-' && /[1-9]/.test(digits) ? `-${digits}` : digits;
 }
 
@@ -62,7 +65,7 @@ function paired(text: string, tag: string): { start: number; end: number } | nul
 
 const UNIFIED = [
   /####\s*(-?\d+\.?\d*)/g,
-  /\\boxed\{(-?\d+\.?\d*)\}/g,
+  /\\boxed\{(-?\d+(?:\.\d*)?)\}/g,
   /[Aa]nswer[:：]?\s*(-?\d+\.?\d*)/g,
   /[Tt]he answer is\s*(-?\d+\.?\d*)/g,
 ];
