@@ -15,7 +15,7 @@ export function addAnalyzeCommand(program: Command, finish: (code: ExitCode) => 
   program
     .command('analyze')
     .description(
-      'cells of format and answer, classes of errors, examples of each, from the rows of an evaluation',
+      'count answers by format, correctness and class of error, with examples, from the rows of an evaluation',
     )
     .argument('<what>', 'a run, run:label, evaluated checkpoint, evaluation or file of rows')
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')

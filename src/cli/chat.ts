@@ -23,7 +23,7 @@ const help = '/reset forgets the conversation, /exit (or Ctrl-D) ends it, Ctrl-C
 export function addChatCommand(program: Command, finish: (code: ExitCode) => void): void {
   const command = program
     .command('chat')
-    .description('talk with a model in the terminal; replies come as they are made')
+    .description('chat with a model in the terminal; replies are streamed')
     .argument('<model>', 'model or adapter folder, or hub id (org/name@revision)')
     .option('--system <text>', 'what the model is told first');
   sampledBy(command)

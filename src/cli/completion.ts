@@ -11,8 +11,8 @@ const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export function addCompletionCommand(program: Command, finish: (code: ExitCode) => void): void {
   program
     .command('completion')
-    .description('print what has a shell complete commands, options and choices')
-    .addArgument(new Argument('<shell>', 'for which one').choices(SHELLS).argParser(String))
+    .description('print a script for shell completion of commands, options and choices')
+    .addArgument(new Argument('<shell>', 'shell that the script is for').choices(SHELLS).argParser(String))
     .addHelpText('after', '\nExample:\n  reckon completion bash >> ~/.bashrc')
     .action((shell: string) => {
       process.stdout.write(scriptFor(shell));

@@ -29,7 +29,7 @@ export function addConvertCommand(program: Command, finish: (code: ExitCode) => 
     .command('convert')
     .description('write a model in another dtype, or with its weights in smaller files')
     .argument('<in>', 'model folder, or hub id (org/name@revision)')
-    .argument('<out>', 'folder to write; must not be there yet')
+    .argument('<out>', 'folder to write; must not exist yet')
     .addOption(
       new Option('--dtype <dtype>', 'dtype of the weights; by default as they are').choices([
         'f32',

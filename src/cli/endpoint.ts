@@ -29,7 +29,11 @@ export interface Endpoint {
 /** Adds the options of servers. */
 export function servedBy(command: Command): Command {
   return command
-    .option('--endpoint <url>', 'sample from a vLLM server; may be repeated for equal servers', collect)
+    .option(
+      '--endpoint <url>',
+      'sample from a vLLM server; may be repeated for interchangeable servers',
+      collect,
+    )
     .option('--model <name>', 'what the servers call the model')
     .option('--api-key-env <name>', "environment variable that holds the servers' key");
 }

@@ -43,10 +43,10 @@ export interface EvaluateOptions extends GlobalOptions, EndpointOptions {
 export function addEvaluateCommand(program: Command, finish: (code: ExitCode) => void): void {
   const command = program
     .command('evaluate')
-    .description('measure a model on a task; an evaluation that was cut off is gone on with')
+    .description('measure a model on a task; an interrupted evaluation is resumed')
     .argument(
       '[model]',
-      'name of a run, run:stage, a checkpoint, a model or adapter folder, or a hub id; with --endpoint it lends its task and tokenizer',
+      'name of a run, run:stage, a checkpoint, a model or adapter folder, or a hub id; with --endpoint, where the task and the tokenizer come from',
     )
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--task <name>', "task of a recipe; by default that of the model's run")
@@ -66,13 +66,13 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
     .option('--greedy', 'one sample of each problem at temperature 0')
     .option(
       '--seeds <list>',
-      "seeds, an evaluation each, and their spread; by default the recipe's",
+      "one evaluation for each of these seeds, and the spread; by default the recipe's seed",
       seedList,
     )
     .option('--limit <n>', 'only the first problems of the split', positive)
     .option('--batch <n>', 'sequences at once', positive, 512)
     .option('--max-prompt <tokens>', 'leave out problems with longer prompts', positive)
-    .option('--max-completion <tokens>', "cut completions here; by default the recipe's", positive)
+    .option('--max-completion <tokens>', "longest completion; by default the recipe's", positive)
     .option('--tokenizer <model>', "folder or hub id of the tokenizer; by default the model's own")
     .addOption(
       new Option('--weights <format>', 'int8 samples with the matrices rounded to 8 bit')
@@ -85,10 +85,10 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
       'distance between the distributions of both models; may be repeated once',
       collect,
     )
-    .option('--label <name>', 'name of the files; by default made of model and settings', fileName)
+    .option('--label <name>', 'name of the files; by default made from model and settings', fileName)
     .option('--out <folder>', "where the files go; by default the run's evaluations, or ./evaluations")
     .option('--ids', 'keep token ids in the rows')
-    .option('--fresh', 'throw away what this evaluation has done before');
+    .option('--fresh', 'discard what this evaluation has done before');
   servedBy(command)
     .addHelpText(
       'after',

@@ -12,11 +12,11 @@ interface ExportOptions extends GlobalOptions {
 export function addExportCommand(program: Command, finish: (code: ExitCode) => void): void {
   const group = program
     .command('export')
-    .description('write what a run holds for other programs')
+    .description('export results of a run for other programs')
     .addHelpText('after', '\nExample:\n  reckon export answers quickstart:grpo --out answers.jsonl');
   group
     .command('answers')
-    .description('answers of an evaluation as JSON lines, one a sample')
+    .description('answers of an evaluation as JSON lines, one per sample')
     .argument('<what>', 'a run, run:label, evaluated checkpoint or evaluation')
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .requiredOption('--out <file>', 'file to write')

@@ -37,14 +37,14 @@ export function addGenerateCommand(program: Command, finish: (code: ExitCode) =>
     .description('complete a prompt, or every prompt of a file')
     .argument(
       '<model>',
-      'model or adapter folder, or hub id (org/name@revision); with --endpoint it lends its tokenizer',
+      'model or adapter folder, or hub id (org/name@revision); with --endpoint, only its tokenizer is used',
     )
     .option('--prompt <text>', 'what to complete')
     .option(
       '--prompts <file>',
-      'JSONL with `prompt`, `question` or `messages` a line; - for stdin; JSONL comes out',
+      'JSONL with `prompt`, `question` or `messages` on each line; - for stdin; the output is JSONL',
     )
-    .option('--chat', "puts prompts through the model's chat template, as the user's turn")
+    .option('--chat', "put prompts through the model's chat template, as the user's turn")
     .option('--system <text>', 'a system message before them; implies --chat')
     .option('--samples <n>', 'completions of each prompt', positive, 1)
     .option(
@@ -54,7 +54,7 @@ export function addGenerateCommand(program: Command, finish: (code: ExitCode) =>
       [],
     )
     .option('--batch <n>', 'completions at once', positive, 16)
-    .option('--stream', 'shows the completion of one prompt as it comes');
+    .option('--stream', 'show the completion of one prompt as it is generated');
   servedBy(sampledBy(command))
     .addHelpText(
       'after',

@@ -28,7 +28,7 @@ export function addGradeCommand(program: Command, finish: (code: ExitCode) => vo
     .description('judge the answers in a JSONL file by a named profile')
     .argument(
       '<file>',
-      'rows with `prediction` (or `completion`) and `reference` (or `solution`; a text, or a list of which any counts); - reads stdin',
+      'rows with `prediction` (or `completion`) and `reference` (or `solution`; a text, or a list of accepted ones); - reads stdin',
     )
     .addOption(new Option('--profile <name>', 'whose rules').choices(PROFILES).default('default'))
     .addOption(

@@ -18,7 +18,7 @@ export function addInitCommand(program: Command, finish: (code: ExitCode) => voi
     .command('init')
     .description('make a folder for an experiment: a recipe, a reward of your own, its test, a README')
     .argument('<folder>', 'folder to make; its name is the name of the runs')
-    .option('--typescript', 'the recipe in TypeScript in place of YAML')
+    .option('--typescript', 'write the recipe in TypeScript instead of YAML')
     .addHelpText('after', '\nExample:\n  reckon init my-experiment')
     .action((folder: string, _options, command: Command) => {
       init(folder, command.optsWithGlobals<InitOptions>());

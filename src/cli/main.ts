@@ -38,7 +38,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
 /** The program with the one command that is asked for; with all of them for help, completion and words that name none. */
 async function buildProgram(argv: readonly string[], finish: (code: ExitCode) => void): Promise<Command> {
   const program = new Command('reckon')
-    .description('Teach small language models to reason about mathematics.')
+    .description('Train small language models to reason about mathematics.')
     .version(reckonVersion(), '--version', 'print the version')
     .option('--json', 'print the result as JSON on stdout')
     .option('--quiet', 'print errors only')
@@ -46,7 +46,7 @@ async function buildProgram(argv: readonly string[], finish: (code: ExitCode) =>
     .helpOption('--help', 'print this help')
     .addHelpText(
       'after',
-      '\nExit codes:\n  0 it worked; 1 it failed; 2 the command line or the recipe is wrong; 130 interrupted, and can be gone on with\n\nExample:\n  reckon run recipes/quickstart/recipe.yaml',
+      '\nExit codes:\n  0 success; 1 failure; 2 the command line or the recipe is wrong; 130 interrupted, can be resumed\n\nExample:\n  reckon run recipes/quickstart/recipe.yaml',
     )
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })

@@ -31,7 +31,7 @@ export function addMergeCommand(program: Command, finish: (code: ExitCode) => vo
     .description('write a base model with an adapter merged into its weights')
     .argument('<base>', 'model folder or hub id (org/name@revision) that the adapter was trained on')
     .argument('<adapter>', 'adapter folder in PEFT format, or hub id')
-    .argument('<out>', 'folder to write; must not be there yet')
+    .argument('<out>', 'folder to write; must not exist yet')
     .addOption(
       new Option('--dtype <dtype>', "dtype of the weights; by default the base's").choices([
         'f32',

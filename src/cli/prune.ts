@@ -19,11 +19,11 @@ interface PruneOptions extends GlobalOptions {
 export function addPruneCommand(program: Command, finish: (code: ExitCode) => void): void {
   program
     .command('prune')
-    .description('remove old checkpoints of a run; the newest whole one of each stage always stays')
+    .description('remove old checkpoints of a run; the newest complete one of each stage is always kept')
     .argument('<run>', 'name of a run, or its folder')
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
     .option('--keep-last <n>', 'newest checkpoints to keep of each stage', wholeNumber, 1)
-    .option('--keep-best <n>', 'checkpoints to keep of each stage because they did best', wholeNumber, 0)
+    .option('--keep-best <n>', 'best checkpoints to keep of each stage', wholeNumber, 0)
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  reckon prune quickstart --keep-last 1')
     .action(async (run: string, _options, command: Command) => {

@@ -33,7 +33,7 @@ export function addPushCommand(program: Command, finish: (code: ExitCode) => voi
       'upload a model or adapter with its tokenizer and card to the hub; private unless you say so',
     )
     .argument('<folder>', 'model or adapter folder, such as a checkpoint')
-    .argument('<repo>', 'name on the hub, org/name; made if it is not there')
+    .argument('<repo>', 'name on the hub, org/name; created if missing')
     .option('--public', 'make a new repository public; asks first')
     .option('--base <org/name>', "hub id of an adapter's base, written into its config and card")
     .option('--branch <name>', 'branch to commit to', 'main')

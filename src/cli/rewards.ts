@@ -20,7 +20,7 @@ export function addRewardsCommand(program: Command, finish: (code: ExitCode) => 
   rewards.addHelpText('after', '\nExample:\n  reckon rewards test recipes/quickstart/recipe.yaml');
   rewards
     .command('list')
-    .description('list the rewards that every task can use, and what each takes')
+    .description('list the rewards that every task can use, and their settings')
     .addHelpText('after', '\nExample:\n  reckon rewards list')
     .action(async (_options, command: Command) => {
       const { builtInRewards } = await import('../rewards/index.ts');
@@ -39,7 +39,7 @@ export function addRewardsCommand(program: Command, finish: (code: ExitCode) => 
     .option('--problems <n>', 'problems to take samples of', wholeNumber, 2)
     .option(
       '--completions <file>',
-      'JSONL with `completion` and, where wanted, `problemId`, in place of samples',
+      'JSONL with `completion` and optionally `problemId`, instead of the samples',
     )
     .addHelpText('after', '\nExample:\n  reckon rewards test recipes/quickstart/recipe.yaml --problems 1')
     .action(async (file: string, _options, command: Command) => {

@@ -28,7 +28,7 @@ interface RunOptions extends GlobalOptions {
 export function addRunCommand(program: Command, finish: (code: ExitCode) => void): void {
   program
     .command('run')
-    .description('run a recipe, or go on with a run that was stopped')
+    .description('run a recipe, or resume a run that was stopped')
     .argument('<recipe>', 'recipe file (YAML or TypeScript)')
     .option('--name <name>', "name of the run; by default the recipe's")
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
@@ -39,14 +39,14 @@ export function addRunCommand(program: Command, finish: (code: ExitCode) => void
       seedList,
     )
     .option('--set <key=value>', 'change a key, such as sft.steps=100; may be repeated', collect)
-    .option('--fresh', 'throw away what the run has done so far and start again')
+    .option('--fresh', 'discard what the run has done so far and start again')
     .option('--from <stage>', 'run this stage and all later ones again; by folder, type, label or number')
     .option('--only <stage>', 'run this stage alone')
     .option(
       '--resume-from <checkpoint>',
-      'go on from an earlier checkpoint of this run, by its folder or as stage:step',
+      'resume from an earlier checkpoint of this run, by its folder or as stage:step',
     )
-    .option('--extend', 'go on with a finished stage that the recipe now gives more steps')
+    .option('--extend', 'continue a finished stage that has more steps in the recipe now')
     .option(
       '--allow-inexact',
       'resume on another machine or build, where results may differ in the last bits',

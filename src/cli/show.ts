@@ -37,7 +37,7 @@ export function addShowCommand(program: Command, finish: (code: ExitCode) => voi
         'unverifiable',
       ]),
     )
-    .option('--limit <n>', 'most rollouts to show', wholeNumber, 5)
+    .option('--limit <n>', 'how many rollouts to show at most', wholeNumber, 5)
     .addHelpText('after', '\nExample:\n  reckon show quickstart --rollouts --verdict incorrect --limit 3')
     .action(async (run: string, _options, command: Command) => {
       const options = command.optsWithGlobals<ShowOptions>();

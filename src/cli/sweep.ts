@@ -39,7 +39,7 @@ export function addSweepCommand(program: Command, finish: (code: ExitCode) => vo
     .option('--grid <key=a,b>', 'a key and its values; several grids are combined; may be repeated', collect)
     .option(
       '--list <key=a,b>',
-      'a key and its values; several lists go side by side; may be repeated',
+      'a key and its values; several lists are taken in parallel; may be repeated',
       collect,
     )
     .option('--set <key=value>', 'change a key in all runs; may be repeated', collect)

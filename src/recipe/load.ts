@@ -156,10 +156,7 @@ function toPlain({ document, file, lines }: YamlSource): Record<string, unknown>
     Alias: (_key, alias) => {
       if (alias.resolve(document) !== undefined) return;
       const { line } = lines.linePos(alias.range?.[0] ?? 0);
-      fail(
-        'recipe-yaml',
-        `${file}:${line}: *${alias.source} stands for nothing; set &${alias.source} before it`,
-      );
+      fail('recipe-yaml', `${file}:${line}: *${alias.source} is not defined; set &${alias.source} before it`);
     },
   });
   try {
