@@ -12,7 +12,10 @@ export interface CollectOptions extends GenerationOptions {
   readonly known?: ReadonlyMap<string, readonly number[]> | undefined;
 }
 
-/** Samples `groupSize` completions of each problem's prompt. */
+/**
+ * Samples `groupSize` completions of each problem's prompt. A problem that comes twice is one request of twice as many
+ * samples, because two requests would draw the same numbers and complete alike.
+ */
 export async function collectGroups(
   engine: Engine,
   tokenizer: Tokenizer,
@@ -20,12 +23,18 @@ export async function collectGroups(
   promptOf: (problem: Problem) => string,
   options: CollectOptions,
 ): Promise<Group[]> {
-  const requests = problems.map((problem) => ({
+  const visits = new Map<Problem, number>();
+  for (const problem of problems) visits.set(problem, (visits.get(problem) ?? 0) + 1);
+  const requests = [...visits].map(([problem, count]) => ({
     problemId: problem.id,
     promptIds: encodePrompt(tokenizer, promptOf(problem)),
-    samples: options.groupSize,
+    samples: count * options.groupSize,
     knownLengths: options.known?.get(problem.id),
   }));
   const rollouts = await engine.generate(requests, options);
-  return problems.map((problem, i) => ({ problem, rollouts: rollouts[i]! }));
+  const left = new Map([...visits.keys()].map((problem, i) => [problem, [...rollouts[i]!]]));
+  return problems.map((problem) => ({
+    problem,
+    rollouts: left.get(problem)!.splice(0, options.groupSize),
+  }));
 }
