@@ -3,7 +3,7 @@
  * a chunk is given, piece by piece between decoding steps. Knows no sequence.
  */
 
-import type { Decoder, KvCache } from '../models/index.ts';
+import { type Decoder, type KvCache, padIdOf } from '../models/index.ts';
 import { ids, noGrad, scope, type Tensor } from '../torch/index.ts';
 import type { GenerationRequest } from './engine.ts';
 
@@ -103,9 +103,9 @@ export class Prompts implements Disposable {
   /** Hidden states [P, D] of the prompts' last tokens; their keys and values go to the cache. */
   private forward(lot: readonly Entry[], places: readonly number[]): Tensor {
     const { model, cache } = this;
-    const { device, config } = model;
+    const { device } = model;
     const longest = Math.max(...lot.map(([, { promptIds }]) => promptIds.length));
-    const flat = new Int32Array(lot.length * longest).fill(config.padTokenId ?? 0);
+    const flat = new Int32Array(lot.length * longest).fill(padIdOf(model));
     lot.forEach(([, { promptIds }], i) => {
       flat.set(promptIds, i * longest);
     });

@@ -38,6 +38,12 @@ export interface ModelConfig {
   readonly padTokenId: number | null;
 }
 
+/** What places without a token hold: the pad id, or 0 where that has no row in the embedding (-1, or beyond it). */
+export function padIdOf({ config }: { readonly config: ModelConfig }): number {
+  const id = config.padTokenId ?? 0;
+  return id >= 0 && id < config.vocabSize ? id : 0;
+}
+
 /** What a model of the Qwen2 architecture has and has not. */
 export const qwen2Traits: Pick<
   ModelConfig,

@@ -16,6 +16,7 @@ export {
   configToJson,
   type ModelConfig,
   type ModelType,
+  padIdOf,
   parseConfig,
   qwen2Traits,
   type RopeScaling,

@@ -5,7 +5,7 @@
 
 import type { PreferencePair } from '../data/training-rows.ts';
 import { ktoZeroPoint } from '../losses/index.ts';
-import { Decoder } from '../models/index.ts';
+import { Decoder, padIdOf } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
@@ -15,7 +15,7 @@ import { Rng } from '../util/rng.ts';
 import { mean } from '../util/statistics.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
-import { type MicroBatch, paddingShare, padIdOf, type TrainingSequence } from './micro-batches.ts';
+import { type MicroBatch, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep, minibatchesOf } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import {

@@ -3,6 +3,7 @@
  * 2017; as rejection sampling from the base Zelikman et al. 2022). Knows no recipe and no particular task.
  */
 
+import { padIdOf } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
@@ -11,7 +12,7 @@ import { mean } from '../util/statistics.ts';
 import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy, type CrossEntropySums } from './cross-entropy.ts';
-import { cutMicroBatches, paddingShare, padIdOf } from './micro-batches.ts';
+import { cutMicroBatches, paddingShare } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { rolloutLines } from './rollout-lines.ts';
 import { judgementMetrics } from './rollout-metrics.ts';

@@ -13,11 +13,11 @@ import {
   returnAdvantages,
 } from '../advantages/index.ts';
 import { type KlEstimator, klPerToken } from '../losses/index.ts';
-import type { Decoder } from '../models/index.ts';
+import { type Decoder, padIdOf } from '../models/index.ts';
 import type { RewardWeights, ScoredGroup } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import { fromBytes, scope } from '../torch/index.ts';
-import { cutMicroBatches, padIdOf, scattered } from './micro-batches.ts';
+import { cutMicroBatches, scattered } from './micro-batches.ts';
 import { recordedLogps } from './policy-update.ts';
 import type { EndedSequence } from './replay.ts';
 import type { TokenScores } from './rollout-lines.ts';

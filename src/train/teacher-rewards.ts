@@ -5,7 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Decoder } from '../models/index.ts';
+import { type Decoder, padIdOf } from '../models/index.ts';
 import { type NormaliserOptions, type NormaliserState, normalise } from '../rewards/index.ts';
 import type { EvictionPolicy } from '../rewards/intrinsic/eviction.ts';
 import { ScoreCache } from '../rewards/intrinsic/score-cache.ts';
@@ -26,13 +26,7 @@ import { noGrad, scope } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { mean, std } from '../util/statistics.ts';
-import {
-  cutMicroBatches,
-  padIdOf,
-  predictingStates,
-  scattered,
-  type TrainingSequence,
-} from './micro-batches.ts';
+import { cutMicroBatches, predictingStates, scattered, type TrainingSequence } from './micro-batches.ts';
 import type { Session, TrainContext } from './session.ts';
 import { loadTeacher, teacherFingerprint } from './teacher.ts';
 

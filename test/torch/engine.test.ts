@@ -3,10 +3,12 @@ import {
   type Completion,
   type GenerationOptions,
   generate,
+  localEngine,
   sampleTokens,
   uniformOf,
 } from '../../src/generate/index.ts';
 import type { Decoder } from '../../src/models/index.ts';
+import { collectGroups, type Group } from '../../src/rollouts/index.ts';
 import { fromBytes, ids, noGrad, scope, tensor } from '../../src/torch/index.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { recordedLogps } from '../../src/train/policy-update.ts';
@@ -160,6 +162,33 @@ describe('generate', () => {
     using policy = tinyModel();
     await expect(sample(policy, changes)).rejects.toThrow(message);
   });
+
+  it('completes a problem that comes twice in a step in other words the second time', async () => {
+    using policy = tinyModel();
+    using engine = localEngine(policy, tokenizer);
+    const problem = (question: string) => ({ id: question, question, reference: '', meta: {} });
+    const [a, b] = [problem('1 2'), problem('3 4 5')];
+    const collect = (...problems: ReturnType<typeof problem>[]) =>
+      collectGroups(engine, tokenizer, problems, ({ question }) => question, { ...options(), groupSize: 3 });
+    const idsOf = ({ rollouts }: Group) => rollouts.map(({ completionIds }) => completionIds);
+    const once = await collect(a, b);
+    const twice = await collect(a, b, a);
+    expect(twice.map(({ problem }) => problem)).toEqual([a, b, a]);
+    expect(twice.slice(0, 2).map(idsOf)).toEqual(once.map(idsOf));
+    expect(twice[2]!.rollouts.map(({ sampleIndex }) => sampleIndex)).toEqual([3, 4, 5]);
+    for (const again of idsOf(twice[2]!)) expect(idsOf(twice[0]!)).not.toContainEqual(again);
+  });
+
+  it.each([-1, 1000])(
+    'reads prompts of any lengths with the pad id %i, which is no token',
+    async (padTokenId) => {
+      using policy = tinyModel();
+      using other = tinyModel({ padTokenId });
+      const completions = async (model: Decoder) =>
+        (await sample(model)).flat().map((one) => one.completionIds);
+      expect(await completions(other)).toEqual(await completions(policy));
+    },
+  );
 
   it('refuses an empty prompt', async () => {
     using policy = tinyModel();
