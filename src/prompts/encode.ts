@@ -5,17 +5,29 @@ import { ReckonError } from '../util/errors.ts';
 
 /**
  * The ids of a prompt, after the tokenizer's bos where it has one and the text (of a chat template) does not begin with it.
- * A text that the tokenizer would change, but for Unicode's composed forms, is an error.
+ * A text that the tokenizer would change, but for Unicode's composed forms, is an error, and so is a prompt of no token: what
+ * follows it would have nothing to be predicted from.
  */
 export function encodePrompt(tokenizer: Tokenizer, text: string): number[] {
   const ids = encodeExactly(tokenizer, text);
-  return tokenizer.bosId === null || ids[0] === tokenizer.bosId ? ids : [tokenizer.bosId, ...ids];
+  const begun = tokenizer.bosId === null || ids[0] === tokenizer.bosId ? ids : [tokenizer.bosId, ...ids];
+  return withTokens(begun, 'a prompt', 'begins no text');
 }
 
-/** The ids of a completion to learn, ended by the tokenizer's eos where it has one. */
+/** The ids of a completion to learn, ended by the tokenizer's eos where it has one; one of no token is an error. */
 export function encodeCompletion(tokenizer: Tokenizer, text: string): number[] {
   const ids = encodeExactly(tokenizer, text);
-  return tokenizer.eosId === null ? ids : [...ids, tokenizer.eosId];
+  return withTokens(
+    tokenizer.eosId === null ? ids : [...ids, tokenizer.eosId],
+    'a completion',
+    'ends no text',
+  );
+}
+
+function withTokens(ids: number[], what: string, silent: string): number[] {
+  if (ids.length > 0) return ids;
+  const message = `expected ${what} of at least one token, found an empty text, and the tokenizer ${silent} by a token of its own; leave the example out or give it a text`;
+  throw new ReckonError('data', 'empty-text', message);
 }
 
 function encodeExactly(tokenizer: Tokenizer, text: string): number[] {

@@ -45,12 +45,19 @@ export function pairSequences(pairs: readonly PreferencePair[]): TrainingSequenc
   ];
 }
 
-/** The completions under the prompt of the next pair, as far as the model has positions: what KTO's zero point is of. */
+/**
+ * The completions under the prompt of the next pair that has another, as far as the model has positions: what KTO's zero point
+ * is of. None where all pairs have the same prompt.
+ */
 export function mismatchedSequences(
   pairs: readonly PreferencePair[],
   maxPositions: number,
 ): TrainingSequence[] {
-  const moved = pairs.map((pair, i) => ({ ...pair, promptIds: pairs[(i + 1) % pairs.length]!.promptIds }));
+  const keys = pairs.map(({ promptIds }) => promptIds.join());
+  const moved = pairs.flatMap((pair, i) => {
+    const step = pairs.findIndex((_, s) => keys[(i + s) % pairs.length] !== keys[i]);
+    return step < 0 ? [] : [{ ...pair, promptIds: pairs[(i + step) % pairs.length]!.promptIds }];
+  });
   return pairSequences(moved).filter(
     ({ promptIds, completionIds }) => promptIds.length + completionIds.length <= maxPositions,
   );

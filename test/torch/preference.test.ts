@@ -4,9 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PreferencePair } from '../../src/data/training-rows.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { game24Task, type ScoredGroup, scoreGroups } from '../../src/rewards/index.ts';
+import { Tokenizer } from '../../src/text/index.ts';
 import { cutMicroBatches, type MicroBatch } from '../../src/train/micro-batches.ts';
 import { packMicroBatches } from '../../src/train/packed-batches.ts';
 import {
+  encodePair,
   firstErrorPairs,
   mismatchedSequences,
   outcomePairs,
@@ -192,6 +194,26 @@ describe('pairs of rollouts', () => {
     expect(moved[0]!.promptIds).toEqual(pairs[1]!.promptIds);
     expect(moved.at(-1)!.promptIds).toEqual(pairs[0]!.promptIds);
     expect(mismatchedSequences(pairs, 12).length).toBeLessThan(12);
+  });
+
+  it('pass over pairs of the same prompt there, which belong together', () => {
+    const [first, second] = [pairs[0]!, { ...pairs[1]!, promptIds: pairs[0]!.promptIds }];
+    const moved = mismatchedSequences([first, second, pairs[2]!], 10_000);
+    const [other, same] = [pairs[2]!.promptIds, first.promptIds];
+    expect(moved.map(({ promptIds }) => promptIds)).toEqual([other, other, same, other, other, same]);
+    expect(mismatchedSequences([first, second], 10_000)).toEqual([]);
+  });
+
+  it('refuse an empty text where the tokenizer puts no token of its own', () => {
+    const bare = new Tokenizer({
+      ...tokenizer.files,
+      config: { tokenizer_class: 'PreTrainedTokenizerFast' },
+    });
+    const text = { prompt: '1 2', chosen: '3', rejected: '4' };
+    expect(encodePair(bare, text).rejectedIds).toEqual(tokenizer.encode('4'));
+    expect(encodePair(tokenizer, { ...text, prompt: '' }).promptIds).toEqual([tokenizer.bosId]);
+    for (const key of ['prompt', 'chosen', 'rejected'])
+      expect(() => encodePair(bare, { ...text, [key]: '' })).toThrow(/at least one token/);
   });
 });
 
