@@ -18,32 +18,37 @@ export interface DemonstrationSource {
   /** Sequences in a step. */
   readonly count: number;
   readonly seed: number;
+  /** Sequences of all steps together, where these are whole passes over the problems. */
+  readonly total?: number;
   /** Longer ones are an error. */
   readonly maxPositions: number;
 }
 
 /**
  * Batches by step: demonstrations of `windowSteps` steps are drawn (each visit to a problem gets another solution and
- * another order of its numbers), grouped by length and dealt out in a random order.
+ * another order of its numbers), grouped by length and dealt out in a random order. What passes `total` is not drawn, so that
+ * whole passes have every problem equally often; a smaller batch that this leaves is the last.
  */
 export function demonstrationBatches(source: DemonstrationSource): (step: number) => TrainingSequence[] {
-  const { task, tokenizer, count, seed, maxPositions } = source;
+  const { task, tokenizer, count, seed, maxPositions, total = Number.POSITIVE_INFINITY } = source;
   let current = -1;
   let batches: TrainingSequence[][] = [];
   return (step) => {
     const window = Math.floor((step - 1) / windowSteps);
     if (window !== current) {
-      const drawn = itemsOfStep(task.splits.train, window + 1, count * windowSteps, seed).map(
-        ({ item, epoch }) =>
-          encodeDemonstration(
-            tokenizer,
-            task.demonstrate(item, new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id })),
-          ),
-      );
-      const sorted = drawn.sort((a, b) => lengthOf(a) - lengthOf(b));
-      refuseLong(sorted.at(-1)!, maxPositions);
-      const groups = Array.from({ length: windowSteps }, (_, i) => sorted.slice(i * count, (i + 1) * count));
+      const size = count * windowSteps;
+      const drawn = itemsOfStep(task.splits.train, window + 1, size, seed)
+        .slice(0, total - window * size)
+        .map(({ item, epoch }) => {
+          const rng = new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id });
+          return encodeDemonstration(tokenizer, task.demonstrate(item, rng));
+        });
+      refuseLong(drawn, maxPositions);
+      const whole = Math.floor(drawn.length / count);
+      const sorted = drawn.slice(0, whole * count).sort((a, b) => lengthOf(a) - lengthOf(b));
+      const groups = Array.from({ length: whole }, (_, i) => sorted.slice(i * count, (i + 1) * count));
       batches = new Rng({ seed, purpose: 'length-groups', step: window }).shuffled(groups);
+      batches.push(drawn.slice(whole * count));
       current = window;
     }
     return batches[(step - 1) % windowSteps]!;
@@ -76,8 +81,8 @@ export function lengthOf({ promptIds, completionIds }: TrainingSequence): number
   return promptIds.length + completionIds.length;
 }
 
-function refuseLong(longest: TrainingSequence, maxPositions: number): void {
-  const length = lengthOf(longest);
+function refuseLong(sequences: readonly TrainingSequence[], maxPositions: number): void {
+  const length = sequences.reduce((most, one) => Math.max(most, lengthOf(one)), 0);
   if (length <= maxPositions) return;
   const found = `a demonstration takes ${length} positions and the model has ${maxPositions}`;
   throw new ReckonError('recipe', 'too-long', `${found}; raise model.init.maxPositions`);

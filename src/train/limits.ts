@@ -28,14 +28,25 @@ export class Limits {
   private seconds = 0;
   private best = Number.NEGATIVE_INFINITY;
   private worseSince = 0;
+  private reason: string | null = null;
 
   constructor(rows: readonly MetricRecord[], options: LimitOptions) {
     this.options = options;
     for (const row of rows) this.note(row);
   }
 
-  /** Takes a step's metrics into account; why the stage ends with it, or null. */
+  /** Why the stage ends with the last step that was noted, or null. */
+  get reached(): string | null {
+    return this.reason;
+  }
+
+  /** Takes a step's metrics into account; gives `reached`. */
   note(record: MetricRecord): string | null {
+    this.reason = this.reasonAfter(record);
+    return this.reason;
+  }
+
+  private reasonAfter(record: MetricRecord): string | null {
     this.seconds += record['time/step_s'] ?? 0;
     const { timeLimitMinutes, earlyStop } = this.options;
     if (earlyStop) this.compare(record[earlyStop.metric as MetricName], earlyStop);

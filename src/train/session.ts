@@ -96,7 +96,6 @@ export class Session implements Disposable {
   readonly resumedFrom: string | null;
   private readonly clock: BudgetClock;
   private readonly limits: Limits;
-  private endedBy: string | null = null;
   private readonly alsoSaved: ((folder: string, step: number) => void)[] = [];
   private readonly context: TrainContext;
   private readonly options: SessionOptions;
@@ -184,7 +183,7 @@ export class Session implements Disposable {
 
   /** Whether there is a step of this number: neither steps, sampled tokens, time nor patience are used up before it. */
   goesOn(step: number): boolean {
-    return step <= this.options.steps && !this.clock.usedUp && this.endedBy === null;
+    return step <= this.options.steps && !this.clock.usedUp && this.limits.reached === null;
   }
 
   /** Counts completions towards the budget, whether they are learned from or not. */
@@ -222,9 +221,9 @@ export class Session implements Disposable {
     };
     this.metrics.write(step, full);
     this.progress.update(step, full);
-    this.endedBy = this.limits.note(full);
-    if (this.endedBy !== null && step < this.options.steps)
-      this.context.log(`${this.context.name}: ends after step ${step}: ${this.endedBy}`);
+    const reached = this.limits.note(full);
+    if (reached !== null && step < this.options.steps)
+      this.context.log(`${this.context.name}: ends after step ${step}: ${reached}`);
     await new Promise((resolve) => setImmediate(resolve));
     const last = isLast || !this.goesOn(step + 1);
     const stop = this.context.stopRequested() && !last;

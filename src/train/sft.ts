@@ -5,7 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import type { SupervisedLoss } from '../losses/index.ts';
-import { readConfig } from '../models/index.ts';
+import { padIdOf, readConfig } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
@@ -15,7 +15,7 @@ import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
 import { demonstrationBatches, validationDemonstrations } from './demonstrations.ts';
-import { cutMicroBatches, paddingShare, padIdOf, type TrainingSequence } from './micro-batches.ts';
+import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import { sequenceLogps } from './sequence-logps.ts';
@@ -63,7 +63,9 @@ export async function trainSft(
   const best = new BestModel(context.directory);
   const { policy, optimizer } = session;
   const padId = padIdOf(policy);
-  for (let step = session.startStep + 1; session.goesOn(step); step++) {
+  const { patience } = options.validation;
+  const stalled = () => patience !== null && best.stalled >= patience;
+  for (let step = session.startStep + 1; session.goesOn(step) && !stalled(); step++) {
     const started = performance.now();
     const sequences = data.batchOf(step);
     const cut = options.packing ? packMicroBatches : cutMicroBatches;
@@ -91,14 +93,11 @@ export async function trainSft(
       'time/step_s': seconds,
       'perf/tokens_per_s': tokens / seconds,
     };
-    const { patience } = options.validation;
-    const stalled = patience !== null && best.stalled >= patience;
-    if (stalled && step < steps)
+    if (stalled() && step < steps)
       context.log(
         `${context.name}: ends after step ${step}: ${patience} validations in a row were not better than the best`,
       );
-    if (await session.finishStep(step, record, stalled)) return session.end('stopped');
-    if (stalled) break;
+    if (await session.finishStep(step, record, stalled())) return session.end('stopped');
   }
   await session.end('done');
   // A stage that was killed and then ended earlier than before may have dropped it for a better one of later.
@@ -135,7 +134,8 @@ function trainingData(
   const file = data.from === 'file' ? rows(data.path) : null;
   const size = file?.length ?? task.splits.train.length;
   const items = 'epochs' in length ? length.epochs * size : length.steps * count;
-  const demonstrations = demonstrationBatches({ task, tokenizer, count, seed, maxPositions });
+  const total = 'epochs' in length ? { total: items } : {};
+  const demonstrations = demonstrationBatches({ task, tokenizer, count, seed, maxPositions, ...total });
   const held = () =>
     validation.path === null ? validationDemonstrations({ task, tokenizer, seed }) : rows(validation.path);
   return {

@@ -32,6 +32,16 @@ describe('early stopping', () => {
     expect(endOf([4, 0, 3, 0, 2], { ...stop, window: 2 })).toBe(4);
   });
 
+  it('says so still where the stage that it ended is opened again', () => {
+    const reachedAfter = (values: readonly number[]) =>
+      new Limits(
+        values.map((value) => ({ [stop.metric]: value })),
+        { earlyStop: stop },
+      ).reached;
+    expect(reachedAfter([1, 2, 2])).toBeNull();
+    expect(reachedAfter([1, 2, 2, 1.9])).toContain('reward/mean was not better');
+  });
+
   it('counts on from the metrics of an interrupted stage', () => {
     expect(endOf([2, 1.9], stop, [1, 2])).toBe(2);
     expect(endOf([1.9], stop, [1, 2, 2])).toBe(1);

@@ -234,6 +234,10 @@ describe('the sft stage', () => {
     expect(losses.slice(-2).every((loss) => loss >= best)).toBe(true);
     const saved = `step-${String(losses.length).padStart(6, '0')}`;
     expect(existsSync(join(harness.folder, 'patient', 'checkpoints', saved))).toBe(true);
+    // As after a kill between the last checkpoint and the end of the stage.
+    const before = harness.essence('patient');
+    expect(await harness.run(stage(wild), 'patient')).toBe('done');
+    expect(harness.essence('patient')).toEqual(before);
   });
 
   it('passes over a file as often as it is told', async () => {
@@ -273,6 +277,8 @@ describe('the sft stage', () => {
     expect(await harness.run(stalling, 'stalled')).toBe('done');
     expect(harness.metrics('stalled').length).toBe(5);
     expect(await harness.run(stalling, 'stalled halves', 3)).toBe('stopped');
+    expect(await harness.run(stalling, 'stalled halves')).toBe('done');
+    expect(harness.essence('stalled halves')).toEqual(harness.essence('stalled'));
     expect(await harness.run(stalling, 'stalled halves')).toBe('done');
     expect(harness.essence('stalled halves')).toEqual(harness.essence('stalled'));
   });
