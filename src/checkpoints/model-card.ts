@@ -43,7 +43,7 @@ function facts({ base, parents, steps, tokens, adapter, data, recipe, versions }
     ...parents.map(({ name }) => `- from: ${name}`),
     ...(adapter ? [`- adapter: ${adapterText(adapter)}`] : []),
     ...(data ? [`- data: \`${JSON.stringify(data)}\``] : []),
-    ...(steps === null ? [] : [`- optimizer steps of the last stage: ${number(steps)}`]),
+    ...(steps === null ? [] : [`- steps of the last stage: ${number(steps)}`]),
     ...(tokens === null ? [] : [`- tokens of the last stage: ${number(tokens)}`]),
     ...(recipe === null ? [] : [`- recipe hash: \`${recipe}\``]),
     ...(versionText.length === 0 ? [] : [`- versions: ${versionText.join(', ')}`]),

@@ -135,7 +135,11 @@ export const METRICS = {
       'Processor time of the whole step, all threads together: what other work beside it does not change',
     better: 'lower',
   },
-  'time/rollout_s': { unit: 's', description: 'Time spent sampling completions', better: 'lower' },
+  'time/rollout_s': {
+    unit: 's',
+    description: 'Time spent sampling and judging completions',
+    better: 'lower',
+  },
   'time/update_s': { unit: 's', description: 'Time spent on loss, gradient and optimizer', better: 'lower' },
   'perf/tokens_per_s': { unit: 'tokens/s', description: 'Tokens of the step by its time', better: 'higher' },
   'memory/live_tensors': { unit: '', description: 'Tensor handles alive after the step' },

@@ -11,14 +11,14 @@ import {
   type LossDenominator,
   lossWeights,
 } from '../losses/index.ts';
-import { type Decoder, stepsAreExact } from '../models/index.ts';
+import { type Decoder, padIdOf, stepsAreExact } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { advantagesOfGroups, type GroupAdvantageOptions } from './group-advantages.ts';
-import { cutMicroBatches, type MicroBatch, padIdOf } from './micro-batches.ts';
+import { cutMicroBatches, type MicroBatch } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import {
   accumulatePolicyGradient,
@@ -122,13 +122,14 @@ export async function trainGrpo(
 
     const seconds = (performance.now() - started) / 1000;
     const { advantages } = advantaged.summary;
+    const learned = updateMetrics(updates);
     const tokens = dense ? { kind: 'reward' as const, values: dense } : advantaged.tokens;
     rolloutFile.append(...rolloutLines(step, groups, { advantages, tokens }));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
       ...rolloutMetrics(groups, advantaged.summary),
       ...metrics,
-      ...updateMetrics(updates),
+      ...learned,
       ...(options.maxDraws > 1 ? { 'rollouts/draws': collected.draws } : {}),
       ...(replayed
         ? { 'rollouts/replayed': replayed.sequences.length, 'rollouts/replay_age': replayed.age }
@@ -139,7 +140,7 @@ export async function trainGrpo(
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
-      'perf/tokens_per_s': (updates[0]?.tokens ?? 0) / seconds,
+      'perf/tokens_per_s': learned['batch/tokens'] / seconds,
     });
     if (stop) return session.end('stopped');
   }

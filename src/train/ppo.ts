@@ -6,7 +6,7 @@
 
 import { groupAdvantages } from '../advantages/index.ts';
 import { lossWeights } from '../losses/index.ts';
-import type { Decoder, ValueHead } from '../models/index.ts';
+import { type Decoder, padIdOf, type ValueHead } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { ScoredGroup, Task } from '../rewards/index.ts';
@@ -18,7 +18,7 @@ import type { StageOutcome } from './context.ts';
 import { accumulateValueGradient, Critic, explainedVariance, type ValueSums, valueTerm } from './critic.ts';
 import { type Experience, type ExperienceOptions, experienceOf, observe } from './experience.ts';
 import { type KlControlOptions, nextKlCoefficient } from './kl-controller.ts';
-import { cutMicroBatches, gathered, type MicroBatch, paddingShare, padIdOf } from './micro-batches.ts';
+import { cutMicroBatches, gathered, type MicroBatch, paddingShare } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
@@ -106,7 +106,8 @@ export async function trainPpo(
     const { policySums } = updates[0]!;
     if (policySums) session.requireMatch(step, policySums, rollouts, sampling.weights);
     const kl = klOfCompletions(experience);
-    if (kl !== null)
+    // While the policy stands still there is nothing to steer.
+    if (kl !== null && !pretraining)
       session.extra['klCoefficient'] = nextKlCoefficient(
         klCoefficient,
         kl,
@@ -115,18 +116,19 @@ export async function trainPpo(
       );
 
     const seconds = (performance.now() - started) / 1000;
+    const learned = ppoMetrics(updates, experience);
     const tokens = dense && { kind: 'reward' as const, values: dense };
     rolloutFile.append(...rolloutLines(step, groups, { tokens }));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
       ...scoreMetrics(groups, experience),
       ...metrics,
-      ...ppoMetrics(updates, experience),
+      ...learned,
       'policy/kl_coefficient': reference.model ? klCoefficient : null,
       'time/step_s': seconds,
       'time/rollout_s': rolloutSeconds,
       'time/update_s': seconds - rolloutSeconds,
-      'perf/tokens_per_s': updates[0]!.tokens / seconds,
+      'perf/tokens_per_s': learned['batch/tokens'] / seconds,
     });
     if (stop) return session.end('stopped');
   }

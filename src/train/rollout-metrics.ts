@@ -40,13 +40,16 @@ export function judgementMetrics(groups: readonly ScoredGroup[]): MetricRecord {
   };
 }
 
-/** Means a token over the updates of a step; the engine's mismatch is that of the first update, before any change. */
+/**
+ * Means a token over the updates of a step, null where there was none; the engine's mismatch is that of the first update,
+ * before any change.
+ */
 export function updateMetrics(
   updates: readonly UpdateSums[],
 ): MetricRecord & { readonly 'batch/tokens': number } {
   const targets = updates.reduce((sum, update) => sum + update.targets, 0);
   const perToken = (read: (update: UpdateSums) => number) =>
-    updates.reduce((sum, update) => sum + read(update), 0) / Math.max(1, targets);
+    targets > 0 ? updates.reduce((sum, update) => sum + read(update), 0) / targets : null;
   return {
     loss: updates.length > 0 ? mean(updates.map((update) => update.loss)) : null,
     grad_norm: updates.length > 0 ? mean(updates.map((update) => update.gradNorm)) : null,

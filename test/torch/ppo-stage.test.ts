@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { game24Task, type Reward } from '../../src/rewards/index.ts';
+import { readMetrics } from '../../src/track/index.ts';
 import { type PpoOptions, trainPpo } from '../../src/train/index.ts';
 import { mean } from '../../src/util/statistics.ts';
 import { Harness, recipeWith, type StageWork } from './stage-harness.ts';
@@ -83,6 +84,22 @@ describe('PPO', () => {
     expect(weights(checkpoint('rule', 4)).equals(weights(harness.start))).toBe(true);
     expect(weights(checkpoint('rule', 8)).equals(weights(harness.start))).toBe(false);
     expect(existsSync(join(checkpoint('rule', 8), 'trainer', 'value-head.safetensors'))).toBe(true);
+  });
+
+  it('steers no KL penalty while the policy stands still, and counts the tokens of all updates', async () => {
+    const klControl = { coefficient: 0.1, target: 0.5, horizon: 20 };
+    await harness.run(recipe, 'steered', undefined, undefined, work({ steps: 6, klControl }));
+    const rows = readMetrics(join(harness.folder, 'steered', 'metrics.jsonl'));
+    expect(rows.map((row) => row['policy/kl_coefficient'] === 0.1)).toEqual([
+      true,
+      true,
+      true,
+      true,
+      true,
+      false,
+    ]);
+    for (const row of rows)
+      expect(row['perf/tokens_per_s']! * row['time/step_s']!).toBeCloseTo(row['batch/tokens']!, 3);
   });
 
   it('learns from a teacher alone, and leaves its weights where they can be read', {
