@@ -5,11 +5,12 @@ import { valueLoss } from '../losses/index.ts';
 import { type Decoder, loadModel, readSafetensors, ValueHead, writeSafetensors } from '../models/index.ts';
 import { AdamW } from '../optim/index.ts';
 import { loadTokenizer } from '../text/index.ts';
-import { backward, fromBytes, full, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { backward, fromBytes, noGrad, scope, type Tensor } from '../torch/index.ts';
 import {
   gathered,
   type MicroBatch,
   predictingStates,
+  spread,
   type TrainingSequence,
   trainingStates,
 } from './micro-batches.ts';
@@ -21,6 +22,8 @@ export interface ValuedSequence extends TrainingSequence {
   /** Of the value function before the step's updates. */
   readonly values: readonly number[];
   readonly returns: readonly number[];
+  /** Nothing is learned from it: its score is not known, and neither are its returns. */
+  readonly unscored?: boolean;
 }
 
 /** Sums over completion tokens. */
@@ -115,16 +118,15 @@ export function valueTerm(
   options: { readonly clip: number | null; readonly tokens: number; readonly sums: ValueSums },
 ): Tensor {
   const { clip, tokens, sums } = options;
-  const floats = (read: (one: ValuedSequence) => readonly number[]) => {
-    const values = gathered(batch, sequences, read);
-    return fromBytes(values, 'f32', [values.length]).to('f32', hidden_ND.device);
-  };
+  const floats = (values: Float32Array) =>
+    fromBytes(values, 'f32', [values.length]).to('f32', hidden_ND.device);
+  const weights = sequences.map((one) => (one.unscored ? 0 : 1 / tokens));
   const { loss, clipped_N } = valueLoss(
     {
       values_N: head.forward(hidden_ND),
-      oldValues_N: floats((one) => one.values),
-      returns_N: floats((one) => one.returns),
-      weights_N: full([batch.targets.length], 1 / tokens, 'f32', hidden_ND.device),
+      oldValues_N: floats(gathered(batch, sequences, (one) => one.values)),
+      returns_N: floats(gathered(batch, sequences, (one) => one.returns)),
+      weights_N: floats(spread(batch, sequences, weights)),
     },
     clip,
   );
@@ -158,12 +160,16 @@ export function accumulateValueGradient(
   return sums;
 }
 
-/** 1 - Var(return - value) / Var(return): 1 is perfect, 0 no better than a constant; null where returns do not vary. */
+/**
+ * 1 - Var(return - value) / Var(return) over what is scored: 1 is perfect, 0 no better than a constant; null where returns do
+ * not vary.
+ */
 export function explainedVariance(sequences: readonly ValuedSequence[]): number | null {
-  const returns = sequences.flatMap((one) => one.returns);
-  const errors = sequences.flatMap((one) => one.returns.map((value, t) => value - one.values[t]!));
-  const spread = variance(returns);
-  return spread > 0 ? 1 - variance(errors) / spread : null;
+  const scored = sequences.filter((one) => !one.unscored);
+  const returns = scored.flatMap((one) => one.returns);
+  const errors = scored.flatMap((one) => one.returns.map((value, t) => value - one.values[t]!));
+  const total = variance(returns);
+  return total > 0 ? 1 - variance(errors) / total : null;
 }
 
 function variance(values: readonly number[]): number {

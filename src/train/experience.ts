@@ -5,12 +5,12 @@
 
 import { gae, tokenRewards, whiten } from '../advantages/index.ts';
 import { type KlEstimator, tokenLogps } from '../losses/index.ts';
-import type { Decoder, ValueHead } from '../models/index.ts';
+import { type Decoder, padIdOf, type ValueHead } from '../models/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
 import type { ValuedSequence } from './critic.ts';
 import { klOfLogps } from './group-advantages.ts';
-import { cutMicroBatches, type MicroBatch, padIdOf, predictingStates, scattered } from './micro-batches.ts';
+import { cutMicroBatches, type MicroBatch, predictingStates, scattered } from './micro-batches.ts';
 import { type PolicySequence, recordedLogps } from './policy-update.ts';
 
 export interface ExperienceOptions {
@@ -95,7 +95,7 @@ export function observe(
 
 /**
  * Rewards and advantages of every token. A completion without a score (null) teaches nothing: its advantages are 0, its
- * returns are its values, and it does not count in the whitening.
+ * values are not learned, and it does not count in the whitening.
  */
 export function experienceOf(
   rollouts: readonly Rollout[],
@@ -125,6 +125,7 @@ export function experienceOf(
       returns: estimates[i]!.returns,
       advantage: 0,
       tokenAdvantages: shaped.slice(start, next),
+      ...(scores[i] === null ? { unscored: true } : {}),
     };
   });
 }
