@@ -8,32 +8,34 @@ import { join } from 'node:path';
 import {
   backwardThroughDivergence,
   backwardThroughLogps,
+  importanceWeights,
   policyGradientLoss,
   type TokenLogpOptions,
   tokenLogps,
 } from '../losses/index.ts';
-import type { Decoder } from '../models/index.ts';
+import { type Decoder, padIdOf } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
-import { full, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { fromBytes, full, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
-import { collectStep, type RolloutSampling } from './collect.ts';
+import { collectStep, type RolloutSampling, samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
 import { demonstrationBatches } from './demonstrations.ts';
 import { Generations } from './generations.ts';
 import {
   cutMicroBatches,
+  gathered,
   type MicroBatch,
   paddingShare,
-  padIdOf,
   predictingStates,
   scattered,
   type TrainingSequence,
   trainingStates,
 } from './micro-batches.ts';
+import { defaultImportance } from './policy-update.ts';
 import { rolloutLines } from './rollout-lines.ts';
 import { judgementMetrics } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -113,7 +115,7 @@ export async function trainDistill(
     const rolloutSeconds = (performance.now() - started) / 1000;
 
     const batches = cutMicroBatches(sequences, options.microBatchTokens, padIdOf(policy));
-    const asked = { ...options, vocabulary };
+    const asked = { ...options, vocabulary, samplingLogps: samplersLogps(batches, scored, options) };
     const { loss, entropy, tokenScores } = accumulateDistillation(policy, teacher, batches, asked);
     const gradNorm = clipGradNorm(trainableParameters(policy).values(), options.maxGradNorm);
     session.requireFinite(step, { loss, gradNorm }, sequences);
@@ -143,6 +145,21 @@ export async function trainDistill(
     if (stop) return session.end('stopped');
   }
   return session.end('done');
+}
+
+/**
+ * What the student's completions were sampled with, by micro-batch, where that is not the student itself (top-p, rounded
+ * weights, servers); null where nothing is corrected.
+ */
+function samplersLogps(
+  batches: readonly MicroBatch[],
+  scored: readonly ScoredGroup[],
+  { objective, sampling, remote }: DistillOptions,
+): Float32Array[] | null {
+  if (objective !== 'log-ratio' || !(samplerDiffers(sampling) || remote)) return null;
+  const rollouts = scored.flatMap((group) => group.scored.map((one) => one.rollout));
+  if (rollouts.some((one) => one.samplingLogps.length < one.completionIds.length)) return null;
+  return batches.map((batch) => gathered(batch, rollouts, (one) => one.samplingLogps));
 }
 
 /** The teacher's completions, where any are sampled and kept. */
@@ -186,13 +203,19 @@ export function accumulateDistillation(
   batches: readonly MicroBatch[],
   options: Pick<DistillOptions, 'objective' | 'beta' | 'softening' | 'sampling'> & {
     readonly vocabulary: number;
+    /** Of the sampler, where it was not the policy, for importance weights in `log-ratio`; by micro-batch. */
+    readonly samplingLogps?: readonly Float32Array[] | null;
   },
 ): Accumulated & { readonly tokenScores: readonly Float32Array[] | null } {
   if (options.objective === 'sequence')
     return { ...accumulateCrossEntropy(policy, batches), tokenScores: null };
   const one = options.objective === 'divergence' ? divergeFrom : imitate;
   const targets = batches.reduce((sum, batch) => sum + batch.targets.length, 0);
-  const sums = batches.map((batch) => scope(() => one(policy, teacher, batch, targets, options)));
+  const sums = batches.map((batch, i) =>
+    scope(() =>
+      one(policy, teacher, batch, targets, { ...options, samplers: options.samplingLogps?.[i] ?? null }),
+    ),
+  );
   return {
     loss: sums.reduce((sum, part) => sum + part.loss, 0),
     entropy: sums.reduce((sum, part) => sum + part.entropy, 0) / targets,
@@ -200,7 +223,10 @@ export function accumulateDistillation(
   };
 }
 
-type MicroOptions = Parameters<typeof accumulateDistillation>[3];
+type MicroOptions = Parameters<typeof accumulateDistillation>[3] & {
+  /** `samplingLogps` of the micro-batch. */
+  readonly samplers: Float32Array | null;
+};
 
 /** GKD: the divergence of whole distributions. The loss of the micro-batch over all targets; entropy summed. */
 function divergeFrom(
@@ -227,14 +253,14 @@ function divergeFrom(
 
 /**
  * The policy gradient of the reverse KL: log(teacher / student) of each sampled token is its advantage, at the sampling
- * temperature. The loss is the estimate of the KL itself.
+ * temperature; what another distribution sampled has importance weights. The loss is the estimate of the KL itself.
  */
 function imitate(
   policy: Decoder,
   teacher: Decoder,
   batch: MicroBatch,
   targets: number,
-  { sampling, vocabulary }: MicroOptions,
+  { sampling, vocabulary, samplers }: MicroOptions,
 ): Judged {
   const options: TokenLogpOptions = { temperature: sampling.temperature, vocabulary };
   const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
@@ -255,6 +281,11 @@ function imitate(
       const oldLogps_N = logps_N.detach();
       const advantages_N = teacherLogps_N.sub(oldLogps_N);
       tokenScores = advantages_N.toFloat32();
+      const samplers_N = samplers && fromBytes(samplers, 'f32', [samplers.length]).to('f32', policy.device);
+      const importance = samplers_N && {
+        weights_N: importanceWeights(oldLogps_N, samplers_N, defaultImportance),
+        level: defaultImportance.level,
+      };
       return policyGradientLoss(
         {
           logps_N,
@@ -262,6 +293,7 @@ function imitate(
           referenceLogps_N: null,
           advantages_N,
           weights_N: full([batch.targets.length], 1 / targets, 'f32', policy.device),
+          ...(importance ? { importance } : {}),
         },
         // One update a batch: the ratio is 1 and no bound is ever active.
         { clip: { low: 1, high: 1 }, kl: { beta: 0, estimator: 'k1' } },

@@ -25,7 +25,7 @@ import {
 } from './micro-batches.ts';
 
 /** Truncated importance sampling where a recipe is silent (Yao et al. 2025). */
-const defaultImportance: ImportanceOptions = { level: 'token', beyond: 'truncate', max: 2 };
+export const defaultImportance: ImportanceOptions = { level: 'token', beyond: 'truncate', max: 2 };
 
 /** A rollout with the advantage of its every token. */
 export interface PolicySequence extends TrainingSequence {

@@ -126,7 +126,10 @@ describe('distillation', () => {
     }
   });
 
-  it('by log-ratios has the gradient of the reverse KL as its expectation over all tokens', () => {
+  it.each([
+    ['its own tokens', 1],
+    ['tokens of another sampler', 0.6],
+  ])('by log-ratios has the gradient of the reverse KL as its expectation over %s', (_, own) => {
     using policy = tinyModel();
     using other = tinyModel({}, 'f32', 2);
     using teacher = other.snapshot();
@@ -142,15 +145,18 @@ describe('distillation', () => {
       backward(divergenceTerms(logpsOf(policy), theirs, { beta: 1 }).sum());
     });
     const exact = takeGradients(policy);
+    // Never half as likely as to the policy itself, so that no weight is truncated.
+    const sampler = p.map((probability) => own * probability + (1 - own) / vocabulary);
     const options = { ...base, sampling: { ...sampling, temperature: 1 } };
     const expectation = new Map<string, Float64Array>();
     for (let token = 0; token < vocabulary; token++) {
       const batches = cutMicroBatches([{ promptIds, completionIds: [token] }], 10, 0);
-      accumulateDistillation(policy, teacher, batches, { ...options, objective: 'log-ratio' });
+      const samplingLogps = own < 1 ? [Float32Array.of(Math.log(sampler[token]!))] : null;
+      accumulateDistillation(policy, teacher, batches, { ...options, objective: 'log-ratio', samplingLogps });
       for (const [name, gradient] of takeGradients(policy)) {
         const sum = expectation.get(name) ?? new Float64Array(gradient.length);
         gradient.forEach((value, i) => {
-          sum[i]! += p[token]! * value;
+          sum[i]! += sampler[token]! * value;
         });
         expectation.set(name, sum);
       }
