@@ -67,12 +67,6 @@ function rowsTogether(lengths: readonly number[], budget: number): number {
   return enough < 1 ? fitting : wholeSteps(enough);
 }
 
-/** What places without a token hold: the model's pad id, or 0 where that has no row in the embedding (-1, or beyond it). */
-export function padIdOf({ config }: Pick<Decoder, 'config'>): number {
-  const id = config.padTokenId ?? 0;
-  return id >= 0 && id < config.vocabSize ? id : 0;
-}
-
 /** Cuts by falling length within the budget, so that rows of a micro-batch are padded little; at least one sequence each. */
 export function cutMicroBatches(
   sequences: readonly TrainingSequence[],
