@@ -31,10 +31,10 @@ function prompts(count: number, samples: number): GenerationRequest[] {
 /** What a model was asked to compute. */
 function watched(model: Decoder): { prefilled: number[]; stepped: number[] } {
   const seen = { prefilled: [] as number[], stepped: [] as number[] };
-  const [forward, step] = [model.forward.bind(model), model.step.bind(model)];
-  model.forward = (ids_BT, ...rest) => {
+  const [prefill, step] = [model.prefill.bind(model), model.step.bind(model)];
+  model.prefill = (ids_BT, ...rest) => {
     seen.prefilled.push(ids_BT.size(0));
-    return forward(ids_BT, ...rest);
+    return prefill(ids_BT, ...rest);
   };
   model.step = (ids_N, context) => {
     seen.stepped.push(ids_N.size(0));
