@@ -222,7 +222,11 @@ const MISTAKES: readonly Mistake[] = [
     'FILE:11: the key steps stands twice in one mapping',
   ),
   inStage('what is no YAML', ['model:\n', 'model: [\n'], 'not valid YAML'),
-  inStage('an alias of nothing', ['version: 1', 'version: *one'], 'FILE:1: *one is not defined; set &one before it'),
+  inStage(
+    'an alias of nothing',
+    ['version: 1', 'version: *one'],
+    'FILE:1: *one is not defined; set &one before it',
+  ),
   inStage('two recipes in one file', ['task:', '---\ntask:'], 'FILE:3: a recipe is one YAML document'),
   withData('data with a broken line', '{"text": "a"}\n{"text\n', ':2: expected one valid JSON value'),
   withData('data cut off in its last line', '{"text": "a"}\n{"te', ':2: expected one valid JSON value'),
