@@ -2,7 +2,7 @@
 //
 // libtorch asks posix_memalign, and glibc's cuts what it returns out of a block a little longer, whose ends go back to small
 // requests. So a freed tensor leaves a hole that is too short for the next one of its size, and a training pass, which keeps
-// some tensors and drops others in between, took 1.7 times the memory of what it kept (docs/performance.md). Blocks that
+// some tensors and drops others in between, took twice the memory of what it kept (LOG.md). Blocks that
 // are as long as they are asked for fit each other's holes.
 #include "host-memory.h"
 
