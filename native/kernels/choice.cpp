@@ -16,7 +16,9 @@ std::vector<const KernelTable*> runnable() {
       !__builtin_cpu_supports("avx512dq"))
     return tables;
   tables.push_back(avx512Table());
-  if (__builtin_cpu_supports("avx512bf16")) tables.push_back(avx512Bf16Table());
+  if (!__builtin_cpu_supports("avx512bf16")) return tables;
+  tables.push_back(avx512Bf16Table());
+  if (amxTable() != nullptr) tables.push_back(amxTable());
 #endif
   return tables;
 }

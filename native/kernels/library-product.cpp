@@ -26,10 +26,21 @@ char* roomOf(int64_t bytes) {
   return room.data() + (line - reinterpret_cast<uintptr_t>(room.data()) % line) % line;
 }
 
+/// Whether libtorch's products in f32 use all that the processor has: MKL's do on processors by its maker alone.
+bool libraryIsFast() {
+#if defined(__x86_64__)
+  static const bool isIntel = __builtin_cpu_is("intel");
+  return isIntel;
+#else
+  return false;
+#endif
+}
+
 /// Whether the kernels compute on tensors like x here: it is on the CPU, and libtorch's product is no faster.
 bool servesWhole(const at::Tensor& x) {
   if (!x.device().is_cpu() || (x.scalar_type() != at::kFloat && x.scalar_type() != at::kBFloat16)) return false;
-  return kernels().servesWhole[static_cast<int>(elementOf(x, "x"))];
+  const Element element = elementOf(x, "x");
+  return kernels().servesWhole[static_cast<int>(element)] && !(element == Element::f32 && libraryIsFast());
 }
 
 /// A factor of a product as it lies in memory: element (row, k) is at row * stride + k * step.

@@ -135,5 +135,7 @@ const KernelTable* portableTable();
 const KernelTable* avx2Table();
 const KernelTable* avx512Table();
 const KernelTable* avx512Bf16Table();
+/// Null also where the processor has no tiles.
+const KernelTable* amxTable();
 
 }  // namespace reckon

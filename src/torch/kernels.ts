@@ -18,6 +18,9 @@ const vectorNormOp = new Op('aten::linalg_vector_norm');
 const normalisedOp = new Op('reckon::normalised');
 const gatedSiluOp = new Op('reckon::gated_silu');
 
+/** Those that multiply pairs of bf16 in one instruction, whole sequences as single rows. */
+const pairLevels: readonly string[] = ['avx512bf16', 'amx'];
+
 let level = use(process.env['RECKON_KERNELS']);
 
 /** The instruction set of the kernels in use, or `none`. */
@@ -45,7 +48,7 @@ export function kernelsServe(x: { readonly dtype: DType; readonly device: string
  * both: in bf16, where the processor multiplies it itself.
  */
 export function passesHaveStepBits(x: { readonly dtype: DType; readonly device: string }): boolean {
-  return x.dtype === 'bf16' && level === 'avx512bf16' && kernelsServe(x);
+  return x.dtype === 'bf16' && pairLevels.includes(level) && kernelsServe(x);
 }
 
 function use(wanted = ''): string {

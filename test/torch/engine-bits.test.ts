@@ -27,7 +27,7 @@ import {
 } from '../../src/torch/index.ts';
 import { cutMicroBatches } from '../../src/train/micro-batches.ts';
 import { type CutMinibatch, logpsBeforeUpdates } from '../../src/train/policy-update.ts';
-import { levels, multipliesBf16, randn, sameBits, withLevel } from './levels.ts';
+import { pairLevels, randn, sameBits, withLevel } from './levels.ts';
 import { assertNoLeaks, tinyConfig, tokenizer } from './tiny.ts';
 
 assertNoLeaks();
@@ -114,7 +114,7 @@ async function rolloutsOf(policy: Decoder): Promise<CutMinibatch[]> {
   }));
 }
 
-describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
+describe.each(pairLevels)('a policy in bf16, %s', (level) => {
   it.each([
     ['whole', {}],
     ['whole', { headNorms: true, projectionBias: false, tieEmbeddings: false }],
@@ -122,7 +122,7 @@ describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
     ['adapter on 8 bit', {}],
   ] as const)('%s, %o: decodes the bits that training computes', (kind, changes) => {
     manualSeed(3);
-    withLevel(levels.at(-1)!, () => {
+    withLevel(level, () => {
       using policy = policyOf(kind, changes);
       for (const prompt of [1, 16, 33]) {
         const [whole, steps] = bothWays(policy, prompt);
@@ -135,7 +135,7 @@ describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
     '%s: what the sampler recorded serves as old log-probabilities',
     async (kind) => {
       const before = kernelLevel();
-      useKernels('avx512bf16');
+      useKernels(level);
       try {
         using policy = policyOf(kind, {});
         const minibatches = await rolloutsOf(policy);
@@ -159,7 +159,7 @@ describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
     ['rollouts in 8 bit', 'whole', {}, 'int8'],
     ['rollouts of an adapter in 8 bit', 'adapter', {}, 'int8'],
   ] as const)('%s: steps are not said to be exact', (_name, kind, changes, weights) => {
-    withLevel('avx512bf16', () => {
+    withLevel(level, () => {
       using policy = policyOf(kind, changes);
       expect(stepsAreExact(policy, weights)).toBe(false);
     });
@@ -169,11 +169,11 @@ describe.skipIf(!multipliesBf16)('a policy in bf16', () => {
     using policy = policyOf('whole', {});
     using wide = scope(() => new Decoder(policy.config, initialWeights(policy.config, 1), 'f32'));
     for (const [, value] of wide.namedParameters()) value.requiresGrad_();
-    withLevel('avx512bf16', () => expect(stepsAreExact(wide)).toBe(false));
+    withLevel(level, () => expect(stepsAreExact(wide)).toBe(false));
     withLevel('avx512', () => expect(stepsAreExact(policy)).toBe(false));
     withLevel('none', () => expect(stepsAreExact(policy)).toBe(false));
-    withLevel('avx512bf16', () => expect(stepsAreExact(policy)).toBe(true));
+    withLevel(level, () => expect(stepsAreExact(policy)).toBe(true));
     for (const [, value] of [...policy.namedParameters()].slice(0, 3)) value.requiresGrad_(false);
-    withLevel('avx512bf16', () => expect(stepsAreExact(policy)).toBe(false));
+    withLevel(level, () => expect(stepsAreExact(policy)).toBe(false));
   });
 });

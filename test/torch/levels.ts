@@ -33,8 +33,9 @@ export const productShapes = [
   [64, 128, 200],
   [70, 96, 36],
 ] as const;
-/** Whether products of whole sequences in bf16 have the bits of those of decoding here: where the processor multiplies bf16. */
-export const multipliesBf16: boolean = levels.includes('avx512bf16');
+/** Those at which products of whole sequences in bf16 have the bits of those of decoding: the processor multiplies bf16. */
+export const pairLevels: readonly string[] = levels.filter((level) => ['avx512bf16', 'amx'].includes(level));
+export const multipliesBf16: boolean = pairLevels.length > 0;
 
 /** What `compute` gives at a level; the one before is in use again afterwards. */
 export function withLevel<T>(level: string, compute: () => T): T {
