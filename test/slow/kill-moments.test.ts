@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { runThroughKills } from './kill-rounds.ts';
-import { essence, leftovers, runTiny, tinyFolder, trainedModel } from './tiny-run.ts';
+import { runThroughKills } from '../e2e/kill-rounds.ts';
+import { essence, leftovers, runTiny, tinyFolder, trainedModel } from '../e2e/tiny-run.ts';
 
 /** One in each stage, and one at any moment of the start, when lock and environment are written. */
 const MOMENTS = [
