@@ -49,30 +49,32 @@ static inline void storeSums(float* left, float* right) {
   written();
 }
 
-/// What is fetched while a tile is computed: so many cache lines with each 32 inputs, in `parts` between its loads.
-struct Ahead {
-  const char* first;
-  int64_t lines;
-  void fetch(int64_t step, int64_t part, int64_t parts) const {
-    for (int64_t line = part; line < lines; line += parts) __builtin_prefetch(first + (step * lines + line) * 64);
-  }
-};
+/// Brings near `lines` cache lines of each group of outputs that the next 32 inputs have, from group `part` on. Inlined
+/// by force for GCC's sake, as `fetch`.
+template <bool FAR>
+__attribute__((always_inline)) static inline void fetchWeights(const Bf16* weight, int64_t lines, int64_t part, int64_t parts) {
+  if constexpr (FAR)
+    for (int64_t g = part; g < kTile; g += parts)
+      for (int64_t line = 0; line < lines; line++) __builtin_prefetch(weight + (kTile + g) * 2 * kBlockOuts + line * 2 * kTile);
+}
 
-/// sums [height, 64] += x . outputs, over `steps` times 32 inputs.
-static void tileOfOne(const Bf16* weight, const Bf16* x, int64_t stride, int64_t steps, float* sums, bool first, Ahead ahead) {
+/// sums [height, 64] += x . outputs, over `steps` times 32 inputs. FAR weights are not in the first cache; they are fetched a
+/// step before they are read, which is what measured best: tiles are loaded in an order that the hardware does not foresee.
+template <bool FAR>
+static void tileOfOne(const Bf16* weight, const Bf16* x, int64_t stride, int64_t steps, float* sums, bool first) {
   loadSums(sums, sums + 2 * kTile, first);
   for (int64_t s = 0; s < steps; s++, weight += kTile * kBlockOuts * 2, x += 2 * kTile) {
     _tile_loadd(4, x, 2 * stride);
-    ahead.fetch(s, 0, 4);
+    fetchWeights<FAR>(weight, 4, 0, 4);
     _tile_loadd(6, weight, kWeightBytes);
     _tile_dpbf16ps(0, 4, 6);
-    ahead.fetch(s, 1, 4);
+    fetchWeights<FAR>(weight, 4, 1, 4);
     _tile_loadd(7, weight + 2 * kTile, kWeightBytes);
     _tile_dpbf16ps(1, 4, 7);
-    ahead.fetch(s, 2, 4);
+    fetchWeights<FAR>(weight, 4, 2, 4);
     _tile_loadd(6, weight + 4 * kTile, kWeightBytes);
     _tile_dpbf16ps(2, 4, 6);
-    ahead.fetch(s, 3, 4);
+    fetchWeights<FAR>(weight, 4, 3, 4);
     _tile_loadd(7, weight + 6 * kTile, kWeightBytes);
     _tile_dpbf16ps(3, 4, 7);
   }
@@ -80,11 +82,16 @@ static void tileOfOne(const Bf16* weight, const Bf16* x, int64_t stride, int64_t
 }
 
 /// The same for rows of x and as many of y, whose sums lie a tile's rows further on, and 32 outputs.
-static void tileOfTwo(const Bf16* weight, const Bf16* x, const Bf16* y, int64_t stride, int64_t steps, float* sums, bool first, Ahead ahead) {
+template <bool FAR>
+static void tileOfTwo(const Bf16* weight, const Bf16* x, const Bf16* y, int64_t stride, int64_t steps, float* sums, bool first) {
   float* const below = sums + kTile * kBlockOuts;
   loadSums(sums, below, first);
   for (int64_t s = 0; s < steps; s++, weight += kTile * kBlockOuts * 2, x += 2 * kTile, y += 2 * kTile) {
-    ahead.fetch(s, 0, 1);
+    for (int64_t row = 0; row < kTile; row++) {
+      __builtin_prefetch(x + row * stride + 2 * kTile);
+      __builtin_prefetch(y + row * stride + 2 * kTile);
+    }
+    fetchWeights<FAR>(weight, 2, 0, 1);
     _tile_loadd(4, x, 2 * stride);
     _tile_loadd(6, weight, kWeightBytes);
     _tile_loadd(7, weight + 2 * kTile, kWeightBytes);
@@ -105,40 +112,30 @@ struct Cut {
 };
 
 /// All rows over `steps` times 32 inputs of a block; tile t's sums lie at sums + t * 16 * 64.
-static void tileStretch(const Bf16* weight, const Bf16* x, int64_t stride, const Cut& cut, int64_t steps, float* sums, bool first, const char* next) {
-  // What comes next is fetched in equal parts by those that compute.
-  const int64_t pairs = cut.tiles / 2, parts = 2 * pairs + cut.tiles % 2, lines = next ? (64 + parts - 1) / parts : 0;
-  int64_t part = 0;
-  const auto ahead = [&] { return Ahead{next + part++ * lines * steps * 64, lines}; };
-  for (int64_t t = 0; t + 2 <= cut.tiles; t += 2)
+template <bool FAR>
+static void tilesOver(const Bf16* weight, const Bf16* x, int64_t stride, const Cut& cut, int64_t steps, float* sums, bool first) {
+  const int64_t pairs = cut.tiles / 2;
+  for (int64_t t = 0; t < 2 * pairs; t += 2)
     for (int64_t out = 0; out < kBlockOuts; out += 2 * kTile)
-      tileOfTwo(weight + 2 * out, x + cut.at(t) * stride, x + cut.at(t + 1) * stride, stride, steps, sums + t * kTile * kBlockOuts + out, first,
-                ahead());
-  if (cut.tiles % 2 == 1) {
-    const int64_t t = cut.tiles - 1;
-    tileOfOne(weight, x + cut.at(t) * stride, stride, steps, sums + t * kTile * kBlockOuts, first, ahead());
-  }
+      tileOfTwo<FAR>(weight + 2 * out, x + cut.at(t) * stride, x + cut.at(t + 1) * stride, stride, steps, sums + t * kTile * kBlockOuts + out, first);
+  if (cut.tiles % 2 == 1) tileOfOne<FAR>(weight, x + cut.at(2 * pairs) * stride, stride, steps, sums + 2 * pairs * kTile * kBlockOuts, first);
 }
 
 template <class W>
 static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-  constexpr int64_t step = 2 * kTile, near = 4, far = 14;
+  constexpr int64_t step = 2 * kTile, stretch = 4;
   constexpr bool isNarrow = sizeof(W) == 1;
   alignas(64) float sums[kMostRows * kBlockOuts];
-  alignas(64) Bf16 wide[isNarrow ? near * step * kBlockOuts : 1];
+  alignas(64) Bf16 wide[isNarrow ? stretch * step * kBlockOuts : 1];
   alignas(64) Bf16 lastWeights[step * kBlockOuts];
   alignas(64) Bf16 lastInputs[kMostRows * step];
+  if (lastRow == firstRow) return;
   const Bf16* const bias = static_cast<const Bf16*>(job.bias);
   const Bf16* const residual = static_cast<const Bf16*>(job.residual);
   Bf16* const y = static_cast<Bf16*>(job.y);
   const Bf16* const x = static_cast<const Bf16*>(job.x) + firstRow * job.stride;
-  if (lastRow == firstRow) return;
   const Cut cut(lastRow - firstRow);
   const int64_t whole = job.ins / step, rest = job.ins % step, inputs = (job.ins + 1) / 2 * 2;
-  // A tile's rows keep their sums in tiles over all inputs. More of them take stretches: short ones where a block comes from
-  // memory, so that little waits for it; longer ones, which load and store fewer sums, where lots of rows share it.
-  const bool isOne = cut.tiles == 1 && !isNarrow;
-  const int64_t most = isOne ? whole : isNarrow || job.rows <= kMostRows ? near : far;
   const TileShapes shapes(cut.height);
   if (rest > 0) {
     memset(lastInputs, 0, sizeof lastInputs);
@@ -148,20 +145,17 @@ static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t fi
   _tile_loadconfig(&shapes);
   for (int64_t out = begin; out < end; out += kBlockOuts) {
     const W* const block = static_cast<const W*>(job.weight) + out * inputs;
-    const W* const last = static_cast<const W*>(job.weight) + end * inputs;
-    for (int64_t s = 0; s < whole; s += most) {
-      const int64_t steps = whole - s < most ? whole - s : most;
-      const W* const from = block + s * step * kBlockOuts;
-      const W* const next = from + (isOne ? 1 : steps) * step * kBlockOuts;
-      const char* const fetched = next < last ? reinterpret_cast<const char*>(next) : nullptr;
-      if constexpr (isNarrow) {
-        for (int64_t i = 0; fetched && i < steps * step * kBlockOuts; i += 64) __builtin_prefetch(fetched + i);
-        widenStretch(from, wide, steps * step * kBlockOuts);
+    if constexpr (isNarrow) {
+      for (int64_t s = 0; s < whole; s += stretch) {
+        const int64_t steps = whole - s < stretch ? whole - s : stretch, count = steps * step * kBlockOuts;
+        const W* const from = block + s * step * kBlockOuts;
+        for (int64_t i = 0; i < count; i += 64) __builtin_prefetch(from + count + i);
+        widenStretch(from, wide, count);
         written();
-        tileStretch(wide, x + s * step, job.stride, cut, steps, sums, s == 0, nullptr);
-      } else {
-        tileStretch(from, x + s * step, job.stride, cut, steps, sums, s == 0, fetched);
+        tilesOver<false>(wide, x + s * step, job.stride, cut, steps, sums, s == 0);
       }
+    } else if (whole > 0) {
+      tilesOver<true>(block, x, job.stride, cut, whole, sums, true);
     }
     if (rest > 0) {
       const W* const from = block + whole * step * kBlockOuts;
@@ -172,7 +166,7 @@ static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t fi
       }
       memset(lastWeights + there, 0, (step * kBlockOuts - there) * sizeof(Bf16));
       written();
-      tileStretch(lastWeights, lastInputs, step, cut, 1, sums, whole == 0, nullptr);
+      tilesOver<false>(lastWeights, lastInputs, step, cut, 1, sums, whole == 0);
     }
     written();
     const int64_t count = end - out < kBlockOuts ? end - out : kBlockOuts;
