@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "choice.h"
 #include "products.h"
+#include "room.h"
 
 namespace reckon {
 namespace {
@@ -97,13 +98,12 @@ struct LayerRows {
     const KernelTable& table = kernels();
     const Element element = attention.element;
     const int64_t hidden = products[kQkv].ins, wide = products[kGateUp].outs, middle = products[kDown].ins;
-    thread_local std::vector<char> memory;
+    thread_local Room room;
     const int64_t perRow = 2 * hidden + products[kQkv].outs + products[kOut].ins + wide + middle;
-    if (memory.size() < static_cast<size_t>(count * perRow * bytes)) memory.resize(static_cast<size_t>(count * perRow * bytes));
-    char* at = memory.data();
+    char* at = room.of(count * perRow * bytes + 6 * kLine);
     const auto take = [&](int64_t width) {
       char* const mine = at;
-      at += count * width * bytes;
+      at += wholeLines(count * width * bytes);
       return mine;
     };
     char *const normed = take(hidden), *const sum = take(hidden), *const qkv = take(products[kQkv].outs), *const attended = take(products[kOut].ins),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "products.h"
+#include "room.h"
 #include "training-arguments.h"
 
 namespace reckon {
@@ -17,14 +18,6 @@ namespace {
 
 /// Rows that a block is laid out for at least, where more than one thread could take it.
 constexpr int64_t kLaidOutFor = 256;
-
-/// Room for a block, kept by each thread.
-char* roomOf(int64_t bytes) {
-  thread_local std::vector<char> room;
-  constexpr size_t line = 64;
-  if (room.size() < static_cast<size_t>(bytes) + line) room.resize(static_cast<size_t>(bytes) + line);
-  return room.data() + (line - reinterpret_cast<uintptr_t>(room.data()) % line) % line;
-}
 
 /// Whether libtorch's products in f32 use all that the processor has: MKL's do on processors by its maker alone.
 bool libraryIsFast() {
@@ -63,7 +56,8 @@ void multiply(const Factor& left, const Factor& right, int64_t ins, const float*
   auto one = [&](int64_t item) {
     const int64_t out = item / parts * kBlockOuts, count = std::min(kBlockOuts, outs - out), first = item % parts * perPart;
     if (first >= rows) return;
-    char* const block = roomOf((ins + pair - 1) / pair * kBlockOuts * pair * size);
+    thread_local Room room;
+    char* const block = room.of((ins + pair - 1) / pair * kBlockOuts * pair * size);
     table.pack({element, from + out * right.stride * right.values.element_size(), isInt8, block, count, ins, right.stride, right.step});
     const LinearJob job{element, rowsOfX, block, false, scales ? scales + out : nullptr,
                         bias ? static_cast<const char*>(bias) + out * size : nullptr, nullptr, static_cast<char*>(y) + out * size,

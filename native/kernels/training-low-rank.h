@@ -112,6 +112,8 @@ static inline void slopeTile(const LowRankJob& job, int64_t r, int64_t c) {
     F v[ACROSS];
 #pragma GCC unroll 8
     for (int j = 0; j < ACROSS; j++) v[j] = loadUpTo(x + j * Lanes::width, count - j * Lanes::width);
+    // Rows are too far apart to be foreseen.
+    __builtin_prefetch(x + 16 * job.stride);
 #pragma GCC unroll 8
     for (int i = 0; i < COUNT; i++) {
       const F h = Lanes::set(hidden[i]);
