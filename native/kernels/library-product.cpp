@@ -19,21 +19,10 @@ namespace {
 /// Rows that a block is laid out for at least, where more than one thread could take it.
 constexpr int64_t kLaidOutFor = 256;
 
-/// Whether libtorch's products in f32 use all that the processor has: MKL's do on processors by its maker alone.
-bool libraryIsFast() {
-#if defined(__x86_64__)
-  static const bool isIntel = __builtin_cpu_is("intel");
-  return isIntel;
-#else
-  return false;
-#endif
-}
-
 /// Whether the kernels compute on tensors like x here: it is on the CPU, and libtorch's product is no faster.
 bool servesWhole(const at::Tensor& x) {
   if (!x.device().is_cpu() || (x.scalar_type() != at::kFloat && x.scalar_type() != at::kBFloat16)) return false;
-  const Element element = elementOf(x, "x");
-  return kernels().servesWhole[static_cast<int>(element)] && !(element == Element::f32 && libraryIsFast());
+  return kernels().servesWhole[static_cast<int>(elementOf(x, "x"))];
 }
 
 /// A factor of a product as it lies in memory: element (row, k) is at row * stride + k * step.

@@ -137,7 +137,10 @@ describe.each(levels)('kernels: %s', (level) => {
     const { completions, mismatch } = await sampledWith(policy);
     console.log(`${level} ${dtype}, ${name}: ${shown(mismatch)}`);
     expect(mismatch.length).toBe(128 * completions.length);
-    expect(largest(mismatch)).toBeLessThan(most);
+    // Without kernels both sides are the library's, whose order of sums depends on the number of rows: on an Intel Xeon six
+    // layers in f32 are 1.1e-5 apart, which misses the bound (docs/performance.md says so).
+    const isLibrarys = level === 'none' && dtype === 'f32';
+    expect(largest(mismatch)).toBeLessThan(isLibrarys ? 2e-5 : most);
     expect(average(mismatch)).toBeLessThan(mean);
   });
 
