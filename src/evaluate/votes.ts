@@ -25,60 +25,80 @@ export function majAtK(ballots: readonly Ballot[], k: number): number {
   }
   const right = ballots.filter((ballot) => ballot.correct).length;
   const wrong = new Map<string, number>();
-  let silent = 0;
-  for (const { answer, correct } of ballots) {
-    if (correct) continue;
-    if (answer === null) silent++;
-    else wrong.set(answer, (wrong.get(answer) ?? 0) + 1);
+  for (const { answer, correct } of ballots)
+    if (!correct && answer !== null) wrong.set(answer, (wrong.get(answer) ?? 0) + 1);
+  let share = 0;
+  for (let votes = 1; votes <= Math.min(right, k); votes++) {
+    const probability = chance(n, right, k, votes);
+    // What is rarer than that is lost in rounding.
+    if (probability > 1e-18) share += probability * won([...wrong.values()], n - right, votes, k - votes);
   }
-  const all = choose(n, k);
-  let chance = 0;
-  for (let votes = 1; votes <= Math.min(right, k); votes++)
-    chance += (choose(right, votes) / all) * ways([...wrong.values()], silent, votes, k - votes);
-  return chance;
+  // Rounding must not push it above 1.
+  return Math.min(1, share);
 }
 
 /**
- * The number of ways to draw `rest` samples from the other answers so that none has more than `votes`, each way weighted
- * by 1 / (1 + answers that have exactly `votes`): the share of the tie that falls to the right one.
+ * What falls to the right answer where it has `votes` and `rest` samples are drawn from the `others`: 0 where an answer
+ * among `counts` has more votes, else 1 / (1 + answers that have as many), in expectation over the draws.
  */
-function ways(counts: readonly number[], silent: number, votes: number, rest: number): number {
-  const mostTies = Math.floor(rest / votes);
-  // table[ties][drawn]
-  let table = [row(rest), ...Array.from({ length: mostTies }, () => row(rest))];
+function won(counts: readonly number[], others: number, votes: number, rest: number): number {
+  const mostTies = Math.min(Math.floor(rest / votes), counts.filter((count) => count >= votes).length);
+  // table[ties][drawn]: the probability that the answers so far have so many ties and samples
+  let table: readonly Float64Array[] = Array.from({ length: mostTies + 1 }, () => new Float64Array(rest + 1));
   table[0]![0] = 1;
-  for (const count of counts) table = withAnswer(table, count, votes, rest);
-  let sum = 0;
-  for (const [ties, drawn] of table.entries())
-    for (let d = 0; d <= rest; d++) sum += (drawn[d]! * choose(silent, rest - d)) / (1 + ties);
-  return sum;
+  let left = others;
+  for (const count of counts) {
+    table = withAnswer(table, { count, left, votes, rest });
+    left -= count;
+  }
+  return table.reduce(
+    (sum, drawn, ties) => sum + drawn.reduce((total, probability) => total + probability, 0) / (1 + ties),
+    0,
+  );
 }
 
+/** The table with one answer more, `count` of the `left` samples that are not drawn from yet. */
 function withAnswer(
   table: readonly Float64Array[],
-  count: number,
-  votes: number,
-  rest: number,
+  { count, left, votes, rest }: Record<'count' | 'left' | 'votes' | 'rest', number>,
 ): Float64Array[] {
-  const next = table.map(() => row(rest));
+  const next = table.map(() => new Float64Array(rest + 1));
   for (let take = 0; take <= Math.min(count, votes); take++) {
-    const weight = choose(count, take);
     const tied = take === votes ? 1 : 0;
-    for (let ties = 0; ties + tied < table.length; ties++)
-      for (let drawn = 0; drawn + take <= rest; drawn++)
-        next[ties + tied]![drawn + take]! += weight * table[ties]![drawn]!;
+    for (let drawn = 0; drawn + take <= rest; drawn++) {
+      const probability = chance(left, count, rest - drawn, take);
+      if (probability === 0) continue;
+      for (let ties = 0; ties + tied < table.length; ties++)
+        next[ties + tied]![drawn + take]! += probability * table[ties]![drawn]!;
+    }
   }
   return next;
 }
 
-function row(rest: number): Float64Array {
-  return new Float64Array(rest + 1);
+/** Below it every binomial coefficient is a whole number that a double holds. */
+const exactBelow = 56;
+
+/** The probability of `taken` of `marked` among `draws` from a `population` (hypergeometric); 0 for what cannot be. */
+function chance(population: number, marked: number, draws: number, taken: number): number {
+  const others = population - marked;
+  if (taken > marked || taken > draws || draws - taken > others) return 0;
+  if (population < exactBelow)
+    return (choose(marked, taken) * choose(others, draws - taken)) / choose(population, draws);
+  // In logarithms: from about 1,000 samples on the coefficients themselves overflow.
+  return Math.exp(logChoose(marked, taken) + logChoose(others, draws - taken) - logChoose(population, draws));
 }
 
-/** n over k; 0 outside 0 <= k <= n. */
+/** n over k. */
 function choose(n: number, k: number): number {
-  if (k < 0 || k > n) return 0;
   let product = 1;
   for (let i = 1; i <= Math.min(k, n - k); i++) product = (product * (n - Math.min(k, n - k) + i)) / i;
   return product;
+}
+
+/** log i! at place i, as far as it was asked for. */
+const logFactorials = [0];
+
+function logChoose(n: number, k: number): number {
+  for (let i = logFactorials.length; i <= n; i++) logFactorials.push(logFactorials[i - 1]! + Math.log(i));
+  return logFactorials[n]! - logFactorials[k]! - logFactorials[n - k]!;
 }

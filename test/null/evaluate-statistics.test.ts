@@ -8,6 +8,7 @@ import {
   lastNumber,
   partialCorrectness,
 } from '../../src/evaluate/answers.ts';
+import { powersOfTwo } from '../../src/evaluate/details.ts';
 import {
   convergenceRate,
   gainPerMillionTokens,
@@ -182,6 +183,31 @@ describe('maj@k', () => {
     expect(some).toBeGreaterThan(0.05);
     expect(some).toBeLessThan(1);
     expect(() => majAtK(many, 257)).toThrow(expect.objectContaining({ code: 'maj-at-k' }));
+  });
+
+  test('of a thousand samples and more, whose binomial coefficients overflow', () => {
+    // By symmetry: three answers, as many samples of each.
+    const thirds = Array.from({ length: 1536 }, (_, i) => ({ answer: String(i % 3), correct: i % 3 === 0 }));
+    for (const k of [512, 1024]) expect(majAtK(thirds, k)).toBeCloseTo(1 / 3, 10);
+    // 600 right of 1,024, the others silent: any right one drawn wins.
+    const silent = Array.from({ length: 1024 }, (_, i) => ({
+      answer: i < 600 ? 'r' : null,
+      correct: i < 600,
+    }));
+    expect(majAtK(silent, 512)).toBe(1);
+    expect(majAtK(silent, 1)).toBeCloseTo(600 / 1024, 12);
+  });
+
+  test('is never above 1, which no evaluation could be written with', () => {
+    for (let n = 1; n <= 80; n++)
+      for (let right = 1; right <= n; right++)
+        for (const k of powersOfTwo(n)) {
+          const all = Array.from({ length: n }, (_, i) => ({
+            answer: i < right ? 'r' : null,
+            correct: i < right,
+          }));
+          expect(majAtK(all, k)).toBeLessThanOrEqual(1);
+        }
   });
 });
 
