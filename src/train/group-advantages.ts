@@ -36,6 +36,9 @@ export interface GroupAdvantageOptions {
   readonly microBatchTokens: number;
 }
 
+/** What counts where a reward is not known, as in the weighted sum; without it nothing does. */
+type StandIns = readonly { readonly name: string; readonly missing?: number | undefined }[];
+
 /** The sequences of each group with their advantages, and what is logged of them. */
 export interface AdvantagedGroups {
   readonly sequences: readonly (readonly EndedSequence[])[];
@@ -50,7 +53,7 @@ export function advantagesOfGroups(
   groups: readonly ScoredGroup[],
   weights: RewardWeights,
   reference: Decoder | null,
-  options: GroupAdvantageOptions & { readonly temperature: number },
+  options: GroupAdvantageOptions & { readonly temperature: number; readonly rewards?: StandIns },
 ): AdvantagedGroups {
   const { klPlace, kl } = options;
   const rollouts = groups.flatMap(({ scored }) => scored.map((one) => one.rollout));
@@ -58,7 +61,7 @@ export function advantagesOfGroups(
   const perToken = inReward ? klOfTokens(session.policy, reference, rollouts, options) : null;
   const byToken = klPlace === 'tokens' || options.advantages.whiten === 'tokens';
 
-  const batch = rewardBatch(groups, weights);
+  const batch = rewardBatch(groups, weights, options.rewards);
   const totals = perToken && klPlace === 'reward' ? penalised(batch.totals, perToken, kl.beta) : batch.totals;
   const whiten = options.advantages.whiten === true && !byToken;
   const before = (session.extra['running'] ?? null) as RunningState | null;
@@ -98,12 +101,17 @@ function sequencesOf(
 }
 
 /** Rewards as estimators of advantages take them. */
-export function rewardBatch(groups: readonly ScoredGroup[], weights: RewardWeights): RewardBatch {
+export function rewardBatch(
+  groups: readonly ScoredGroup[],
+  weights: RewardWeights,
+  rewards: StandIns = [],
+): RewardBatch {
   const names = Object.keys(weights);
+  const missing = new Map(rewards.map((reward) => [reward.name, reward.missing ?? null]));
   return {
     totals: groups.map(({ scored }) => scored.map((one) => one.reward)),
     parts: groups.map(({ scored }) =>
-      scored.map((one) => names.map((name): MaybeReward => one.parts[name] ?? null)),
+      scored.map((one) => names.map((name): MaybeReward => one.parts[name] ?? missing.get(name) ?? null)),
     ),
     weights: Object.values(weights),
   };

@@ -109,6 +109,17 @@ describe('the grpo stage', () => {
     });
   });
 
+  it('refuses keys of which one would do nothing beside another', () => {
+    const advantages = (keys: string) => `type: grpo, steps: 1, advantages: { ${keys} }`;
+    for (const key of ['baseline: leave-one-out', 'scale: none', 'whiten: true'])
+      expect(errorOf(advantages(`maxMomentum: 0.2, ${key}`))).toContain('with advantages.maxMomentum');
+    expect(stageOf(advantages('maxMomentum: 0.2, whiten: tokens'))).toMatchObject({ type: 'grpo' });
+    const kl = (place: string) =>
+      `${advantages('baseline: decoupled')}, reference: start, kl: { beta: 0.1, place: ${place} }`;
+    expect(errorOf(kl('reward'))).toContain('kl.place must be loss or tokens');
+    expect(stageOf(kl('tokens'))).toMatchObject({ type: 'grpo' });
+  });
+
   it('takes single completions only where no group is compared', () => {
     expect(stageOf('type: grpo, preset: reinforce-pp, steps: 1, groupSize: 1')).toMatchObject({
       reference: 'start',

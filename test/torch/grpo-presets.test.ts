@@ -177,3 +177,20 @@ it('KL in the reward is that of the estimator, summed over the completion, for k
     ).toBeLessThan(1e-4);
   });
 });
+
+it('a reward that is not known counts as its recipe says, also where each reward is normalised by itself', () => {
+  using policy = tinyModel();
+  const options = { ...optionsOf('advantages: { baseline: decoupled }'), microBatchTokens: 60 };
+  const session = { policy, extra: {} } as unknown as Session;
+  const rewards = [{ name: 'process', missing: 0 }];
+  const stoodIn = groups.map(({ problem, scored }) => ({
+    problem,
+    scored: scored.map((one) => ({ ...one, parts: { process: one.parts['process'] ?? 0 } })),
+  }));
+  const found = [groups, stoodIn].map((some) => {
+    const asked = { ...options, rewards, temperature };
+    const { sequences } = advantagesOfGroups(session, some, { process: 1 }, null, asked);
+    return sequences.flat().map((one) => one.advantage);
+  });
+  expect(found[0]).toEqual(found[1]);
+});

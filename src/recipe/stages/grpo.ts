@@ -296,10 +296,31 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   }
   return [
     ...found,
+    ...checkEstimator(stage, path),
     ...checkReference(stage, path),
     ...checkAdaptive(stage, path),
     ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
   ];
+}
+
+/** Keys of `advantages` and `kl` of which one would silently do nothing beside another. */
+function checkEstimator({ advantages, kl }: GrpoStage, path: KeyPath): RecipeProblem[] {
+  const found: RecipeProblem[] = [];
+  const { baseline, scale, whiten } = advantages;
+  if (advantages.maxMomentum > 0) {
+    const reason = 'with advantages.maxMomentum, whose running mean and std take the place of all others';
+    if (baseline !== 'group')
+      found.push(problem([...path, 'advantages', 'baseline'], `must be group ${reason}, found ${baseline}`));
+    if (scale !== 'group')
+      found.push(problem([...path, 'advantages', 'scale'], `must be group ${reason}, found ${scale}`));
+    if (whiten === true)
+      found.push(problem([...path, 'advantages', 'whiten'], `must be false or tokens ${reason}`));
+  }
+  if (baseline === 'decoupled' && kl.beta > 0 && kl.place === 'reward') {
+    const reason = 'because advantages.baseline decoupled normalises each reward by itself and reads no sum';
+    found.push(problem([...path, 'kl', 'place'], `must be loss or tokens, ${reason}`));
+  }
+  return found;
 }
 
 function plan(stage: GrpoStage, recipe: Recipe): StageWords {
