@@ -16,7 +16,7 @@ export interface AdaptiveWeightOptions {
 /**
  * Weights moved towards each part's share of the absolute Pearson correlations with the total: w <- (1 - rate) w + rate
  * share, brought into the bounds and back to their sum. `parts` and `totals` are lists over completions; those with an
- * unknown number are left out, and where nothing correlates the weights stay.
+ * unknown number are left out, and where nothing correlates the weights stay. A weight of 0 stays 0: its part is watched only.
  */
 export function adaptWeights(
   weights: RewardWeights,
@@ -24,7 +24,7 @@ export function adaptWeights(
   totals: readonly (number | null)[],
   { rate = 0.01, least, most }: AdaptiveWeightOptions,
 ): RewardWeights {
-  const names = Object.keys(weights);
+  const names = Object.keys(weights).filter((name) => weights[name] !== 0);
   const known = [...totals.keys()].filter(
     (i) => totals[i] !== null && names.every((name) => typeof parts[name]?.[i] === 'number'),
   );
@@ -37,7 +37,7 @@ export function adaptWeights(
     (name, i) => (1 - rate) * (weights[name]! / sum) + (rate * strengths[i]!) / strength,
   );
   const shares = boundedShares(moved, least, most);
-  return Object.fromEntries(names.map((name, i) => [name, shares[i]! * sum]));
+  return { ...weights, ...Object.fromEntries(names.map((name, i) => [name, shares[i]! * sum])) };
 }
 
 /** Pearson's; 0 where one side does not vary. */

@@ -55,6 +55,11 @@ describe('the ppo stage', () => {
     expect(errorOf('steps: 2, value: { pretrainingSteps: 2 }')).toContain(
       'must be less than steps = 2, found 2',
     );
+    expect(
+      errorOf(
+        'steps: 1, rewards: [{ name: correct, weight: 1 }, { name: format, weight: 0 }], adaptiveWeights: {}',
+      ),
+    ).toContain('needs at least 2 weighted rewards, found 1');
     expect(errorOf('steps: 1, adaptiveWeights: {}')).toContain('needs at least 2 weighted rewards, found 1');
     const two = 'steps: 1, rewards: [{ name: correct, weight: 1 }, { name: format, weight: 1 }]';
     expect(errorOf(`${two}, adaptiveWeights: { least: 0.6 }`)).toContain('must leave room for 2 shares');

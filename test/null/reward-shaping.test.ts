@@ -88,6 +88,20 @@ describe('adaptive weights', () => {
     expect(adaptWeights(weights, { a: [], b: [] }, [], bounds)).toBe(weights);
   });
 
+  it('leave what is only watched at 0, whether it is known or not', () => {
+    const parts = { a: [0, 1, 1], b: [1, 1, 0] };
+    const options = { rate: 0.1, least: 0.05, most: 0.9 };
+    const alone = adaptWeights({ a: 1, b: 0.5 }, parts, [0, 2, 1], options);
+    for (const watched of [
+      [0, 1, 0],
+      [null, null, null],
+    ])
+      expect(adaptWeights({ a: 1, w: 0, b: 0.5 }, { ...parts, w: watched }, [0, 2, 1], options)).toEqual({
+        ...alone,
+        w: 0,
+      });
+  });
+
   it('stay within bounds', () => {
     const numbers = fc.array(fc.double({ min: -9, max: 9, noNaN: true }), { minLength: 5, maxLength: 5 });
     fc.assert(

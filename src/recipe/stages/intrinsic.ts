@@ -131,7 +131,8 @@ export function checkAdaptive(
   if (!adaptiveWeights) return [];
   const found: RecipeProblem[] = [];
   const { least, most } = adaptiveWeights;
-  const weights = rewards.length + (intrinsic ? 1 : 0);
+  const given = [...rewards.map((reward) => reward.weight), intrinsic?.weight ?? 0];
+  const weights = given.filter((weight) => weight !== 0).length;
   if (weights < 2)
     found.push(problem([...path, 'adaptiveWeights'], `needs at least 2 weighted rewards, found ${weights}`));
   if (least * weights > 1 || most * weights < 1) {
