@@ -127,7 +127,7 @@ export async function trainGrpo(
     rolloutFile.append(...rolloutLines(step, groups, { advantages, tokens }));
     const stop = await session.finishStep(step, {
       learning_rate: learningRate,
-      ...rolloutMetrics(groups, advantaged.summary),
+      ...rolloutMetrics(groups, advantaged.summary, advantaged.tokens?.values),
       ...metrics,
       ...learned,
       ...(options.maxDraws > 1 ? { 'rollouts/draws': collected.draws } : {}),

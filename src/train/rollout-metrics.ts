@@ -6,8 +6,15 @@ import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
 import type { UpdateSums } from './policy-update.ts';
 
-/** Rewards and their parts, accuracy, format, lengths, stop reasons, spread of the groups. */
-export function rolloutMetrics(groups: readonly ScoredGroup[], advantages: GroupAdvantages): MetricRecord {
+/**
+ * Rewards and their parts, accuracy, format, lengths, stop reasons, spread of the groups; `byToken` has the advantages of the
+ * tokens of each completion, where they differ.
+ */
+export function rolloutMetrics(
+  groups: readonly ScoredGroup[],
+  advantages: GroupAdvantages,
+  byToken: readonly (readonly number[])[] = advantages.advantages,
+): MetricRecord {
   const all = groups.flatMap((group) => group.scored);
   const parts = Object.keys(all[0]?.parts ?? {}).map((name) => {
     const known = all.map((one) => one.parts[name]).filter((value) => typeof value === 'number');
@@ -18,7 +25,7 @@ export function rolloutMetrics(groups: readonly ScoredGroup[], advantages: Group
     'reward/std': finiteOrNull(advantages.rewardStd),
     ...Object.fromEntries(parts),
     ...judgementMetrics(groups),
-    'advantage/abs_mean': mean(advantages.advantages.flat().map(Math.abs)),
+    'advantage/abs_mean': mean(byToken.flat().map(Math.abs)),
     'group/no_spread_share': advantages.noSpreadShare,
   };
 }

@@ -11,6 +11,7 @@ import { grpoOptions } from '../../src/run/stages/grpo.ts';
 import { taskOf } from '../../src/run/stages/task.ts';
 import type { RunStageContext } from '../../src/run/stages.ts';
 import { trainGrpo } from '../../src/train/index.ts';
+import { mean } from '../../src/util/statistics.ts';
 import { spread, workWithSpread } from './spread-reward.ts';
 import { expectExactResume, Harness, recipeWith, type StageWork } from './stage-harness.ts';
 
@@ -76,6 +77,14 @@ describe.each([
       const { extra } = JSON.parse(readFileSync(join(folder, 'trainer', 'state.json'), 'utf8'));
       // A tenth a group up to the bound: it is only reached where one step begins with what the last one left.
       expect(extra.running.momentum).toBe(0.9);
+    }
+    if (name.startsWith('reinforce++')) {
+      const file = join(harness.folder, `${name} ${dtype} whole`, 'rollouts', 'train.jsonl');
+      const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+      const last = lines.map((line) => JSON.parse(line)).filter((row) => row.step === 10);
+      const sizes = last.flatMap((row) => row.tokenRewards.map(Math.abs));
+      // What the loss reads is whitened by token; the numbers of whole completions are not.
+      expect(rows.at(-1)?.['advantage/abs_mean']).toBeCloseTo(mean(sizes), 4);
     }
     if (name.includes('adapting weights'))
       expect(Object.keys(harness.essence(`${name} ${dtype} whole`))).toContain(
