@@ -100,15 +100,15 @@ export function detailsOf(
 ): EvaluationDetails {
   const problems = byProblem(rows);
   const samples = problems[0]?.length ?? 0;
-  const over = (measure: (problem: readonly EvaluationRow[]) => number): Interval =>
-    clusteredShare(problems.map(measure), samples);
+  const over = (measure: (problem: readonly EvaluationRow[]) => number, atOnce = 1): Interval =>
+    clusteredShare(problems.map(measure), samples, 0.95, atOnce);
   const ks = powersOfTwo(samples);
   return {
     passAtK: ks.map((k) => ({
       k,
-      ...over((problem) => passAtK(samples, problem.filter(isCorrect).length, k)),
+      ...over((problem) => passAtK(samples, problem.filter(isCorrect).length, k), k),
     })),
-    majAtK: ks.map((k) => ({ k, ...over((problem) => majAtK(problem.map(ballot), k)) })),
+    majAtK: ks.map((k) => ({ k, ...over((problem) => majAtK(problem.map(ballot), k), k) })),
     overall: over((problem) => mean(problem.map((row) => Number(isCorrect(row) && row.formatOk)))),
     cells: cellsOf(rows),
     lengths: lengthsOf(rows),

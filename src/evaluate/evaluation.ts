@@ -200,8 +200,8 @@ function summariseGroups(
   const samplesPerProblem = sampleCount(groups);
   const rows = groups.flat();
   const problems = groups.map(problemResult);
-  const overProblems = (measure: (problem: ProblemResult) => number): Interval =>
-    clusteredShare(problems.map(measure), samplesPerProblem);
+  const overProblems = (measure: (problem: ProblemResult) => number, atOnce = 1): Interval =>
+    clusteredShare(problems.map(measure), samplesPerProblem, 0.95, atOnce);
   const { label, checkpoint, task, split, seed, temperature, seconds, sampling, rows: file } = context;
   return {
     version: 1,
@@ -215,7 +215,9 @@ function summariseGroups(
     n: groups.length,
     passAt1: overProblems((problem) => passAtK(problem.samples, problem.correct, 1)),
     passAt8:
-      samplesPerProblem < 8 ? null : overProblems((problem) => passAtK(problem.samples, problem.correct, 8)),
+      samplesPerProblem < 8
+        ? null
+        : overProblems((problem) => passAtK(problem.samples, problem.correct, 8), 8),
     format: overProblems((problem) => problem.formatOk / problem.samples),
     lengthMean: mean(rows.map((row) => row.tokens)),
     unverifiable: problems.reduce((total, problem) => total + problem.unverifiable, 0),

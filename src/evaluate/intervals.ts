@@ -22,17 +22,24 @@ export function wilson(successes: number, trials: number, level = 0.95): Interva
 /**
  * The interval of a share that is a mean over problems of `samples` draws each: Wilson's with the effective number of
  * draws that the spread between problems leaves (Korn and Graubard 1998), between one a problem and all of them, and
- * Student's quantile. Unlike the bootstrap it does not shrink to a point where every problem has the same share.
+ * Student's quantile. Unlike the bootstrap it does not shrink to a point where every problem has the same share. A share
+ * that takes `atOnce` samples (pass@k, maj@k) is known from samples / atOnce draws a problem at most.
  */
-export function clusteredShare(shares: readonly number[], samples: number, level = 0.95): Interval {
+export function clusteredShare(
+  shares: readonly number[],
+  samples: number,
+  level = 0.95,
+  atOnce = 1,
+): Interval {
   const problems = shares.length;
   const share = mean(shares);
   const tail = (1 + level) / 2;
   if (samples === 1 || problems < 2) return wilson(share * problems, problems, level);
   const spread = std(shares, 1) ** 2 / problems;
+  const most = (problems * samples) / atOnce;
   const bernoulli = share * (1 - share);
-  const estimated = spread > 0 ? bernoulli / spread : bernoulli > 0 ? problems * samples : problems;
-  const effective = Math.min(problems * samples, Math.max(problems, estimated));
+  const estimated = spread > 0 ? bernoulli / spread : bernoulli > 0 ? most : problems;
+  const effective = Math.min(most, Math.max(problems, estimated));
   return scored(share, effective, studentQuantile(tail, problems - 1));
 }
 

@@ -8,7 +8,7 @@ import {
   lastNumber,
   partialCorrectness,
 } from '../../src/evaluate/answers.ts';
-import { powersOfTwo } from '../../src/evaluate/details.ts';
+import { detailsOf, powersOfTwo } from '../../src/evaluate/details.ts';
 import {
   convergenceRate,
   gainPerMillionTokens,
@@ -17,6 +17,7 @@ import {
 } from '../../src/evaluate/history.ts';
 import { clusteredShare, overSeeds, wilson } from '../../src/evaluate/intervals.ts';
 import { normalQuantile, studentQuantile } from '../../src/evaluate/quantiles.ts';
+import type { EvaluationRow } from '../../src/evaluate/rows.ts';
 import { type Ballot, majAtK } from '../../src/evaluate/votes.ts';
 import {
   logicalConsistency,
@@ -26,6 +27,25 @@ import {
 } from '../../src/text/reasoning.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { processorMs } from './timing.ts';
+
+function rowOf(problem: number, sampleIndex: number, isRight: boolean): EvaluationRow {
+  return {
+    problemId: `p${problem}`,
+    sampleIndex,
+    question: '',
+    prompt: '',
+    completion: '',
+    solution: '1',
+    answer: isRight ? '1' : '2',
+    reward: Number(isRight),
+    parts: {},
+    verdict: isRight ? 'correct' : 'incorrect',
+    reason: '',
+    formatOk: true,
+    stopReason: 'eos',
+    tokens: 1,
+  };
+}
 
 describe('quantiles', () => {
   test('as in the tables', () => {
@@ -117,6 +137,26 @@ describe('intervals of shares', () => {
           [4, 1],
         ] as const)
           expect(coverage(problems, samples, centre, spread)).toBeGreaterThan(0.91);
+  });
+
+  test('of pass@k know a problem from n / k draws, and still cover the truth', () => {
+    const shares = Array.from({ length: 20 }, (_, i) => 0.999 - i / 1e5);
+    expect(clusteredShare(shares, 32, 0.95, 16)).toEqual(clusteredShare(shares, 2));
+    // One problem in 20 cannot be solved; the others by every second sample.
+    const truth = 0.95 * (1 - 0.5 ** 8);
+    const rng = new Rng({ seed: 7, purpose: 'pass-at-8' });
+    let covered = 0;
+    for (let evaluation = 0; evaluation < 200; evaluation++) {
+      const rows = Array.from({ length: 20 }, (_, problem) => {
+        const rate = rng.uniform() < 0.05 ? 0 : 0.5;
+        return Array.from({ length: 16 }, (_, sampleIndex) =>
+          rowOf(problem, sampleIndex, rng.uniform() < rate),
+        );
+      }).flat();
+      const { low, high } = detailsOf(rows).passAtK.find(({ k }) => k === 8)!;
+      if (low <= truth && truth <= high) covered++;
+    }
+    expect(covered).toBeGreaterThan(180);
   });
 
   test('over seeds', () => {
