@@ -54,10 +54,12 @@ const methods: { readonly [N in NormaliserName]: Method } = {
     const [mean, std] = meanAndStd(values);
     return { values: centred(values, mean, std), state: null };
   },
-  robust: (values) => ({
-    values: centred(values, quantile(values, 0.5), quantile(values, 0.75) - quantile(values, 0.25)),
-    state: null,
-  }),
+  robust: (values) => {
+    const width = quantile(values, 0.75) - quantile(values, 0.25);
+    // Where half of the values are the same there is no scale to bring the others to.
+    if (width < epsilon) return { values: values.map(() => 0), state: null };
+    return { values: centred(values, quantile(values, 0.5), width), state: null };
+  },
   running: (values, state) => {
     const moved = pooled(state, values);
     return { values: centred(values, moved[1]!, Math.sqrt(moved[2]! / moved[0]!)), state: moved };

@@ -65,6 +65,7 @@ describe('normalisers', () => {
       expect(normalise([], null, { name, clip: null })).toEqual({ values: [], state: null });
       expect(normalise([3, 3], null, { name, clip: null }).values.every(Number.isFinite)).toBe(true);
     }
+    expect(normalise([0, 0, 0, 0, 1], null, { name: 'robust', clip: null }).values).toEqual([0, 0, 0, 0, 0]);
   });
 });
 
