@@ -48,14 +48,16 @@ export function planSplits(
   const left = plan.train === undefined ? rest.filter(({ id }) => !held.has(id)) : rest;
   const pool = new Rng({ seed, purpose: 'split' }).shuffled(left);
   const tenth = Math.min(DRAWN_AT_MOST, Math.floor(left.length / 10));
-  const drawn = (part: 'validation' | 'test'): readonly Problem[] => {
-    const wanted = plan[part];
-    return named[part] ?? pool.splice(0, typeof wanted === 'number' ? wanted : tenth);
+  const wanted = (part: 'validation' | 'test'): number => {
+    const said = plan[part];
+    return named[part]?.length ?? (typeof said === 'number' ? said : tenth);
   };
+  const drawn = (part: 'validation' | 'test'): readonly Problem[] =>
+    named[part] ?? pool.splice(0, wanted(part));
   const test = drawn('test');
   const validation = drawn('validation');
   const splits = { train: inOrderOf(left, pool), validation, test };
-  refuseEmpty(splits, left.length);
+  refuseEmpty(splits.train, left.length, { validation: wanted('validation'), test: wanted('test') });
   refuseOverlap(splits);
   return splits;
 }
@@ -82,7 +84,11 @@ function inOrderOf(all: readonly Problem[], kept: readonly Problem[]): Problem[]
   return all.filter(({ id }) => ids.has(id));
 }
 
-function refuseEmpty({ train, validation, test }: ProblemSplits, size: number): void {
+function refuseEmpty(
+  train: readonly Problem[],
+  size: number,
+  { validation, test }: Record<'validation' | 'test', number>,
+): void {
   if (train.length > 0) return;
   if (size === 0)
     throw new ReckonError(
@@ -93,7 +99,7 @@ function refuseEmpty({ train, validation, test }: ProblemSplits, size: number): 
   throw new ReckonError(
     'recipe',
     'split-size',
-    `Expected some of ${size} problems to be left to train on, found ${validation.length} in validation and ${test.length} in test; lower them.`,
+    `Expected some of ${size} problems to be left to train on, found ${validation} for validation and ${test} for test; lower the task's keys validation and test, or give it more problems.`,
   );
 }
 
