@@ -44,13 +44,15 @@ interface Measured extends SweepRun {
 export function writeSweepReport(folder: string, data: SweepData): SweepReport {
   const runs = data.runs.map((run) => measured(folder, run, data.measure));
   const rows = tableRows(data, runs);
+  const every = everyEvaluation(data, runs);
+  const tables = every === null ? [rows] : [rows, every];
   const chart = chartFile(sweepChart(data, runs));
   const chartPath = join(folder, 'sweep.svg');
   const markdownPath = join(folder, 'sweep.md');
   const failed = runs.flatMap(({ name, error }) => (error === null ? [] : [`- ${name} failed: ${error}`]));
   const text = [
     `# ${data.name}`,
-    markdownTable(rows),
+    ...tables.map((table) => markdownTable(table)),
     '![accuracy against the swept key](sweep.svg)',
     ...failed,
   ];
@@ -60,10 +62,14 @@ export function writeSweepReport(folder: string, data: SweepData): SweepReport {
   return {
     markdownPath,
     chartPath,
-    table: formatTable(
-      rows,
-      rows[0]!.map(() => 'left' as const),
-    ),
+    table: tables
+      .map((table) =>
+        formatTable(
+          table,
+          table[0]!.map(() => 'left' as const),
+        ),
+      )
+      .join('\n\n'),
   };
 }
 
@@ -84,6 +90,20 @@ function tableRows({ keys }: SweepData, runs: readonly Measured[]): string[][] {
     name,
   ]);
   return [[...keys, 'pass@1', 'measured', 'in', 'state', 'run'], ...rows];
+}
+
+/** pass@1 of every evaluation of the runs, a column each; null where there is no more than the first table has. */
+function everyEvaluation({ keys, measure }: SweepData, runs: readonly Measured[]): string[][] | null {
+  const labels = [...new Set(runs.flatMap(({ evaluations }) => evaluations.map(({ label }) => label)))];
+  if (measure !== undefined || labels.length < 2) return null;
+  const rows = runs.map(({ set, evaluations }) => [
+    ...keys.map((key) => set[key] ?? ''),
+    ...labels.map((label) => {
+      const found = evaluations.find((one) => one.label === label);
+      return found ? interval(found) : '';
+    }),
+  ]);
+  return [[...keys, ...labels], ...rows];
 }
 
 function interval({ passAt1: { mean: share, low, high } }: Evaluation): string {

@@ -182,7 +182,9 @@ describe('the report of a sweep', () => {
       runs,
     });
     expect(table).toContain('50.0 % [45.0 %, 55.0 %]');
-    expect(readFileSync(markdownPath, 'utf8')).toContain('- c failed: no');
+    const text = readFileSync(markdownPath, 'utf8');
+    expect(text).toContain('- c failed: no');
+    expect(text).toMatch(/\| sft\.size \|[^|]+\| grpo \|\n/);
     const svg = readFileSync(chartPath, 'utf8');
     expect(svg).toContain('log10 of sft.size');
     expect(svg.match(/class="dot"/g)).toHaveLength(4);
