@@ -2,6 +2,7 @@
 
 import { ReckonError } from '../util/errors.ts';
 import { mean, std } from '../util/statistics.ts';
+import { scaled } from './scaled.ts';
 
 /** A reward of one sample; null where it cannot be known. */
 export type MaybeReward = number | null;
@@ -48,7 +49,7 @@ export function groupAdvantages(
     const centre = mean(scores);
     const spread = scale === 'group' ? std(scores, ddof) : summary.rewardStd;
     const divisor = scale === 'none' ? 1 : spread + epsilon;
-    return group.map((reward) => (reward === null ? 0 : (reward - centre) / divisor));
+    return group.map((reward) => (reward === null ? 0 : scaled(reward - centre, divisor)));
   });
   return { advantages, ...summary };
 }
@@ -117,7 +118,7 @@ function whiten(values: readonly (readonly MaybeReward[])[], epsilon: number): n
   if (scores.length < 2) return values.map((group) => group.map(() => 0));
   const centre = mean(scores);
   const divisor = std(scores, 1) + epsilon;
-  return values.map((group) => group.map((value) => (value === null ? 0 : (value - centre) / divisor)));
+  return values.map((group) => group.map((value) => (value === null ? 0 : scaled(value - centre, divisor))));
 }
 
 function summarise(

@@ -2,6 +2,7 @@
 
 import { mean, std } from '../util/statistics.ts';
 import type { MaybeReward } from './group.ts';
+import { scaled } from './scaled.ts';
 
 /** Mean and standard deviation as they stand, and how much of them the next group leaves. */
 export interface RunningState {
@@ -26,7 +27,7 @@ export function runningAdvantages(
     if (scores.length < 2) return group.map(() => 0);
     now = moved(now, mean(scores), std(scores, 1), maxMomentum);
     const { mean: centre, std: spread } = now;
-    return group.map((reward) => (reward === null ? 0 : (reward - centre) / (spread + epsilon)));
+    return group.map((reward) => (reward === null ? 0 : scaled(reward - centre, spread + epsilon)));
   });
   return { advantages, state: now };
 }

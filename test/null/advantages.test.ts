@@ -147,6 +147,20 @@ describe('leaveOneOutAdvantages', () => {
   });
 });
 
+it('equal rewards have advantage 0 also without an epsilon', () => {
+  const rewards = [
+    [1, 1, 1],
+    [1, 1, 1],
+  ];
+  const zeros = rewards.map((group) => group.map(() => 0));
+  for (const scale of ['group', 'batch', 'none'] as const)
+    expect(groupAdvantages(rewards, { scale, epsilon: 0 }).advantages).toEqual(zeros);
+  expect(leaveOneOutAdvantages(rewards, { normalize: true, epsilon: 0 }).advantages).toEqual(zeros);
+  expect(runningAdvantages(rewards, null, { maxMomentum: 0.5, epsilon: 0 }).advantages).toEqual(zeros);
+  const parts = rewards.map((group) => group.map((reward) => [reward, 0]));
+  expect(decoupledAdvantages(parts, [1, 1], { epsilon: 0 }).advantages).toEqual(zeros);
+});
+
 describe('decoupledAdvantages', () => {
   test('each function counts by its weight, whatever its scale', () => {
     const small = [
