@@ -36,6 +36,7 @@ import {
   trainingStates,
 } from './micro-batches.ts';
 import { defaultImportance } from './policy-update.ts';
+import { requirePromptRoom } from './prompt-room.ts';
 import { rolloutLines } from './rollout-lines.ts';
 import { judgementMetrics } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -87,6 +88,8 @@ export async function trainDistill(
   const { compute } = context;
   const device = options.teacherDevice ?? compute.device;
   using teacher = loadTeacher({ ...context, compute: { ...compute, device } }, options.teacher, tokenizer);
+  if (options.onPolicyShare > 0 || options.offPolicyData !== 'demonstrations')
+    requirePromptRoom(session, context, task, { ...options, alsoPositions: teacher.config.maxPositions });
   const vocabulary = sharedVocabulary(policy, teacher, tokenizer);
   using kept = keptGenerations(context, teacher, tokenizer, options);
   const demonstrationsOf = demonstrationBatches({

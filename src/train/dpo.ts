@@ -27,6 +27,7 @@ import {
   readPairs,
 } from './pairs.ts';
 import { needsReference, type ObjectiveOptions, pairObjective } from './preference-objective.ts';
+import { requirePromptRoom } from './prompt-room.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { rolloutLines } from './rollout-lines.ts';
 import { judgementMetrics } from './rollout-metrics.ts';
@@ -72,6 +73,8 @@ export async function trainDpo(
   options: DpoOptions,
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'dpo' });
+  if (options.pairs.from !== 'file')
+    requirePromptRoom(session, context, task, { ...options, ...options.pairs });
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   using pairFile = session.jsonl('rollouts/pairs.jsonl');
   const { policy, optimizer, tokenizer } = session;

@@ -14,6 +14,7 @@ import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy, type CrossEntropySums } from './cross-entropy.ts';
 import { cutMicroBatches, paddingShare } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
+import { requirePromptRoom } from './prompt-room.ts';
 import { rolloutLines } from './rollout-lines.ts';
 import { judgementMetrics } from './rollout-metrics.ts';
 import { Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -43,6 +44,7 @@ export async function trainExpertIteration(
   options: ExpertIterationOptions,
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'expert-iteration' });
+  requirePromptRoom(session, context, task, options);
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   using keptFile = session.jsonl('rollouts/kept.jsonl');
   const { policy, optimizer } = session;

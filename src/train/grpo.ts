@@ -27,6 +27,7 @@ import {
   type PolicyUpdateOptions,
   type UpdateSums,
 } from './policy-update.ts';
+import { requirePromptRoom } from './prompt-room.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { type EndedSequence, Replay, type ReplayOptions } from './replay.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
@@ -74,6 +75,7 @@ export async function trainGrpo(
 ): Promise<StageOutcome> {
   const { intrinsic = null, adaptiveWeights = null } = options;
   using session = new Session(context, { ...options, trainer: 'grpo' });
+  requirePromptRoom(session, context, task, options);
   using reference = new Reference(session, context, options);
   using shaping = new RewardShaping(session, context, { ...options, intrinsic, adaptiveWeights });
   using rolloutFile = session.jsonl('rollouts/train.jsonl');

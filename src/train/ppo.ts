@@ -21,6 +21,7 @@ import { type KlControlOptions, nextKlCoefficient } from './kl-controller.ts';
 import { cutMicroBatches, gathered, type MicroBatch, paddingShare } from './micro-batches.ts';
 import { minibatchesOf } from './order.ts';
 import { accumulatePolicyGradient, type UpdateSums } from './policy-update.ts';
+import { requirePromptRoom } from './prompt-room.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { RewardShaping, type RewardShapingOptions } from './reward-shaping.ts';
 import { rolloutLines } from './rollout-lines.ts';
@@ -64,6 +65,7 @@ export async function trainPpo(
   options: PpoOptions,
 ): Promise<StageOutcome> {
   using session = new Session(context, { ...options, trainer: 'ppo' });
+  requirePromptRoom(session, context, task, options);
   const { valueModel = 'trunk' } = options;
   using critic = new Critic(session, context, { ...options, valueModel, trainer: 'ppo' });
   using shaping = new RewardShaping(session, context, options);

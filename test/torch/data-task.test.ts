@@ -1,9 +1,9 @@
 /** Owns the proof that a recipe on a data set runs whole: read, taught, rewarded by the grader, evaluated, reported. */
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { parseRecipe } from '../../src/recipe/index.ts';
 import { closeGraders } from '../../src/rewards/grade/grade.ts';
 import { executeRun } from '../../src/run/index.ts';
@@ -65,4 +65,52 @@ stages:
     .trim()
     .split('\n');
   expect(problems).toHaveLength(20);
+});
+
+describe('a prompt that leaves no room for a completion', () => {
+  const path = join(folder, 'long');
+  const long = `Add 1 to ${'1'.repeat(150)}.`;
+  mkdirSync(path);
+  writeFileSync(
+    join(path, 'train.jsonl'),
+    `${rows(30, 0)}${JSON.stringify({ question: long, answer: '1+1=<<1+1=2>>2\n#### 2' })}\n`,
+  );
+  writeFileSync(join(path, 'test.jsonl'), rows(10, 100));
+  const shared = 'steps: 10, promptsPerStep: 3, groupSize: 2';
+
+  it.each([
+    ['grpo', `${shared}, rewards: [{ name: correct, weight: 1 }]`],
+    ['ppo', 'steps: 10, promptsPerStep: 3, optimizerBatch: 3, rewards: [{ name: correct, weight: 1 }]'],
+    ['expert-iteration', shared],
+    ['dpo', shared],
+    [
+      'distill',
+      `${shared}, teacher: ${JSON.stringify(join(folder, 'runs', 'long-grpo', '01-prepare', 'checkpoints', 'step-000000'))}`,
+    ],
+  ])('is found by %s before its first step', async (type, keys) => {
+    const recipe = parseRecipe(
+      `version: 1
+name: long-${type}
+task: { name: gsm8k, path: ${JSON.stringify(path)}, prompt: question-only, splits: { validation: 1 } }
+model: { init: { hiddenSize: 32, layers: 1, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 160 } }
+compute: { dtype: f32, threads: 1 }
+sampling: { maxCompletionTokens: 40 }
+stages:
+  - type: prepare
+  - { type: ${type}, ${keys} }
+`,
+      'recipe.yaml',
+    );
+    const result = executeRun(recipe, {
+      runsDirectory: join(folder, 'runs'),
+      quiet: true,
+      stream: { isTTY: false, write: () => true },
+      load: async () => ({ stageFunctions, resolveCompute }),
+    });
+    await expect(result).rejects.toThrow(
+      /1 of 30 problems have prompts of more than 120 tokens .*: 1\d\d\); .* task.maxPromptTokens: 120/,
+    );
+    const lines = join(folder, 'runs', `long-${type}`, `02-${type}`, 'metrics.jsonl');
+    expect(existsSync(lines) ? readFileSync(lines, 'utf8') : '').toBe('');
+  });
 });
