@@ -12,7 +12,7 @@ import {
   tokenLogps,
 } from '../losses/index.ts';
 import type { Decoder } from '../models/index.ts';
-import { fromBytes, full, ids, noGrad, scope, type Tensor, where } from '../torch/index.ts';
+import { fromBytes, ids, noGrad, scope, type Tensor, where } from '../torch/index.ts';
 import {
   gathered,
   learnedTokens,
@@ -40,6 +40,8 @@ export interface PolicySequence extends TrainingSequence {
   readonly samplingLogps: readonly number[];
   /** Sampled from an earlier policy (replay): its tokens get importance weights and are not compared with the engine. */
   readonly replayed?: boolean;
+  /** Nothing is known of what it is worth: no entropy bonus either, though its tokens stay in the denominator. */
+  readonly unscored?: boolean;
 }
 
 export interface PolicyUpdate {
@@ -229,6 +231,11 @@ function oneMicroBatch(
   const weights_N = floats(spread(batch, sequences, update.weights));
   const rows = rowsOf(batch, sequences, device);
   const uncertain_N = uncertain && floats(uncertain);
+  const bonusWeights = () => {
+    const even = sequences.map((one) => (one.unscored ? 0 : 1 / counted));
+    const even_N = floats(spread(batch, sequences, even));
+    return uncertain_N?.mul(even_N) ?? even_N;
+  };
   const { hidden_ND, targets_N, close } = trainingStates(policy, batch);
   let sums: MicroSums | undefined;
   const loss = backwardThroughLogps(
@@ -252,9 +259,7 @@ function oneMicroBatch(
           ...(uncertain_N ? { policyWeights_N: uncertain_N } : {}),
           ...(importance_N ? { importance: { weights_N: importance_N, level: bounds.level } } : {}),
           ...(samplingLogps_N ? { samplingLogps_N } : {}),
-          ...(update.loss.entropyCoefficient
-            ? { entropies_N, entropyWeights_N: evenWeights(uncertain_N, logps_N, counted) }
-            : {}),
+          ...(update.loss.entropyCoefficient ? { entropies_N, entropyWeights_N: bonusWeights() } : {}),
         },
         update.loss,
       );
@@ -317,10 +322,4 @@ function tokenAdvantages(sequence: PolicySequence): readonly number[] {
 function rowsOf(batch: MicroBatch, sequences: readonly PolicySequence[], device: string): Rows {
   const owners = batch.order.flatMap((i, row) => new Array<number>(learnedTokens(sequences[i]!)).fill(row));
   return { rows_N: ids(owners, undefined, device), count: batch.order.length };
-}
-
-/** 1 / `counted` for each token that counts: the entropy bonus is a mean over the optimizer batch. */
-function evenWeights(uncertain_N: Tensor | null, like_N: Tensor, counted: number): Tensor {
-  const { device, dtype, shape } = like_N;
-  return uncertain_N?.mul(1 / counted) ?? full(shape, 1 / counted, dtype, device);
 }

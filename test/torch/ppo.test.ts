@@ -126,6 +126,35 @@ describe('the joint loss of policy and value head', () => {
     expect(found.value.clipped).toBeGreaterThan(0);
   });
 
+  it('takes nothing from a completion without a score: neither values nor the entropy bonus', () => {
+    using policy = tinyModel();
+    using head = filledHead(policy.config.hiddenSize);
+    const scored = experience.slice(0, 3);
+    const unscored = experience.slice(3).map((one) => ({
+      ...one,
+      tokenAdvantages: one.completionIds.map(() => 0),
+      unscored: true,
+    }));
+    const gradientsWith = (sequences: readonly Experience[]) => {
+      const batches = cutMicroBatches(sequences, 64, 0);
+      accumulatePpo({ policy, head, sequences, batches, options });
+      return new Map([...takeGradients(policy), ...takeGradients(head)]);
+    };
+    const tokensOf = (sequences: readonly Experience[]) =>
+      sequences.reduce((sum, { completionIds }) => sum + completionIds.length, 0);
+    // Their tokens stay in the denominator, and nothing else of them.
+    const share = tokensOf(scored) / tokensOf(experience);
+    const [alone, together] = [gradientsWith(scored), gradientsWith([...scored, ...unscored])];
+    for (const [name, values] of alone)
+      expect(
+        largestDifference(
+          together.get(name)!,
+          values.map((value) => share * value),
+        ),
+        name,
+      ).toBeLessThan(1e-6);
+  });
+
   it('leaves the policy alone while only values are learned', () => {
     using policy = tinyModel();
     using head = filledHead(policy.config.hiddenSize);
