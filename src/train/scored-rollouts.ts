@@ -24,7 +24,8 @@ export interface ScoredStep {
 /**
  * The groups of a step. With `maxDraws` above 1 a group whose rewards are all equal is replaced by one of the problems
  * that come next, until the step is full or the draws are used up; then it goes on with what there is, and where no group
- * has spread with the last draw. Which problems come next is in the checkpoint.
+ * has spread with the last draw. Which problems come next is in the checkpoint. A teacher's reward does not count here: no
+ * two completions have the same, so nothing would ever be drawn again.
  */
 export async function collectScored(
   session: Session,

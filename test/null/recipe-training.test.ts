@@ -133,6 +133,15 @@ describe('the grpo stage', () => {
     );
   });
 
+  it('draws again by the rewards of the recipe alone, so it needs one', () => {
+    const teacher = 'type: grpo, preset: dapo, steps: 1, intrinsic: { teacher: t }';
+    expect(errorOf(`${teacher}, rewards: [{ name: correct, weight: 0 }]`)).toContain(
+      'maxDraws must be 1 where no reward has a weight above 0',
+    );
+    expect(stageOf(teacher)).toMatchObject({ maxDraws: 4 });
+    expect(stageOf(`${teacher}, maxDraws: 1, rewards: [{ name: correct, weight: 0 }]`)).toBeDefined();
+  });
+
   it('refuses what cannot work', () => {
     expect(errorOf('type: grpo, steps: 1, referenceSync: { every: 2 }')).toContain(
       'reference must be start where referenceSync is set',

@@ -181,7 +181,9 @@ const switches = {
   maskTruncated: z.boolean().optional().describe('completions cut at the length limit do not count'),
   maxDraws: count()
     .optional()
-    .describe('draw problems up to this many times until all groups of a step have spread; 1 is off'),
+    .describe(
+      'draw problems up to this many times until the rewards spread in all groups of a step, intrinsic ones left out; 1 is off',
+    ),
 };
 
 const schema = keysOf<GrpoKeys>(
@@ -278,6 +280,10 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   if (groupSize < 2 && stage.maxDraws > 1) {
     const reason = 'because one completion has no spread';
     found.push(problem([...path, 'maxDraws'], `must be 1 where groupSize is 1, ${reason}`));
+  }
+  if (stage.maxDraws > 1 && !stage.rewards.some(({ weight }) => weight > 0)) {
+    const reason = 'because it looks for rewards that differ before those of a teacher are added';
+    found.push(problem([...path, 'maxDraws'], `must be 1 where no reward has a weight above 0, ${reason}`));
   }
   if (sequences % optimizerBatch !== 0) {
     const product = replay
