@@ -257,11 +257,10 @@ const RULES: readonly (readonly [RuleName, Rule])[] = [
     'unverifiable',
     (steps) => {
       const late = steps.late('verdict/unverifiable');
-      const tokens = steps.late('completion/length_mean');
-      const completions = steps.late('batch/tokens') / tokens;
+      const completions = completionsOf(steps);
       if (!(late > 0 && late > 0.05 * completions)) return null;
       return {
-        saw: `${n(late)} completions a step could not be judged and taught nothing`,
+        saw: `${n(late)} of ${n(completions)} completions a step could not be judged and taught nothing`,
         advice:
           'look at their reasons (reckon show --rollouts --verdict unverifiable); give the grader more time or simpler references',
       };
@@ -282,6 +281,13 @@ const RULES: readonly (readonly [RuleName, Rule])[] = [
     },
   ],
 ];
+
+/** Completions a step; runs from before they were counted have only tokens, prompts and every epoch's included: too many. */
+function completionsOf(steps: Window): number {
+  const counted = steps.late('rollouts/count');
+  if (!Number.isNaN(counted)) return counted;
+  return steps.late('batch/tokens') / steps.late('completion/length_mean');
+}
 
 /** The names of all rules, in the order in which they are tried. */
 export const DIAGNOSIS_RULES: readonly RuleName[] = RULES.map(([name]) => name);

@@ -101,6 +101,7 @@ export const METRICS = {
     description: "KTO's reference point: the log-ratio of completions under prompts that are not theirs",
   },
   'distillation/on_policy': { unit: 'share', description: 'Steps whose completions the student sampled' },
+  'rollouts/count': { unit: '', description: 'Completions that were judged' },
   'rollouts/draws': {
     unit: '',
     description: 'Draws of problems until the step was full of groups with spread',

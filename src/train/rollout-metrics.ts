@@ -30,13 +30,14 @@ export function rolloutMetrics(
   };
 }
 
-/** Accuracy, format, lengths and stop reasons of the rollouts. */
+/** How many there are, accuracy, format, lengths and stop reasons of the rollouts. */
 export function judgementMetrics(groups: readonly ScoredGroup[]): MetricRecord {
   const all = groups.flatMap((group) => group.scored);
   const share = (test: (one: Scored) => boolean) => all.filter(test).length / all.length;
   const lengths = all.map((one) => one.rollout.completionIds.length);
   return {
     'accuracy/mean': share((one) => one.judgement.verdict === 'correct'),
+    'rollouts/count': all.length,
     'verdict/unverifiable': all.filter((one) => one.judgement.verdict === 'unverifiable').length,
     'format/mean': share((one) => one.formatOk),
     'completion/length_mean': mean(lengths),

@@ -37,6 +37,7 @@ const HEALTHY: Series = {
   'group/no_spread_share': (p) => 0.2 + 0.1 * p,
   'value/explained_variance': (p) => 0.1 + 0.6 * p,
   'verdict/unverifiable': 0,
+  'rollouts/count': 64,
   'batch/tokens': 4000,
   grad_norm: (_, step) => 1 + 0.2 * Math.cos(step),
 };
@@ -118,6 +119,16 @@ describe('diagnose', () => {
     expect(nothingFound([of(100, '02-sft')])).toBe('No rule found anything wrong with the training.');
     expect(nothingFound([of(100, '02-sft'), of(9, '03-grpo')])).toMatch(/not judged: 03-grpo\.$/);
     expect(nothingFound([of(9, '03-grpo')])).toMatch(/^Nothing can be said yet: a rule needs 10 steps/);
+  });
+
+  test('completions that could not be judged are compared with those that were, not with tokens', () => {
+    // Prompts of 200 tokens, learned from in two epochs: as tokens, eight times as many completions.
+    const long: Series = { ...HEALTHY, 'batch/tokens': 2 * 64 * 265 };
+    const rules = (series: Series) => diagnose([stage(series)]).map(({ rule }) => rule);
+    expect(rules({ ...long, 'verdict/unverifiable': 5 })).toEqual(['unverifiable']);
+    expect(rules({ ...long, 'verdict/unverifiable': 3 })).toEqual([]);
+    const { 'rollouts/count': _, ...uncounted } = long;
+    expect(rules({ ...uncounted, 'verdict/unverifiable': 40 })).toEqual(['unverifiable']);
   });
 
   test('values that are not finite are passed over', () => {
