@@ -12,7 +12,7 @@ import type { Compared } from './evaluate-distances.ts';
 import type { EvaluationRequest } from './evaluate-model.ts';
 import { type EvaluationTarget, findTargets, safeName } from './evaluate-targets.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { collect, notNegative, positive, seedList, share } from './values.ts';
+import { collect, positive, seedList, share, temperature } from './values.ts';
 
 /** The options of the command as they were given. */
 export interface EvaluateOptions extends GlobalOptions, EndpointOptions {
@@ -61,7 +61,7 @@ export function addEvaluateCommand(program: Command, finish: (code: ExitCode) =>
         .default('test'),
     )
     .option('--samples <k>', "completions of each problem; by default the recipe's", positive)
-    .option('--temperature <t>', "0 is greedy; by default the recipe's", notNegative)
+    .option('--temperature <t>', "0 is greedy; by default the recipe's", temperature)
     .option('--top-p <p>', 'share of probability kept', share, 1)
     .option('--greedy', 'one sample of each problem at temperature 0')
     .option(

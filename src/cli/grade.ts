@@ -9,7 +9,7 @@ import { closeGraders, grade } from '../rewards/grade/grade.ts';
 import { type Graded, type GradeOptions, PROFILES } from '../rewards/grade/graded.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
-import { wholeNumber } from './values.ts';
+import { milliseconds } from './values.ts';
 
 interface GradeCommandOptions extends GlobalOptions {
   readonly profile: GradeOptions['profile'];
@@ -36,7 +36,7 @@ export function addGradeCommand(program: Command, finish: (code: ExitCode) => vo
         .choices(['none', 'prediction', 'both'])
         .default('prediction'),
     )
-    .option('--deadline <ms>', 'longest time for one row', wholeNumber, 2000)
+    .option('--deadline <ms>', 'longest time for one row', milliseconds, 2000)
     .option('--out <file>', 'write the rows here instead of to stdout')
     .addHelpText(
       'after',

@@ -6,7 +6,7 @@ import { formatBytes, formatTable } from '../util/format.ts';
 import { confirmed } from './confirm.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 import { existingRun } from './run-folder.ts';
-import { wholeNumber } from './values.ts';
+import { positive, wholeNumber } from './values.ts';
 
 interface PruneOptions extends GlobalOptions {
   readonly runsDir: string;
@@ -22,7 +22,7 @@ export function addPruneCommand(program: Command, finish: (code: ExitCode) => vo
     .description('remove old checkpoints of a run; the newest complete one of each stage is always kept')
     .argument('<run>', 'name of a run, or its folder')
     .option('--runs-dir <folder>', 'folder that holds the runs', 'runs')
-    .option('--keep-last <n>', 'newest checkpoints to keep of each stage', wholeNumber, 1)
+    .option('--keep-last <n>', 'newest checkpoints to keep of each stage', positive, 1)
     .option('--keep-best <n>', 'best checkpoints to keep of each stage', wholeNumber, 0)
     .option('--yes', 'do not ask')
     .addHelpText('after', '\nExample:\n  reckon prune quickstart --keep-last 1')

@@ -14,7 +14,7 @@ import { ReckonError } from '../util/errors.ts';
 import { type Endpoint, endpointEngine } from './endpoint.ts';
 import { downloadOptions } from './model-files.ts';
 import type { GlobalOptions } from './output.ts';
-import { notNegative, positive, share, wholeNumber } from './values.ts';
+import { fraction, positive, share, temperature, wholeNumber } from './values.ts';
 
 /** What `sampledBy` adds to a command. */
 export interface SamplingOptions extends GlobalOptions {
@@ -32,10 +32,10 @@ export interface SamplingOptions extends GlobalOptions {
 /** Adds the options of sampling and of where to compute. */
 export function sampledBy(command: Command): Command {
   return command
-    .option('--temperature <number>', '0 takes the likeliest token every time', notNegative, 1)
+    .option('--temperature <number>', '0 takes the likeliest token every time', temperature, 1)
     .option('--top-p <number>', 'share of probability kept', share, 1)
     .option('--top-k <number>', 'how many of the likeliest tokens are kept; 0 for all', wholeNumber, 0)
-    .option('--min-p <number>', 'share of the likeliest token that a token needs; 0 for none', notNegative, 0)
+    .option('--min-p <number>', 'share of the likeliest token that a token needs; 0 for none', fraction, 0)
     .option('--max-tokens <number>', 'length at which a completion is cut', positive, 512)
     .option('--seed <number>', 'what is drawn follows from it', wholeNumber, 0)
     .addOption(

@@ -17,6 +17,9 @@ export interface SamplingParameters {
   readonly logitBias?: ReadonlyMap<number, number>;
 }
 
+/** The lowest temperature that is not greedy: below it logits divided by it could leave f32's range. */
+export const LEAST_TEMPERATURE = 1e-4;
+
 /** Fails on parameters that make no distribution. */
 export function checkSampling(parameters: SamplingParameters): void {
   const { temperature, topP, topK = 0, minP = 0, repetitionPenalty = 1 } = parameters;
@@ -24,8 +27,10 @@ export function checkSampling(parameters: SamplingParameters): void {
     if (!holds) throw new ReckonError('usage', 'bad-sampling', `${what}, found ${found}`);
   };
   require(temperature === 0 ||
-    (temperature >= 1e-4 &&
-      Number.isFinite(temperature)), 'temperature must be 0 (greedy) or at least 0.0001', temperature);
+    (temperature >= LEAST_TEMPERATURE &&
+      Number.isFinite(
+        temperature,
+      )), `temperature must be 0 (greedy) or at least ${LEAST_TEMPERATURE}`, temperature);
   require(topP > 0 && topP <= 1, 'topP must be above 0 and at most 1', topP);
   require(Number.isSafeInteger(topK) && topK >= 0, 'topK must be a whole number of 0 or more', topK);
   require(minP >= 0 && minP <= 1, 'minP must lie between 0 and 1', minP);

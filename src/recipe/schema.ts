@@ -1,6 +1,7 @@
 /** Owns the recipe's shape, its defaults and its key descriptions; knows no file and runs nothing. */
 
 import * as z from 'zod';
+import { LEAST_TEMPERATURE } from '../generate/sampling.ts';
 import { type EngineRecipe, engineSchema } from './engine.ts';
 import { modelInitSchema } from './model-init.ts';
 import type { Recipe } from './recipe.ts';
@@ -38,7 +39,7 @@ const computeSchema = z
 
 const samplingSchema = z
   .strictObject({
-    temperature: z.number().positive().default(1).describe('of training rollouts'),
+    temperature: z.number().min(LEAST_TEMPERATURE).default(1).describe('of training rollouts'),
     topP: z.number().positive().max(1).default(1).describe('share of probability kept; 1 keeps all'),
     topK: count().optional().describe('as many of the likeliest tokens; all by default'),
     minP: z.number().positive().max(1).optional().describe('tokens this share as likely as the likeliest'),
@@ -74,7 +75,7 @@ const evaluationSchema = z
   .strictObject({
     split: z.enum(['validation', 'test']).default('test').describe('which held-out problems'),
     samplesPerProblem: count().default(8).describe('completions for each problem'),
-    temperature: z.number().positive().default(1).describe('of evaluation samples'),
+    temperature: z.number().min(LEAST_TEMPERATURE).default(1).describe('of evaluation samples'),
   })
   .describe('how `evaluate` stages measure');
 

@@ -76,6 +76,15 @@ describe('reckon grade', () => {
     expect(reckonGrade('not json', '-').stderr).toMatch(/^error: -:1: expected a JSON object on every line/);
   });
 
+  it.each([
+    ['0', /must be a whole number, 1 or more/],
+    ['3000000000', /must be at most 2147483647/],
+  ])('refuses a deadline of %s ms, which would make every row unverifiable', (deadline, message) => {
+    const { status, stderr } = reckonGrade(lines(ROWS), '-', '--deadline', deadline);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+
   it('says in a sentence that a file or profile is not there', () => {
     expect(reckonGrade('', join(folder, 'none.jsonl')).stderr).toMatch(/^error: .*none\.jsonl/);
     expect(reckonGrade('', '-', '--profile', 'best').stderr).toMatch(

@@ -196,6 +196,8 @@ describe('impossible combinations', () => {
       `${grpo}warmupSteps: 4`,
       'r.yaml:16: stages[3].warmupSteps must be at most steps = 3, found 4',
     ],
+    ['steps: 3', `${grpo}temperatureEnd: 1.0e-6`, 'stages[3].temperatureEnd must be at least 0.0001'],
+    ['stages:', 'sampling: { temperature: 1.0e-6 }\nstages:', 'sampling.temperature must be at least 0.0001'],
     ['layers: 2', 'heads: 5', 'model.init.hiddenSize must be a multiple of heads = 5, found 192'],
     [
       'layers: 2',

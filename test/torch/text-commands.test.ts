@@ -175,6 +175,8 @@ describe('reckon generate', () => {
     [['--prompt', 'x', '--samples', 'many'], /a whole number/],
     [['--prompt', 'x', '--max-tokens', '1.5'], /a whole number/],
     [['--prompt', 'x', '--top-p', '2'], /above 0 and at most 1/],
+    [['--prompt', 'x', '--min-p', '1.5'], /between 0 and 1/],
+    [['--prompt', 'x', '--temperature', '0.00001'], /0 \(greedy\) or at least 0.0001/],
     [['--prompt', '3 € 4'], /its vocabulary lacks a character/],
     [['--prompt', 'x', '--max-tokens', '5000'], /the model has 640/],
   ])('refuses %j', async (words, message) => {
@@ -232,6 +234,13 @@ describe('reckon chat', () => {
         .map((row) => JSON.parse(row)),
     ).toMatchObject([{ role: 'assistant', content: reply }]);
     expect(complained).toMatch(/the model has 640.*\/reset begins a new conversation/);
+  });
+
+  it.each([
+    [['--min-p', '1.5'], /between 0 and 1/],
+    [['--temperature', '0.00001'], /at least 0.0001/],
+  ])('refuses %j before a model is loaded', async (words, message) => {
+    await expect(reckon(['chat', place('nowhere'), ...words])).rejects.toThrow(message);
   });
 
   it('needs a chat template', async () => {

@@ -1,6 +1,7 @@
 /** Owns the `grpo` stage of a recipe. Runs nothing. */
 
 import * as z from 'zod';
+import { LEAST_TEMPERATURE } from '../../generate/sampling.ts';
 import type { EngineRecipe } from '../engine.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
@@ -214,7 +215,7 @@ const schema = keysOf<GrpoKeys>(
         .describe('nats a token beyond which a completion with a negative advantage does not count'),
       temperatureEnd: z
         .number()
-        .positive()
+        .min(LEAST_TEMPERATURE)
         .optional()
         .describe('temperature of the last step; the first has sampling.temperature'),
       temperatureSchedule: z
