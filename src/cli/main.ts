@@ -35,6 +35,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.ts')).addCompletionCommand,
 };
 
+/** Commands whose output is all that they do: without a reader they have nothing left to do. */
+const ENDS_WITH_READER: ReadonlySet<string> = new Set(['grade', 'generate', 'chat']);
+
 /** The program with the one command that is asked for; with all of them for help, completion and words that name none. */
 async function buildProgram(argv: readonly string[], finish: (code: ExitCode) => void): Promise<Command> {
   const program = new Command('reckon')
@@ -51,10 +54,14 @@ async function buildProgram(argv: readonly string[], finish: (code: ExitCode) =>
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  const asked = argv.slice(2).find((word) => !word.startsWith('-')) ?? '';
+  const asked = askedCommand(argv);
   const alone = Object.hasOwn(COMMANDS, asked) && asked !== 'completion' ? COMMANDS[asked] : undefined;
   for (const load of alone === undefined ? Object.values(COMMANDS) : [alone]) (await load())(program, finish);
   return program;
+}
+
+function askedCommand(argv: readonly string[]): string {
+  return argv.slice(2).find((word) => !word.startsWith('-')) ?? '';
 }
 
 async function main(argv: readonly string[]): Promise<ExitCode> {
@@ -79,10 +86,12 @@ function globalOptions(argv: readonly string[]): GlobalOptions {
   return { json: argv.includes('--json'), quiet: argv.includes('--quiet'), debug: argv.includes('--debug') };
 }
 
-// A reader that goes away (`reckon run ... | head`) must not end a run.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+// A reader that goes away (`reckon run ... 2>&1 | head`) must not end a run.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    if (stream === process.stdout && ENDS_WITH_READER.has(askedCommand(process.argv))) process.exit(0);
+  });
 // A module of the user's that awaits what never comes leaves Node nothing to do: it ends, with 13 and without a word.
 process.on('exit', () => {
   if (process.exitCode !== 13) return;

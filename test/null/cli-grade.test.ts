@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,6 +84,21 @@ describe('reckon grade', () => {
     const { status, stderr } = reckonGrade(lines(ROWS), '-', '--deadline', deadline);
     expect(status).toBe(2);
     expect(stderr).toMatch(message);
+  });
+
+  it('ends without a word when its reader goes away', async () => {
+    const input = join(folder, 'many.jsonl');
+    const rows = Array.from({ length: 20_000 }, (_, i) => ({ prediction: `${i}`, reference: i }));
+    writeFileSync(input, lines(rows));
+    const child = spawn(process.execPath, [join(ROOT, 'dist/cli/main.js'), 'grade', input], { cwd: ROOT });
+    let stderr = '';
+    child.stderr.on('data', (text) => {
+      stderr += text;
+    });
+    await once(child.stdout, 'data');
+    child.stdout.destroy();
+    const [code] = await once(child, 'close');
+    expect([code, stderr]).toEqual([0, '']);
   });
 
   it('says in a sentence that a file or profile is not there', () => {
