@@ -1,5 +1,6 @@
 /** Owns CSV and TSV as RFC 4180 has them: text to rows by column name, and back. Knows no file and no problem. */
 
+import { ReckonError } from '../util/errors.ts';
 import type { BadRows, DataRow } from './rows.ts';
 
 interface CsvRecord {
@@ -12,7 +13,8 @@ interface CsvRecord {
 
 /**
  * The rows of a text whose first record names the columns; every value is a string. Fields may be quoted, hold doubled
- * quotes, separators and line ends; lines end in LF or CRLF; a byte-order mark and empty lines are left out.
+ * quotes, separators and line ends; lines end in LF or CRLF; a byte-order mark and empty lines are left out. Two columns of
+ * one name are `repeated-column`, whatever is done with bad rows; those without a name are no matter: nobody asks for them.
  */
 export function parseCsv(text: string, file: string, separator: ',' | '\t', bad: BadRows): DataRow[] {
   const rows: DataRow[] = [];
@@ -22,6 +24,7 @@ export function parseCsv(text: string, file: string, separator: ',' | '\t', bad:
       bad.add({ file, ...error });
     } else if (header === undefined) {
       header = fields;
+      requireDistinct(header, `${file}:${line}`);
     } else if (fields.length !== header.length) {
       const message = `expected ${header.length} fields as the header has, found ${fields.length}`;
       bad.add({ file, line, column: header[fields.length] ?? null, message });
@@ -31,6 +34,15 @@ export function parseCsv(text: string, file: string, separator: ',' | '\t', bad:
     }
   }
   return rows;
+}
+
+function requireDistinct(header: readonly string[], place: string): void {
+  const second = header.findIndex((name, i) => name !== '' && header.indexOf(name) < i);
+  if (second < 0) return;
+  const name = header[second]!;
+  const both = `columns ${header.indexOf(name) + 1} and ${second + 1}`;
+  const message = `${place}: expected columns of different names, found ${both} both named "${name}"; rename or remove one`;
+  throw new ReckonError('data', 'repeated-column', message);
 }
 
 /** Records as CSV text: fields are quoted where they must be, lines end in LF. */

@@ -75,6 +75,17 @@ describe('CSV', () => {
       expect.stringMatching(/^x\.csv:6:4: this quote is never closed/),
     ]);
   });
+
+  it.each([false, true])(
+    'refuses two columns of one name, of which one would be lost (skipping %s)',
+    (skip) => {
+      const read = (header: string) => parseCsv(`${header}\n1?,2,3\n`, 'x.csv', ',', new BadRows(skip));
+      expect(() => read('question,answer,answer')).toThrow(
+        'x.csv:1: expected columns of different names, found columns 2 and 3 both named "answer"; rename or remove one',
+      );
+      expect(valuesOf(read('question,,'))).toMatchObject([{ question: '1?' }]);
+    },
+  );
 });
 
 describe('JSON', () => {
