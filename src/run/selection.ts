@@ -6,7 +6,15 @@
 import { existsSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkpointDamage, checkpointPath, listCheckpoints } from '../checkpoints/folder.ts';
-import { ancestors, kindOf, labelOf, leavesModel, nearest, type Recipe } from '../recipe/index.ts';
+import {
+  ancestors,
+  kindOf,
+  labelOf,
+  leavesModel,
+  nearest,
+  parentIndex,
+  type Recipe,
+} from '../recipe/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { renameDurably } from '../util/files.ts';
 import { orphans, type PlacedStage, type StageChange } from './changes.ts';
@@ -62,23 +70,24 @@ export function planSelection(
   const { from, only, resumeFrom, extend = false } = selection;
   const onlyIndex = only === undefined ? null : findStage(placed, only, '--only').index;
   const first = changes[0];
+  const refused = (change: StageChange) => changedError(change, runDirectory, placed);
   if (from !== undefined) {
     const stage = findStage(placed, from, '--from');
-    refuseUncovered(first, stage.index);
+    if (first !== undefined && first.index < stage.index) throw refused(first);
     const discard = foldersFrom(runDirectory, placed, stage.index);
     const notes = discard.length === 0 ? [] : [`thrown away because of --from: ${discard.join(', ')}`];
     return { only: onlyIndex, discard, reopen: null, notes };
   }
   if (resumeFrom !== undefined) {
     const { stage, step } = findCheckpoint(runDirectory, placed, resumeFrom);
-    refuseUncovered(first, stage.index);
+    if (first !== undefined && first.index < stage.index) throw refused(first);
     const discard = foldersFrom(runDirectory, placed, stage.index + 1);
     const changed = first === undefined ? '' : `, with a changed recipe (${first.what})`;
     const notes = [`${stage.name} goes on from step ${step}${changed}`, ...discarded(discard)];
     return { only: onlyIndex, discard, reopen: { name: stage.name, step }, notes };
   }
   if (first === undefined) return { only: onlyIndex, discard: [], reopen: null, notes: [] };
-  if (!extend || !first.longer) throw changedError(first);
+  if (!extend || !first.longer) throw refused(first);
   const stage = placed[first.index]!;
   const discard = changes.slice(1).map((change) => change.name);
   const notes = [`${stage.name} is extended (${first.what})${scheduleNote(stage)}`, ...discarded(discard)];
@@ -223,15 +232,38 @@ function discarded(names: readonly string[]): string[] {
   return names.length === 0 ? [] : [`run again because of it: ${names.join(', ')}`];
 }
 
-function refuseUncovered(change: StageChange | undefined, index: number): void {
-  if (change !== undefined && change.index < index) throw changedError(change);
-}
-
-function changedError({ name, what, longer }: StageChange): ReckonError {
+function changedError(
+  { name, index, what, longer }: StageChange,
+  runDirectory: string,
+  placed: readonly PlacedStage[],
+): ReckonError {
+  const again = trainedAfter(runDirectory, placed, index);
+  const parent = again.length > 0 ? measuredBy(placed, name) : null;
+  const instead =
+    parent === null
+      ? ''
+      : `reckon evaluate ${basename(runDirectory)}:${parent.name} measures its model by other settings and leaves the rest alone, `;
+  const training = parent === null ? '' : ` (it trains ${again.join(', ')} again)`;
   const longerAdvice = longer ? '--extend goes on from its last checkpoint, ' : '';
-  const advice = `${longerAdvice}--from ${name} runs it and what follows again, --fresh starts this run again, another --name keeps both`;
+  const advice = `${instead}${longerAdvice}--from ${name} runs it and what follows again${training}, --fresh starts this run again, another --name keeps both`;
   const message = `the recipe has changed since ${name} ran: ${what}; ${advice}`;
   return new ReckonError('run', 'recipe-changed', message);
+}
+
+/** The stage whose model an evaluation measured; null for any other stage. */
+function measuredBy(placed: readonly PlacedStage[], name: string): PlacedStage | null {
+  const stages = placed.map(({ stage }) => stage);
+  const index = placed.findIndex((one) => one.name === name && one.stage.type === 'evaluate');
+  const parent = index < 0 ? null : parentIndex(stages, index);
+  return parent === null ? null : placed[parent]!;
+}
+
+/** Stages behind a place that have trained a model, which running everything from there would do again. */
+function trainedAfter(runDirectory: string, placed: readonly PlacedStage[], index: number): string[] {
+  return placed
+    .filter((one) => one.index > index && kindOf(one.stage.type).trains)
+    .map(({ name }) => name)
+    .filter((name) => readStageRecord(join(runDirectory, name)) !== null);
 }
 
 function usage(message: string): ReckonError {

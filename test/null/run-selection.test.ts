@@ -118,6 +118,21 @@ it('an evaluation that is gone is made again, from the same model', async () => 
   expect(lines).toContain('04-grpo: done already');
 });
 
+it('other settings of an evaluation say what training --from would do again, and what measures without it', async () => {
+  await execute();
+  const more = `${RECIPE}evaluation: { samplesPerProblem: 16 }\n`;
+  await expect(execute({}, more)).rejects.toThrow(
+    /03-evaluate-after-sft ran: evaluation\.samplesPerProblem was \d+ and is 16; reckon evaluate tiny:02-sft measures .*--from 03-evaluate-after-sft runs it and what follows again \(it trains 04-grpo again\)/,
+  );
+  // Nothing is trained behind the last one, so nothing need be said.
+  const last = RECIPE.replace('  - {type: evaluate, label: after-sft}\n', '');
+  rmSync(run(), { recursive: true });
+  await execute({}, last);
+  await expect(execute({}, `${last}evaluation: { samplesPerProblem: 16 }\n`)).rejects.toThrow(
+    /is 16; --from 04-evaluate-after-grpo runs it and what follows again, --fresh/,
+  );
+});
+
 describe('data that has changed since a stage read it', () => {
   it('is noticed as a changed recipe is, and is no matter for stages before', async () => {
     const file = join(runs, 'data.jsonl');
