@@ -69,6 +69,7 @@ export async function customGrpo(
       ),
       oldLogps: null,
       temperature: 1,
+      vocabulary: generate.policyVocabulary(policy, tokenizer),
       truncated: false,
       loss: { clip: { low: 0.2, high: 0.28 }, kl: { beta: 0, estimator: 'k3' } },
     });

@@ -41,7 +41,7 @@ export interface GenerationOptions extends SamplingParameters {
    * decoded; by default whole prompts, up to 16,384 tokens at once.
    */
   readonly prefillChunk?: number | undefined;
-  /** How many ids can be sampled: all rows of the embedding unless a recipe says the tokenizer's size. */
+  /** How many ids can be sampled: of an engine here by default those that the tokenizer has, else all rows of the embedding. */
   readonly vocabulary?: number;
   /** Records entropies, log-probabilities at temperature 1 and so many of the likeliest ids of every token. */
   readonly statistics?: { readonly alternatives: number };

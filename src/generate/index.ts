@@ -15,3 +15,4 @@ export {
   uniformOf,
 } from './sampler.ts';
 export type { SamplingParameters } from './sampling.ts';
+export { policyVocabulary } from './vocabulary.ts';

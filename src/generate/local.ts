@@ -7,6 +7,7 @@ import { ReckonError } from '../util/errors.ts';
 import { Batch } from './batch.ts';
 import type { Completion } from './completion.ts';
 import { checkRequests, type Engine, type GenerationOptions, type GenerationRequest } from './engine.ts';
+import { policyVocabulary, within } from './vocabulary.ts';
 
 /** An engine that samples from a policy until its next update, from a snapshot where need be; it leaves the policy alone. */
 export function localEngine(policy: Decoder, tokenizer: Tokenizer, weights: WeightFormat = 'full'): Engine {
@@ -14,12 +15,15 @@ export function localEngine(policy: Decoder, tokenizer: Tokenizer, weights: Weig
   return { ...engineOf(reader.model, tokenizer), [Symbol.dispose]: () => reader[Symbol.dispose]() };
 }
 
-/** An engine that samples from a model that nobody trains, and owns it. */
+/** An engine that samples from a model that nobody trains, and owns it; by default only ids that the tokenizer has. */
 export function engineOf(model: Decoder, tokenizer: Tokenizer): Engine {
   return {
     eosTokenIds: model.config.eosTokenIds,
     keepsOthers: kernelsServe({ dtype: model.computeDtype, device: model.device }),
-    generate: (requests, options) => generate(model, tokenizer, requests, options),
+    generate: (requests, options) => {
+      const vocabulary = options.vocabulary ?? policyVocabulary(model, tokenizer);
+      return generate(model, tokenizer, requests, within(vocabulary, options));
+    },
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };
 }

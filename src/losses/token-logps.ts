@@ -29,7 +29,7 @@ export interface TokenLogpOptions {
   /** Logits are divided by it: the sampling temperature, so that ratios compare what was sampled. */
   readonly temperature: number;
   /** How many rows of the head are the policy's vocabulary; all by default. */
-  readonly vocabulary?: number;
+  readonly vocabulary?: number | undefined;
   /** Tokens a chunk; derived from the vocabulary by default. */
   readonly chunkTokens?: number;
 }

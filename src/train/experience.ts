@@ -36,6 +36,8 @@ export interface Observers {
   readonly trunk?: Decoder | null;
   readonly reference: Decoder | null;
   readonly temperature: number;
+  /** Ids that the distributions are over; all rows of the head by default. */
+  readonly vocabulary?: number | undefined;
   readonly microBatchTokens: number;
 }
 
@@ -64,7 +66,7 @@ export function observe(
   groups: readonly (readonly number[])[],
   { klEstimator, truncated }: Pick<ExperienceOptions, 'klEstimator' | 'truncated'>,
 ): Observation[] {
-  const { reference, temperature } = observers;
+  const { reference, temperature, vocabulary } = observers;
   const lastValues = truncated === 'bootstrap' ? valuesAfter(observers, rollouts) : new Map<number, number>();
   const found = new Array<Observation>(rollouts.length);
   for (const places of groups) {
@@ -77,7 +79,7 @@ export function observe(
     const kl =
       reference &&
       of(
-        recordedLogps(reference, batches, temperature).map((theirs, b) =>
+        recordedLogps(reference, batches, temperature, vocabulary).map((theirs, b) =>
           klOfLogps(seen[b]!.logps, theirs, klEstimator),
         ),
       );
@@ -175,11 +177,12 @@ function look(
   observers: Observers,
   batch: MicroBatch,
 ): { readonly logps: Float32Array; readonly values: Float32Array } {
-  const { policy, head, trunk, temperature } = observers;
+  const { policy, head, trunk, temperature, vocabulary } = observers;
   return noGrad(() =>
     scope(() => {
       const { hidden_ND, targets_N } = predictingStates(policy, batch);
-      const { logps_N } = tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature });
+      const asked = { temperature, vocabulary };
+      const { logps_N } = tokenLogps(hidden_ND, policy.headWeight, targets_N, asked);
       const values = trunk ? valuesOf(observers, batch) : head.forward(hidden_ND).toFloat32();
       return { logps: logps_N.toFloat32(), values };
     }),

@@ -18,7 +18,7 @@ import type { RewardWeights, ScoredGroup } from '../rewards/index.ts';
 import type { Rollout } from '../rollouts/index.ts';
 import { fromBytes, scope } from '../torch/index.ts';
 import { cutMicroBatches, scattered } from './micro-batches.ts';
-import { recordedLogps } from './policy-update.ts';
+import { type PolicyUpdate, recordedLogps } from './policy-update.ts';
 import type { EndedSequence } from './replay.ts';
 import type { TokenScores } from './rollout-lines.ts';
 import type { Session } from './session.ts';
@@ -39,6 +39,9 @@ export interface GroupAdvantageOptions {
 /** What counts where a reward is not known, as in the weighted sum; without it nothing does. */
 type StandIns = readonly { readonly name: string; readonly missing?: number | undefined }[];
 
+/** What log-probabilities are of; by default over all rows of the head. */
+type Distribution = Pick<PolicyUpdate, 'temperature' | 'vocabulary'>;
+
 /** The sequences of each group with their advantages, and what is logged of them. */
 export interface AdvantagedGroups {
   readonly sequences: readonly (readonly EndedSequence[])[];
@@ -53,7 +56,7 @@ export function advantagesOfGroups(
   groups: readonly ScoredGroup[],
   weights: RewardWeights,
   reference: Decoder | null,
-  options: GroupAdvantageOptions & { readonly temperature: number; readonly rewards?: StandIns },
+  options: GroupAdvantageOptions & Distribution & { readonly rewards?: StandIns },
 ): AdvantagedGroups {
   const { klPlace, kl } = options;
   const rollouts = groups.flatMap(({ scored }) => scored.map((one) => one.rollout));
@@ -141,11 +144,14 @@ function klOfTokens(
   {
     kl,
     temperature,
+    vocabulary,
     microBatchTokens,
-  }: Pick<GroupAdvantageOptions, 'kl' | 'microBatchTokens'> & { readonly temperature: number },
+  }: Pick<GroupAdvantageOptions, 'kl' | 'microBatchTokens'> & Distribution,
 ): number[][] {
   const batches = cutMicroBatches(rollouts, microBatchTokens, padIdOf(policy));
-  const [ours, theirs] = [policy, reference].map((model) => recordedLogps(model, batches, temperature));
+  const [ours, theirs] = [policy, reference].map((model) =>
+    recordedLogps(model, batches, temperature, vocabulary),
+  );
   const estimates = ours!.map((own, b) => klOfLogps(own, theirs![b]!, kl.estimator));
   return scattered(batches, rollouts, estimates);
 }

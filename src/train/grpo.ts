@@ -81,6 +81,7 @@ export async function trainGrpo(
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const replay = options.replay ? new Replay(session, options.replay) : null;
   const { policy, optimizer } = session;
+  const { vocabulary } = session.engines;
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const sampling = { ...options.sampling, temperature: temperatureAt(step, options) };
@@ -89,7 +90,7 @@ export async function trainGrpo(
     const rolloutSeconds = (performance.now() - started) / 1000;
 
     const { groups, weights, dense, metrics } = shaping.shapeGroups(collected.groups);
-    const asked = { ...options, temperature };
+    const asked = { ...options, temperature, vocabulary };
     const advantaged = advantagesOfGroups(session, groups, weights, reference.model, asked);
     const replayed = replay?.draw(step, context.seed);
     const sequences = [...advantaged.sequences.flat(), ...(replayed?.sequences ?? [])];
@@ -100,7 +101,7 @@ export async function trainGrpo(
       .filter((minibatch) => minibatch.sequences.length > 0);
     // The first update takes its own.
     const isExact = !options.remote && stepsAreExact(policy, sampling.weights);
-    const recorded = logpsBeforeUpdates(policy, minibatches.slice(1), temperature, isExact);
+    const recorded = logpsBeforeUpdates(policy, minibatches.slice(1), temperature, isExact, vocabulary);
     const updates: UpdateSums[] = [];
     for (const [i, minibatch] of minibatches.entries()) {
       const sums = accumulatePolicyGradient({
@@ -109,6 +110,7 @@ export async function trainGrpo(
         ...minibatch,
         oldLogps: recorded[i - 1] ?? null,
         temperature,
+        vocabulary,
         truncated: samplerDiffers(sampling) || options.importance?.always === true || Boolean(options.remote),
         loss: lossOptions(session, options),
       });

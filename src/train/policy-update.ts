@@ -8,6 +8,7 @@ import {
   type PolicyGradientOptions,
   policyGradientLoss,
   type Rows,
+  type TokenLogpOptions,
   type TokenLogps,
   tokenLogps,
 } from '../losses/index.ts';
@@ -54,6 +55,8 @@ export interface PolicyUpdate {
   /** Log-probabilities before the first update by micro-batch; null when this is it, and they are today's. */
   readonly oldLogps: readonly Float32Array[] | null;
   readonly temperature: number;
+  /** Ids that the policy's distribution is over; all rows of its head by default. */
+  readonly vocabulary?: number | undefined;
   /** The sampler is another distribution (top-p, rounded weights, servers), so importance weights correct for it. */
   readonly truncated: boolean;
   readonly loss: PolicyUpdateOptions;
@@ -121,13 +124,14 @@ export function accumulatePolicyGradient(update: PolicyUpdate): UpdateSums {
   };
 }
 
-/** Today's log-probabilities of every micro-batch's completion tokens, in its order, no gradient. */
+/** Today's log-probabilities of every micro-batch's completion tokens, in its order, no gradient; over all rows by default. */
 export function recordedLogps(
   policy: Decoder,
   batches: readonly MicroBatch[],
   temperature: number,
+  vocabulary?: number | undefined,
 ): Float32Array[] {
-  return recorded(policy, batches, temperature, ({ logps_N }) => logps_N);
+  return recorded(policy, batches, { temperature, vocabulary }, ({ logps_N }) => logps_N);
 }
 
 /** A minibatch of sequences, cut into micro-batches. */
@@ -142,15 +146,16 @@ export function logpsBeforeUpdates(
   minibatches: readonly CutMinibatch[],
   temperature: number,
   samplerIsExact: boolean,
+  vocabulary?: number,
 ): Float32Array[][] {
   const probe = minibatches[0]?.batches[0];
   if (samplerIsExact && probe) {
     const sampled = minibatches.map(sampledLogps);
-    const [computed] = recordedLogps(policy, [probe], temperature);
+    const [computed] = recordedLogps(policy, [probe], temperature, vocabulary);
     const isSame = sampled[0]?.[0]?.every((logp, i) => logp === computed![i]) ?? false;
     if (isSame && sampled.every((one) => one !== null)) return sampled;
   }
-  return minibatches.map(({ batches }) => recordedLogps(policy, batches, temperature));
+  return minibatches.map(({ batches }) => recordedLogps(policy, batches, temperature, vocabulary));
 }
 
 /** What the sampler recorded; null where a sequence is of an earlier policy, or nothing was said of it. */
@@ -162,24 +167,30 @@ function sampledLogps({ sequences, batches }: CutMinibatch): Float32Array[] | nu
 function recorded(
   policy: Decoder,
   batches: readonly MicroBatch[],
-  temperature: number,
+  distribution: TokenLogpOptions,
   read: (values: TokenLogps) => Tensor,
 ): Float32Array[] {
   return batches.map((batch) =>
     noGrad(() =>
       scope(() => {
         const { hidden_ND, targets_N } = predictingStates(policy, batch);
-        return read(tokenLogps(hidden_ND, policy.headWeight, targets_N, { temperature })).toFloat32();
+        return read(tokenLogps(hidden_ND, policy.headWeight, targets_N, distribution)).toFloat32();
       }),
     ),
   );
 }
 
 /** 1 for the tokens of highest entropy in the whole optimizer batch, by micro-batch; null where all count. */
-function uncertainTokens({ policy, batches, temperature, loss }: PolicyUpdate): Float32Array[] | null {
+function uncertainTokens({
+  policy,
+  batches,
+  temperature,
+  vocabulary,
+  loss,
+}: PolicyUpdate): Float32Array[] | null {
   const { topEntropyShare = 1 } = loss;
   if (topEntropyShare >= 1) return null;
-  const entropies = recorded(policy, batches, temperature, ({ entropies_N }) => entropies_N);
+  const entropies = recorded(policy, batches, { temperature, vocabulary }, (values) => values.entropies_N);
   const mask = highEntropyMask(
     entropies.flatMap((values) => [...values]),
     topEntropyShare,
@@ -213,7 +224,7 @@ function oneMicroBatch(
   uncertain: Float32Array | null,
   counted: number,
 ): MicroSums {
-  const { policy, reference, sequences, temperature } = update;
+  const { policy, reference, sequences, temperature, vocabulary } = update;
   const { device } = policy;
   const batch = update.batches[place]!;
   const recorded = update.oldLogps?.[place] ?? null;
@@ -226,7 +237,8 @@ function oneMicroBatch(
     sequences,
     sequences.map((one) => Number(isSaid(one) && !one.replayed)),
   );
-  const referenceLogps_N = reference && floats(recordedLogps(reference, [batch], temperature)[0]!);
+  const referenceLogps_N =
+    reference && floats(recordedLogps(reference, [batch], temperature, vocabulary)[0]!);
   const advantages_N = floats(gathered(batch, sequences, tokenAdvantages));
   const weights_N = floats(spread(batch, sequences, update.weights));
   const rows = rowsOf(batch, sequences, device);
@@ -242,7 +254,7 @@ function oneMicroBatch(
     hidden_ND,
     policy.headWeight,
     targets_N,
-    { temperature },
+    { temperature, vocabulary },
     ({ logps_N, entropies_N }, hidden_ND) => {
       const oldLogps_N = recorded ? floats(recorded) : logps_N.detach();
       const samplingLogps_N = samplersLogps(update, batch, oldLogps_N);

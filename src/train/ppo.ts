@@ -72,6 +72,7 @@ export async function trainPpo(
   using reference = new Reference(session, context, options);
   using rolloutFile = session.jsonl('rollouts/train.jsonl');
   const { policy, optimizer } = session;
+  const { vocabulary } = session.engines;
   const { head, trunk } = critic;
   const { microBatchTokens, sampling } = options;
   const { temperature } = sampling;
@@ -84,7 +85,8 @@ export async function trainPpo(
 
     const minibatches = minibatchesOf([...rollouts.keys()], options, context.seed, step);
     const firstEpoch = minibatches.slice(0, minibatches.length / options.epochs);
-    const observers = { policy, head, trunk, reference: reference.model, temperature, microBatchTokens };
+    const models = { policy, head, trunk, reference: reference.model };
+    const observers = { ...models, temperature, vocabulary, microBatchTokens };
     const observations = observe(observers, rollouts, firstEpoch, options);
     const klCoefficient = Number(session.extra['klCoefficient'] ?? options.klControl.coefficient);
     const { scores, dense, metrics } = shaping.shape(scored);
@@ -96,7 +98,7 @@ export async function trainPpo(
     for (const places of minibatches) {
       const sequences = places.map((i) => experience[i]!);
       const batches = cutMicroBatches(sequences, microBatchTokens, padIdOf(policy));
-      const update = { policy, head, trunk, sequences, batches, options };
+      const update = { policy, vocabulary, head, trunk, sequences, batches, options };
       const sums = pretraining ? accumulateValue(update) : accumulatePpo(update);
       const gradNorm = clipBoth(policy, critic, pretraining, options.maxGradNorm);
       session.requireFinite(step, { loss: sums.loss, gradNorm }, sequences);
@@ -151,6 +153,7 @@ function clipBoth(policy: Decoder, critic: Critic, pretraining: boolean, most: n
 
 interface PpoUpdate {
   readonly policy: Decoder;
+  readonly vocabulary?: number;
   readonly head: ValueHead;
   /** What the head reads, where that is not the policy. */
   readonly trunk?: Decoder | null;
@@ -175,7 +178,7 @@ interface PpoSums {
 
 /** Accumulates the gradient of one optimizer batch: clipped policy loss, entropy bonus and clipped value loss. */
 export function accumulatePpo(update: PpoUpdate): PpoSums {
-  const { policy, head, trunk, sequences, batches, options } = update;
+  const { policy, vocabulary, head, trunk, sequences, batches, options } = update;
   const { clip, entropyCoefficient, valueClip, valueCoefficient, sampling, remote } = options;
   const lengths = sequences.map((one) => one.completionIds.length);
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
@@ -192,6 +195,7 @@ export function accumulatePpo(update: PpoUpdate): PpoSums {
     weights: lossWeights(lengths, 'tokens', sampling.maxCompletionTokens),
     oldLogps: batches.map((batch) => gathered(batch, sequences, (one) => one.oldLogps)),
     temperature: sampling.temperature,
+    vocabulary,
     truncated: samplerDiffers(sampling) || Boolean(remote),
     loss: { clip, kl: { beta: 0, estimator: 'k1' }, entropyCoefficient },
     ...(trunk ? {} : { alsoLoss }),

@@ -9,6 +9,7 @@ import {
   type Engine,
   localEngine,
   PublishedPolicy,
+  policyVocabulary,
   RemoteClient,
   type RemoteOptions,
   type SamplingParameters,
@@ -32,6 +33,11 @@ export interface RemoteRollouts extends RemoteOptions {
 
 /** The engines of a session, one after another; the policy's versions on the servers are `<run>-<stage>-v<step>-<hash>`. */
 export class RolloutEngines implements Disposable {
+  /**
+   * Ids that the policy is a distribution over, where it samples and where it learns: the tokenizer's. Servers draw from
+   * every row of the embedding, so behind them it is all of those.
+   */
+  readonly vocabulary: number;
   private readonly context: TrainContext;
   private readonly policy: Decoder;
   private readonly tokenizer: Tokenizer;
@@ -45,7 +51,8 @@ export class RolloutEngines implements Disposable {
     this.policy = policy;
     this.tokenizer = tokenizer;
     this.remote = remote;
-    const { eosTokenIds } = policy.config;
+    const { eosTokenIds, vocabSize } = policy.config;
+    this.vocabulary = remote ? vocabSize : policyVocabulary(policy, tokenizer);
     const log = (line: string) => context.log(`${context.name}: ${line}`);
     this.published =
       remote && new PublishedPolicy(new RemoteClient(remote, log), tokenizer, eosTokenIds, log);

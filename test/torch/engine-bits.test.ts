@@ -1,7 +1,7 @@
 /** In bf16 the steps of decoding have the bits of a whole pass of training: the two never disagree about a token. */
 
 import { describe, expect, it } from 'vitest';
-import { localEngine } from '../../src/generate/index.ts';
+import { localEngine, policyVocabulary } from '../../src/generate/index.ts';
 import { copiedState } from '../../src/models/copied-state.ts';
 import {
   adapterDefaults,
@@ -131,28 +131,38 @@ describe.each(pairLevels)('a policy in bf16, %s', (level) => {
     });
   });
 
-  it.each(['whole', 'adapter', 'adapter on 8 bit'] as const)(
-    '%s: what the sampler recorded serves as old log-probabilities',
-    async (kind) => {
-      const before = kernelLevel();
-      useKernels(level);
-      try {
-        using policy = policyOf(kind, {});
-        const minibatches = await rolloutsOf(policy);
-        expect(stepsAreExact(policy)).toBe(true);
-        const [sampled, computed] = [true, false].map((isExact) =>
-          logpsBeforeUpdates(policy, minibatches, 0.8, isExact),
-        );
-        expect(sampled).toEqual(computed);
-        // Another temperature is another distribution: the probe sees it, and all are computed.
-        const others = logpsBeforeUpdates(policy, minibatches, 1, true);
-        expect(others).toEqual(logpsBeforeUpdates(policy, minibatches, 1, false));
-        expect(others).not.toEqual(computed);
-      } finally {
-        useKernels(before);
-      }
-    },
-  );
+  it.each([
+    ['whole', {}],
+    ['adapter', {}],
+    ['adapter on 8 bit', {}],
+    ['whole', { vocabSize: tokenizer.size + 13 }],
+    ['adapter', { vocabSize: tokenizer.size + 13, tieEmbeddings: false }],
+  ] as const)('%s, %o: what the sampler recorded serves as old log-probabilities', async (kind, changes) => {
+    const before = kernelLevel();
+    useKernels(level);
+    try {
+      using policy = policyOf(kind, changes);
+      const minibatches = await rolloutsOf(policy);
+      const vocabulary = policyVocabulary(policy, tokenizer);
+      expect(vocabulary).toBe(tokenizer.size);
+      expect(stepsAreExact(policy)).toBe(true);
+      const [sampled, computed] = [true, false].map((isExact) =>
+        logpsBeforeUpdates(policy, minibatches, 0.8, isExact, vocabulary),
+      );
+      expect(sampled).toEqual(computed);
+      // Another temperature is another distribution: the probe sees it, and all are computed.
+      const others = logpsBeforeUpdates(policy, minibatches, 1, true, vocabulary);
+      expect(others).toEqual(logpsBeforeUpdates(policy, minibatches, 1, false, vocabulary));
+      expect(others).not.toEqual(computed);
+      // What pads the embedding is no part of the distribution.
+      const ids = minibatches.flatMap(({ batches }) => batches.flatMap(({ targets }) => [...targets]));
+      expect(Math.max(...ids)).toBeLessThan(vocabulary);
+      if ('vocabSize' in changes)
+        expect(logpsBeforeUpdates(policy, minibatches, 0.8, false)).not.toEqual(computed);
+    } finally {
+      useKernels(before);
+    }
+  });
 
   it.each([
     ['heads of another width', 'whole', { headDim: 16 }, 'full'],

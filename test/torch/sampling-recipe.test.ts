@@ -2,7 +2,10 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Decoder, loadModel, saveModel } from '../../src/models/index.ts';
+import { loadTokenizer } from '../../src/text/index.ts';
+import { cat, scope } from '../../src/torch/index.ts';
 import { workWithSpread } from './spread-reward.ts';
 import { expectExactResume, Harness, recipeWith } from './stage-harness.ts';
 
@@ -58,4 +61,52 @@ it('a penalty, a bias, a least length and a text that ends: kept by every rollou
     if (place >= 0) expect([place, stopReason]).toEqual([completion.length - 1, 'stop']);
   }
   expect(new Set(rollouts.map(({ stopReason }) => stopReason)).has('stop')).toBe(true);
+});
+
+describe('an embedding with rows that stand for no token', () => {
+  const folder = join(harness.folder, 'padded');
+  let size: number;
+  const step = 'promptsPerStep: 6, groupSize: 4, optimizerBatch: 12, microBatchTokens: 512, epochs: 2';
+  const process = 'rewards: [{ name: process, weight: 1 }]';
+
+  /** Every id has a double behind the tokenizer's, as likely as itself. */
+  beforeAll(() => {
+    const tokenizer = loadTokenizer(harness.start);
+    size = tokenizer.size;
+    using model = loadModel(harness.start, { dtype: 'f32', computeDtype: 'f32', device: 'cpu' });
+    using padded = scope(() => {
+      const state = new Map(
+        [...model.namedParameters()].map(([name, value]) => [
+          name,
+          value.size(0) === size ? cat([value, value]) : value.clone(),
+        ]),
+      );
+      return new Decoder({ ...model.config, vocabSize: 2 * size }, state, 'f32');
+    });
+    saveModel(padded, folder);
+    tokenizer.save(folder);
+  });
+
+  const grpo = `type: grpo, steps: 2, ${step}, reference: start, ${process}`;
+  const ppo = `type: ppo, steps: 2, ${step}, ${process}`;
+  it.each([
+    ['grpo', 'f32', `${grpo}, kl: { beta: 0.05 }`],
+    ['grpo with KL in the reward', 'f32', `${grpo}, kl: { beta: 0.05, place: reward }`],
+    ['grpo', 'bf16', `${grpo}, kl: { beta: 0.05 }`],
+    ['ppo', 'f32', ppo],
+    ['ppo', 'bf16', ppo],
+  ] as const)('%s in %s: none is sampled, and no log-probability counts them', async (kind, dtype, keys) => {
+    const name = `padded ${kind} ${dtype}`;
+    expect(await harness.run(recipeWith(`- { ${keys} }`, dtype), name, undefined, folder)).toBe('done');
+    const rollouts = readFileSync(join(harness.folder, name, 'rollouts/train.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { completionIds: number[] });
+    expect(Math.max(...rollouts.flatMap(({ completionIds }) => completionIds))).toBeLessThan(size);
+    const [first] = harness.metrics(name);
+    // Log-probabilities over all rows would be ln 2 lower.
+    expect(first!['policy/logp_mismatch_max']).toBeLessThan(dtype === 'f32' ? 1e-5 : 0.02);
+    expect(Number(first!['policy/entropy'])).toBeLessThan(Math.log(size));
+    if (kind === 'ppo') expect(first!['policy/kl']).toBe(0);
+  });
 });
