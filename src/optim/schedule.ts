@@ -12,11 +12,14 @@ export interface ScheduleOptions {
 
 /**
  * The learning rate of step 1 to `steps`: linear warm-up to the peak at `warmupSteps`, then the decay. Where
- * transformers gives its first step a rate of 0, ours has 1 / `warmupSteps` of the peak: the same curve, one step on.
+ * transformers gives its first step a rate of 0, ours has 1 / `warmupSteps` of the peak: the same curve, one step on. So a
+ * decay is at its floor in the last step, which with a floor of 0 changes nothing. A single step is at the peak: it is the
+ * last one too, and nothing would be learned.
  */
 export function learningRateAt(step: number, options: ScheduleOptions): number {
   const { steps, learningRate, warmupSteps, schedule, minLearningRateRatio: minRatio } = options;
   if (step <= warmupSteps) return (learningRate * step) / warmupSteps;
+  if (steps === 1) return learningRate;
   const common = { steps, warmupSteps, minRatio };
   const decaySteps = Math.max(1, Math.round((steps - warmupSteps) / 10));
   const factor =

@@ -131,4 +131,15 @@ describe('learningRateAt', () => {
   ] as const)('%s at step %i is %f', (schedule, step, expected) => {
     expect(learningRateAt(step, { ...base, schedule })).toBeCloseTo(expected, 9);
   });
+
+  it.each(['constant', 'linear', 'cosine', 'wsd'] as const)(
+    '%s: a single step is at the peak',
+    (schedule) => {
+      const single = { steps: 1, learningRate: 0.3, warmupSteps: 0, minLearningRateRatio: 0, schedule };
+      expect(learningRateAt(1, single)).toBe(0.3);
+      expect(learningRateAt(1, { ...single, warmupSteps: 1 })).toBe(0.3);
+      // Of two the last is at the floor, as the curve of a longer stage is.
+      expect(learningRateAt(1, { ...single, steps: 2 })).toBeGreaterThan(0);
+    },
+  );
 });

@@ -83,7 +83,9 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
       .enum(['constant', 'linear', 'cosine', 'wsd'])
       .default(defaults.schedule)
       .describe('decay after the warm-up; `wsd` decays over the last tenth of the steps alone'),
-    minLearningRateRatio: share().default(0).describe('learning rate at the end over its peak'),
+    minLearningRateRatio: share()
+      .default(0)
+      .describe('learning rate of the last step over its peak; at 0 that step changes nothing'),
     weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices'),
     betas: z
       .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
