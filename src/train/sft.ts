@@ -10,6 +10,7 @@ import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, learningRateAt, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { loadTokenizer, type Tokenizer } from '../text/index.ts';
+import { ReckonError } from '../util/errors.ts';
 import { hash32 } from '../util/rng.ts';
 import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
@@ -138,9 +139,12 @@ function trainingData(
   const demonstrations = demonstrationBatches({ task, tokenizer, count, seed, maxPositions, ...total });
   const held = () =>
     validation.path === null ? validationDemonstrations({ task, tokenizer, seed }) : rows(validation.path);
+  const measured = validation.every === 0 ? [] : shaped(held());
+  // The mean over nothing is no number: as the best so far it would never be beaten.
+  if (validation.every > 0 && measured.length === 0) throw noValidation(task, validation.path);
   return {
     steps: Math.ceil(items / count),
-    validation: validation.every === 0 ? [] : shaped(held()),
+    validation: measured,
     batchOf: (step) => {
       const batch = file
         ? itemsOfStep(file, step, count, seed).map(({ item }) => item)
@@ -149,6 +153,17 @@ function trainingData(
       return batch.slice(0, items - (step - 1) * count);
     },
   };
+}
+
+function noValidation({ name }: Task, path: string | null): ReckonError {
+  const found = path === null ? `${name} has no validation problems in this split` : `${path} has no rows`;
+  const advice =
+    'give sft.validationFile, choose a split with validation problems, or set sft.validateEvery: 0';
+  return new ReckonError(
+    'recipe',
+    'no-validation',
+    `sft.validateEvery needs sequences to measure, and ${found}; ${advice}`,
+  );
 }
 
 /** The mean cross-entropy a token on validation sequences where it is due, in nats. */

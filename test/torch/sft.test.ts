@@ -224,6 +224,20 @@ describe('the sft stage', () => {
     expect(model.headWeight.isFinite().all().item()).toBe(1);
   });
 
+  it('says that there is nothing to measure, before the first step', async () => {
+    const recipe = stage('steps: 4, validateEvery: 2, keepBest: true');
+    const empty = { ...recipe, task: { ...recipe.task, split: 'seed3' } } as typeof recipe;
+    await expect(harness.run(empty, 'nothing to measure')).rejects.toThrow(
+      /validateEvery needs sequences to measure, and game24 has no validation problems.*validateEvery: 0/,
+    );
+    expect(harness.metrics('nothing to measure')).toEqual([]);
+    const measured = recipeWith('- { type: evaluate, label: none }');
+    const evaluation = { ...measured.evaluation, split: 'validation' } as const;
+    await expect(harness.run({ ...measured, evaluation, task: empty.task }, 'evaluated')).rejects.toThrow(
+      /evaluation.split is validation, and game24 has no such problems \(train 1262/,
+    );
+  });
+
   it('ends early when validations do not improve, at a step that is saved', async () => {
     const wild =
       'steps: 400, learningRate: 0.2, schedule: constant, maxGradNorm: 100, validateEvery: 1, patience: 2';

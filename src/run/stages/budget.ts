@@ -6,7 +6,7 @@ import type { BudgetRecipe, Recipe } from '../../recipe/index.ts';
 import type { SessionOptions } from '../../train/session.ts';
 import { mean } from '../../util/statistics.ts';
 import { remoteOf } from './engine.ts';
-import { taskOf } from './task.ts';
+import { problemsOf, taskOf } from './task.ts';
 
 interface Budgeted {
   readonly recipe: Recipe;
@@ -22,12 +22,13 @@ export function budgetOf({
 }: Budgeted): Pick<SessionOptions, 'budget' | 'measure' | 'remote'> {
   const { split, samplesPerProblem, temperature } = recipe.evaluation;
   const task = taskOf(recipe);
+  if (stage.budget?.measureEvery !== undefined) problemsOf(task, split);
   return {
     budget: stage.budget ?? null,
     remote: remoteOf(recipe),
     measure: async (open, tokenizer) => {
       const started = performance.now();
-      const problems = task.splits[split];
+      const problems = problemsOf(task, split);
       const prompt = () => encodePrompt(tokenizer, evaluationPrompt(task, problems[0]!, seed));
       using engine = await open(prompt, { temperature, topP: 1 });
       const groups = await measure(engine, tokenizer, task, problems, {

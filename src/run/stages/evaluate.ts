@@ -19,7 +19,7 @@ import { formatPercent } from '../../util/format.ts';
 import { progressOf } from '../evaluation-progress.ts';
 import type { RunStageContext } from '../stages.ts';
 import { withEngine } from './engine.ts';
-import { parentOf, taskOf } from './task.ts';
+import { parentOf, problemsOf, taskOf } from './task.ts';
 
 /** Samples and judges completions of held-out problems. */
 export async function evaluate(context: RunStageContext<'evaluate'>): Promise<StageOutcome> {
@@ -33,7 +33,7 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const rowsFile = `${stage.label}.rows.jsonl`;
   const maxCompletionTokens = recipe.sampling.maxCompletionTokens;
   const options = { samplesPerProblem, temperature, topP: 1, maxCompletionTokens, seed: context.seed };
-  const problems = task.splits[split];
+  const problems = problemsOf(task, split);
   mkdirSync(join(runDirectory, 'evaluations'), { recursive: true });
   const prompt = () => encodePrompt(tokenizer, evaluationPrompt(task, problems[0]!, context.seed));
   const log = (line: string) => context.log(`${context.name}: ${line}`);

@@ -1,9 +1,10 @@
 /** Owns how a stage gets the recipe's task, its rewards and its parent's model. Computes nothing itself. */
 
+import type { Problem } from '../../data/problem.ts';
 import { cachedFolder } from '../../hub/index.ts';
 import type { Recipe, RewardRecipe } from '../../recipe/index.ts';
 import { grade } from '../../rewards/grade/grade.ts';
-import { makeReward, type Reward, type Task } from '../../rewards/index.ts';
+import { makeReward, type Reward, type Splits, type Task } from '../../rewards/index.ts';
 import { immediateTask, openTask, type TaskTools } from '../../rewards/tasks/open-task.ts';
 import { ChatTemplate, characterTokenizer, loadTokenizer, type Tokenizer } from '../../text/index.ts';
 import { ReckonError } from '../../util/errors.ts';
@@ -65,6 +66,15 @@ export function rewardsOf(
 ): Reward[] {
   const task = taskOf(recipe);
   return named.map((one) => makeReward(one, task, recipe.sampling.maxCompletionTokens));
+}
+
+/** The problems of a part, to be measured on; throws `no-problems` where there are none. */
+export function problemsOf({ name, splits }: Task, split: keyof Splits): readonly Problem[] {
+  if (splits[split].length > 0) return splits[split];
+  const parts = ['train', 'validation', 'test'] as const;
+  const sizes = parts.map((part) => `${part} ${splits[part].length}`);
+  const found = `evaluation.split is ${split}, and ${name} has no such problems (${sizes.join(', ')})`;
+  throw new ReckonError('recipe', 'no-problems', `${found}; choose another part, or other task.splits`);
 }
 
 /** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
