@@ -86,18 +86,28 @@ function globalOptions(argv: readonly string[]): GlobalOptions {
   return { json: argv.includes('--json'), quiet: argv.includes('--quiet'), debug: argv.includes('--debug') };
 }
 
+/** Whether this program ends because it came to its end, and not because a module of the user's ended it. */
+let ended = false;
+
 // A reader that goes away (`reckon run ... 2>&1 | head`) must not end a run.
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
-    if (stream === process.stdout && ENDS_WITH_READER.has(askedCommand(process.argv))) process.exit(0);
+    if (stream === process.stderr || !ENDS_WITH_READER.has(askedCommand(process.argv))) return;
+    ended = true;
+    process.exit(0);
   });
-// A module of the user's that awaits what never comes leaves Node nothing to do: it ends, with 13 and without a word.
-process.on('exit', () => {
-  if (process.exitCode !== 13) return;
-  const message =
-    'a TypeScript recipe, reward or task waits for something that never comes; look at its awaits';
-  process.stderr.write(`error: ${message}\n`);
+// A module of the user's that awaits what never comes leaves Node nothing to do: it ends, with 13 and without a word. One that
+// calls process.exit(0) would look like a success.
+process.on('exit', (given) => {
+  const code = process.exitCode ?? given;
+  const what =
+    code === 13
+      ? 'waits for something that never comes; look at its awaits'
+      : 'has ended the process by process.exit; take that call out';
+  if (ended || (code !== 13 && code !== 0)) return;
+  process.stderr.write(`error: a TypeScript recipe, reward or task ${what}\n`);
   process.exitCode = 2;
 });
 process.exitCode = await main(process.argv);
+ended = true;

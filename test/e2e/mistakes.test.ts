@@ -306,6 +306,13 @@ const MISTAKES: readonly Mistake[] = [
     words: ['recipe', 'check', 'FILE'],
     says: 'waits for something that never comes',
   },
+  {
+    name: 'a TypeScript recipe that ends the process',
+    file: 'recipe.ts',
+    text: 'process.exit(0);\nexport default {};\n',
+    words: ['recipe', 'check', 'FILE'],
+    says: 'has ended the process by process.exit; take that call out',
+  },
   withFlag(
     'an override of no key',
     ['--set', 'sft.stpes=1'],
