@@ -203,7 +203,9 @@ function* bytesOfLines(path: string): Generator<Buffer> {
       );
       let start = 0;
       for (let newline = read.indexOf(NEWLINE); newline >= 0; newline = read.indexOf(NEWLINE, start)) {
-        yield Buffer.concat([...begun, read.subarray(start, newline + 1)]);
+        const line = read.subarray(start, newline + 1);
+        // Most lines lie in one chunk, which is read into once and never again: they need no copy.
+        yield begun.length === 0 ? line : Buffer.concat([...begun, line]);
         begun = [];
         start = newline + 1;
       }
