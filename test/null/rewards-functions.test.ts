@@ -170,6 +170,10 @@ describe('formats', () => {
     expect(['\\boxed{4}', '\\boxed{\\frac{1}{2}}', '\\boxed{4', 'boxed{4}'].map(boxedFormat)).toEqual([
       1, 1, 0, 0,
     ]);
+    // An escaped brace closes nothing; and the last box counts, not one before it.
+    expect(['\\boxed{\\left\\{1}', '\\boxed{1\\}', '\\boxed{4} or \\boxed{5'].map(boxedFormat)).toEqual([
+      1, 0, 0,
+    ]);
   });
 });
 

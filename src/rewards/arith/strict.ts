@@ -3,6 +3,7 @@
  * + - * / and parentheses. Knows no task and no other grader's rules.
  */
 
+import { braceEnds } from '../../text/braces.ts';
 import { lastTagged } from '../../text/tags.ts';
 import { ReckonError } from '../../util/errors.ts';
 import { addR, equalR, inverseR, mulR, negR, type Rational, rational } from '../../util/rational.ts';
@@ -118,15 +119,11 @@ function afterMark(line: string): string | null {
   return line.startsWith('#') ? line.replace(/^#{1,8}/, '') : null;
 }
 
+/** Of the last `\boxed{` alone: where that was cut off, an expression that was boxed before it is not the answer. */
 function lastBoxed(text: string): string | null {
   const start = text.lastIndexOf('\\boxed{');
-  if (start < 0) return null;
-  let depth = 1;
-  for (let i = start + 7; i < text.length; i++) {
-    if (text[i] === '{') depth++;
-    else if (text[i] === '}' && --depth === 0) return text.slice(start + 7, i);
-  }
-  return null;
+  const end = start < 0 ? undefined : braceEnds(text).get(start + 6);
+  return end === undefined ? null : text.slice(start + 7, end);
 }
 
 function plainOperators(text: string): string {

@@ -1,5 +1,6 @@
 /** Owns how far a completion keeps the tags and the box that it was asked for. Looks at no answer. */
 
+import { braceEnds } from '../../text/braces.ts';
 import { lastTagged, occurrences } from '../../text/tags.ts';
 
 export interface TagOptions {
@@ -23,16 +24,10 @@ export function boxedTagFormat(text: string, { opened = false }: TagOptions = {}
   return /\\boxed\s?\{/.test(lastTagged(whole, 'answer')!) ? 1 : 0.5;
 }
 
-/** 1 where the text has a `\boxed{` that is closed, else 0. */
+/** 1 where the text's last `\boxed{` is closed, else 0: one that was cut off is no box, whatever stands before it. */
 export function boxedFormat(text: string): number {
   const start = text.lastIndexOf('\\boxed{');
-  if (start < 0) return 0;
-  let depth = 0;
-  for (let i = start + 6; i < text.length; i++) {
-    if (text[i] === '{') depth++;
-    else if (text[i] === '}' && --depth === 0) return 1;
-  }
-  return 0;
+  return Number(start >= 0 && braceEnds(text).has(start + 6));
 }
 
 /** r1_zero's rule: 1 where `</think> <answer>`, with exactly one space, and `</answer>` occur, wherever, else 0. */
