@@ -1,7 +1,7 @@
 /** Compiles native/ into build/reckon.node by calling the compiler itself; it takes libtorch as given. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { diskFull, SetupFailure } from './failure.mjs';
 import { filesUnder, hashOf, readJson, readOr, removeOnInterrupt, writeAside } from './files.mjs';
 import { run } from './process.mjs';
@@ -59,45 +59,65 @@ export function isAddonFresh({ root, env }, torch) {
   return readOr(stampFile(root)) === nativeHash(root, torch, env);
 }
 
-/** Compiles what changed, two files at once, and links; build/reckon.node is replaced whole or not at all. */
+/** Compiles what changed, one piece per core, and links; build/reckon.node is replaced whole or not at all. */
 export async function compileAddon(context, torch, compiler) {
   const { root, env, report } = context;
-  const sources = addonSources(root);
   const stamp = nativeHash(root, torch, env);
   mkdirSync(join(root, 'build', 'obj'), { recursive: true });
-  report.line(`compiling the ${sources.length} files of native/ with ${compiler.name}`);
-  const objects = [];
-  const waiting = sources.map((source) => ({ source, object: objectOf(root, source) }));
-  for (const { object } of waiting) objects.push(object);
+  report.line(`compiling the ${addonSources(root).length} files of native/ with ${compiler.name}`);
+  const pieces = piecesOf(root);
+  const waiting = [...pieces];
   const worker = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
-      await compileFile(context, torch, compiler, next).catch((error) => {
+      await compilePiece(context, torch, compiler, next).catch((error) => {
         waiting.length = 0;
         throw error;
       });
     }
   };
-  const results = await Promise.allSettled(
-    Array.from({ length: Math.min(2, availableParallelism()) }, worker),
-  );
+  const workers = Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_OF_A_COMPILER));
+  const results = await Promise.allSettled(Array.from({ length: Math.max(1, workers) }, worker));
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
   const made = join(root, 'build', 'reckon.node');
+  const objects = pieces.map(({ name }) => objectOf(root, name));
   await produce(context, compiler, made, [...objects, ...linkFlags(torch)], 'the addon');
   writeAside(stampFile(root), stamp);
 }
 
-function objectOf(root, source) {
-  return join(root, 'build', 'obj', `${relative(join(root, 'native'), source).replaceAll('/', '-')}.o`);
+/* What one run of the compiler may take, with room to spare: libtorch's headers alone take 1 GB. */
+const BYTES_OF_A_COMPILER = 2 ** 31;
+
+const objectOf = (root, name) => join(root, 'build', 'obj', `${name.replaceAll('/', '-')}.o`);
+
+/* What is compiled at once: a file that needs no libtorch alone, the others by what they need of it, since reading its
+   headers takes ten to twenty times as long as the file that asks for them. The longest come first. */
+function piecesOf(root) {
+  const native = join(root, 'native');
+  const groups = { gradients: [], operators: [], door: [] };
+  const alone = [];
+  for (const file of addonSources(root)) {
+    const text = readFileSync(file, 'utf8');
+    const name = relative(native, file);
+    if (text.includes('#include "training-arguments.h"')) groups.gradients.push(name);
+    else if (!/^#include <(ATen|c10|torch)\//m.test(text)) alone.push({ name, files: [name] });
+    else groups[dirname(file) === native ? 'door' : 'operators'].push(name);
+  }
+  const joined = Object.entries(groups).filter(([, files]) => files.length > 0);
+  return [...joined.map(([name, files]) => ({ name, files })), ...alone];
 }
 
-async function compileFile(context, torch, compiler, { source, object }) {
+async function compilePiece(context, torch, compiler, { name, files }) {
   const { root } = context;
-  const headers = filesUnder(join(root, 'native'), (name) => /\.(h|hpp)$/.test(name));
+  const sources = files.map((file) => join(root, 'native', file));
+  const headers = filesUnder(join(root, 'native'), (header) => /\.(h|hpp)$/.test(header));
   const options = flags(root, torch);
-  const stamp = hashOf(root, [source, ...headers], [options.join(' '), identity(torch), compiler.name]);
+  const stamp = hashOf(root, [...sources, ...headers], [options.join(' '), identity(torch), compiler.name]);
+  const object = objectOf(root, name);
   if (existsSync(object) && readOr(`${object}.stamp`) === stamp) return;
-  await produce(context, compiler, object, [...options, '-c', source], relative(root, source));
+  const source = files.length === 1 ? sources[0] : `${object.slice(0, -2)}.cpp`;
+  if (files.length > 1) writeAside(source, files.map((file) => `#include "../../native/${file}"\n`).join(''));
+  await produce(context, compiler, object, [...options, '-c', source], `native/${files.join(', native/')}`);
   writeAside(`${object}.stamp`, stamp);
 }
 
