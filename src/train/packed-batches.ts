@@ -6,35 +6,57 @@
 import { type Piece, packRows } from '../data/packing.ts';
 import { fittingRows, type MicroBatch, roundedWidth, type TrainingSequence } from './micro-batches.ts';
 
-/** Widths in an octave. */
-const widthsPerOctave = 4;
+/** Row lengths in an octave: few, because every new shape of a product costs compiled code and leaves holes in the heap. */
+const lengthsPerOctave = 4;
+/** Share of padding that is not worth longer rows, in which attention costs more. */
+const littlePadding = 0.03;
+/** Rows are at most so many times as long as the longest sequence. */
+const mostTimes = 4;
 
-/**
- * The length of rows for sequences of which the longest has so many tokens: a few lengths only, because memory grows with
- * every new shape of a product (compiled code, and a heap cut up by tensors of other sizes). Packing fills what is added.
- */
-export function packedWidth(longest: number): number {
-  const octave = 2 ** Math.ceil(Math.log2(longest));
-  const step = Math.max(8, octave / (2 * widthsPerOctave));
-  return Math.ceil(longest / step) * step;
+/** The lengths that rows may have, from the first one that holds `longest` tokens on. */
+function* rowLengths(longest: number): Generator<number> {
+  for (let length = longest; ; length++) {
+    const octave = 2 ** Math.ceil(Math.log2(length));
+    const step = Math.max(8, octave / (2 * lengthsPerOctave));
+    length = Math.ceil(length / step) * step;
+    yield length;
+  }
+}
+
+interface Packed {
+  readonly width: number;
+  readonly rows: readonly (readonly Piece[])[];
 }
 
 /**
- * Packs the sequences into rows about as long as the longest of them, and cuts the rows within the token budget; at least
- * one row each. Longer rows would save no more padding, and cost attention over places that see nothing of each other.
+ * The shortest rows with little padding, or else those with the least: the last row is seldom full, and of few sequences
+ * another length may hold them better.
  */
+function packed(lengths: readonly number[], budget: number): Packed {
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const placesOf = ({ width, rows }: Packed) => width * rows.length;
+  let best: Packed | undefined;
+  for (const width of rowLengths(longest)) {
+    if (best && width > Math.min(mostTimes * longest, budget)) break;
+    const next = { width, rows: packRows(lengths, width, 'bfd') };
+    if (!best || placesOf(next) < placesOf(best)) best = next;
+    if (tokens > (1 - littlePadding) * placesOf(next)) break;
+  }
+  return best!;
+}
+
+/** Packs the sequences into rows of one length, the longest sequence's or more, and cuts them within the token budget. */
 export function packMicroBatches(
   sequences: readonly TrainingSequence[],
   budget: number,
   padId: number,
 ): MicroBatch[] {
   // The last token is only predicted, never read.
-  const lengths = sequences.map(
-    ({ promptIds, completionIds }) => promptIds.length + completionIds.length - 1,
+  const { width, rows } = packed(
+    sequences.map(({ promptIds, completionIds }) => promptIds.length + completionIds.length - 1),
+    budget,
   );
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
-  const width = packedWidth(longest);
-  const rows = packRows(lengths, width, 'bfd');
   const batches: MicroBatch[] = [];
   for (let start = 0; start < rows.length; ) {
     const count = fittingRows(budget, width, rows.length - start);

@@ -49,3 +49,18 @@ describe('padding by length', () => {
     expect(batches.map(({ height }) => height)).toEqual([8, 1]);
   });
 });
+
+describe('padding of packed rows', () => {
+  it.each([64, 512])('of %d sequences is under a twentieth', (count) => {
+    const shares = [1, 2, 3, 4, 5, 6].map((seed) =>
+      paddingOf(packMicroBatches(sequences(count, seed), 8192, 0)),
+    );
+    expect(shares.reduce((sum, share) => sum + share, 0) / shares.length).toBeLessThan(0.05);
+  });
+
+  it('is not avoided by rows beyond the budget', () => {
+    for (const seed of [1, 2, 3])
+      for (const { height, width } of packMicroBatches(sequences(9, seed), 150, 0))
+        expect(height * width).toBeLessThanOrEqual(150);
+  });
+});
