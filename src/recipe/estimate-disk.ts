@@ -46,10 +46,10 @@ export function diskOf(
   const letters = size.shape !== null && size.shape.vocabSize < 256;
   const problemTokens = (train + validation + test) * (facts.promptTokens + facts.solutionTokens);
   const problems = stage.type === 'prepare' ? problemTokens * (letters ? 1 : 4) * PROBLEM_BYTES_A_TOKEN : 0;
-  // The text of a token, and its id where ids are kept.
+  // The text of a completion's token, and ids, of the prompt too, where they are kept.
   const idBytes = Math.log10(size.shape?.vocabSize ?? 152_000) + 1;
   const byToken = stage.type === 'distill' || ('intrinsic' in stage && Boolean(stage.intrinsic));
-  const tokenBytes =
-    (letters ? 1 : 4) + (stage.type === 'evaluate' ? 0 : idBytes) + (byToken ? TOKEN_REWARD_BYTES : 0);
-  return kept * checkpointBytes + problems + work.sampled * tokenBytes + work.rollouts * LINE_BYTES;
+  const ids = stage.type === 'evaluate' ? 0 : work.sampled + work.rollouts * facts.promptTokens;
+  const texts = work.sampled * ((letters ? 1 : 4) + (byToken ? TOKEN_REWARD_BYTES : 0));
+  return kept * checkpointBytes + problems + texts + ids * idBytes + work.rollouts * LINE_BYTES;
 }

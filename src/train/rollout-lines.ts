@@ -36,6 +36,7 @@ export function rolloutLines(
     step,
     problemId: rollout.problemId,
     sampleIndex: rollout.sampleIndex,
+    promptIds: rollout.promptIds,
     completion: rollout.text,
     completionIds: rollout.completionIds,
     stopReason: rollout.stopReason,

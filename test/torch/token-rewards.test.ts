@@ -38,6 +38,7 @@ afterAll(() => {
 
 interface Line {
   readonly problemId: string;
+  readonly promptIds: number[];
   readonly completionIds: number[];
   readonly tokenRewards: number[];
   readonly tokenRewardKind: string;
@@ -56,17 +57,17 @@ async function firstRollouts(name: string, stage: string): Promise<Line[]> {
     .map((line) => JSON.parse(line) as Line & { step: number });
   for (const line of lines) expect(rolloutLineSchema.safeParse(line).success).toBe(true);
   const first = lines.filter(({ step }) => step === 1);
+  for (const line of first) expect(line.promptIds).toEqual(promptOf(line.problemId));
   // Completions of several lengths in several micro-batches: else nothing could stand in a wrong place.
   expect(new Set(first.map((line) => line.completionIds.length)).size).toBeGreaterThan(3);
   return first;
 }
 
 /** Log-probabilities [T, V] before every completion token, of one sequence alone. */
-function logpsBefore(model: Decoder, { problemId, completionIds }: Line, temperature = 1): Tensor {
-  const prompt = promptOf(problemId);
-  const all = [...prompt, ...completionIds];
+function logpsBefore(model: Decoder, { promptIds, completionIds }: Line, temperature = 1): Tensor {
+  const all = [...promptIds, ...completionIds];
   const hidden = model.forward(ids(Int32Array.from(all), [1, all.length])).select(0, 0);
-  const states = hidden.narrow(0, prompt.length - 1, completionIds.length);
+  const states = hidden.narrow(0, promptIds.length - 1, completionIds.length);
   return states
     .linear(model.headWeight.narrow(0, 0, tokenizer.size))
     .div(temperature)
