@@ -89,7 +89,7 @@ function tableRows({ keys }: SweepData, runs: readonly Measured[]): string[][] {
     status,
     name,
   ]);
-  return [[...keys, 'pass@1', 'measured', 'in', 'state', 'run'], ...rows];
+  return [[...keys, 'pass@1', 'measured', 'measured in', 'state', 'run'], ...rows];
 }
 
 /** pass@1 of every evaluation of the runs, a column each; null where there is no more than the first table has. */
