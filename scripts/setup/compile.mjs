@@ -91,7 +91,7 @@ const BYTES_OF_A_COMPILER = 2 ** 31;
 const objectOf = (root, name) => join(root, 'build', 'obj', `${name.replaceAll('/', '-')}.o`);
 
 /* What is compiled at once: a file that needs no libtorch alone, the others by what they need of it, since reading its
-   headers takes ten to twenty times as long as the file that asks for them. The longest come first. */
+   headers takes most of the time. Those come first: they take longest. */
 function piecesOf(root) {
   const native = join(root, 'native');
   const groups = { gradients: [], operators: [], door: [] };
