@@ -56,16 +56,21 @@ at::Tensor pack(const at::Tensor& weight, int64_t pair) {
 }
 
 /// Pieces of a matrix go from thread to thread, and all rows pass over one before the next. They are small enough that no
-/// thread waits long for the last one.
+/// thread waits long for the last one. Where all rows pass at once, each thread begins with one large piece: the first weights of
+/// a piece come slower than the others, which are fetched ahead.
 void shareProduct(const LinearJob& job) {
   const int threads = threadsFor(job.rows * job.ins * job.outs / 16);
   const int64_t blocks = (job.outs + kBlockOuts - 1) / kBlockOuts, lots = (job.rows + 63) / 64;
-  const int64_t perPiece = threads == 1 ? blocks : std::max<int64_t>(blocks / (threads * 8), 1);
-  const int64_t pieces = blocks == 0 ? 0 : (blocks + perPiece - 1) / perPiece;
+  const int64_t small = threads == 1 ? std::max<int64_t>(blocks, 1) : std::max<int64_t>(blocks / (threads * 8), 1);
+  const int64_t large = lots == 1 ? std::max(small, blocks * 3 / (threads * 4)) : small;
+  const int64_t inLarge = std::min(blocks, threads * large), largeOnes = (inLarge + large - 1) / large;
+  const int64_t pieces = largeOnes + (blocks - inLarge + small - 1) / small;
   const KernelTable& table = kernels();
   auto one = [&](int64_t item) {
-    const int64_t lot = item % lots, begin = item / lots * perPiece * kBlockOuts;
-    table.linear(job, begin, std::min(job.outs, begin + perPiece * kBlockOuts), lot * 64, std::min(job.rows, (lot + 1) * 64));
+    const int64_t lot = item % lots, piece = item / lots;
+    const int64_t begin = piece < largeOnes ? piece * large : inLarge + (piece - largeOnes) * small;
+    const int64_t end = std::min(blocks, begin + (piece < largeOnes ? large : small));
+    table.linear(job, begin * kBlockOuts, std::min(job.outs, end * kBlockOuts), lot * 64, std::min(job.rows, (lot + 1) * 64));
   };
   shareWork(pieces * lots, threads, one);
 }

@@ -19,7 +19,15 @@ import {
   useKernels,
 } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
-import { at, expectSameRows, levels, levelsAndDtypes, productShapes, randn } from './levels.ts';
+import {
+  at,
+  expectAllOutputs,
+  expectSameRows,
+  levels,
+  levelsAndDtypes,
+  productShapes,
+  randn,
+} from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -59,6 +67,10 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
       const x = randn([64, 200], dtype);
       expectSameRows(level, x, packed(randn([300, 200], dtype), dtype));
     });
+  });
+
+  it('linear: every output is there, whatever the pieces that threads take', () => {
+    scope(() => expectAllOutputs(level, dtype));
   });
 
   it.each([

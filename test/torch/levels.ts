@@ -8,6 +8,7 @@ import {
   noGrad,
   op,
   type PackedMatrix,
+  packed,
   packedLinear,
   scope,
   setThreads,
@@ -76,6 +77,24 @@ export function expectSameRows(level: string, x: Tensor, matrix: PackedMatrix): 
   for (const count of [1, 2, 3]) {
     setThreads(count);
     expect(sameBits(product(x), all)).toBe(true);
+  }
+  setThreads(before);
+}
+
+/** That every output of a packed product is there, whatever the pieces that threads take. */
+export function expectAllOutputs(level: string, dtype: DType): void {
+  const ins = 1024;
+  const x = randn([9, ins], dtype);
+  const before = threads();
+  for (const blocks of [1, 2, 3, 4, 7, 8, 15, 17, 24, 33, 50]) {
+    for (const out of [blocks * 64, blocks * 64 - 61]) {
+      const matrix = packed(randn([out, ins], dtype).mul(1 / 32), dtype);
+      const [alone, ...shared] = [1, 2, 3, 5].map((count) => {
+        setThreads(count);
+        return at(level, () => packedLinear(x, matrix).toFloat32());
+      });
+      for (const values of shared) expect(sameBits(values, alone!), `${out} outputs`).toBe(true);
+    }
   }
   setThreads(before);
 }
