@@ -115,6 +115,38 @@ static void tileOfOne(const Bf16* weight, const Bf16* x, int64_t stride, int64_t
   storeSums(sums, sums + 2 * kTile);
 }
 
+/// Widens `count` numbers, and fetches as many that come after them.
+static inline void widenFetching(const int8_t* from, Bf16* to, int64_t count, Ahead& ahead) {
+  constexpr int64_t some = 8 * 64;
+  for (int64_t i = 0; i < count; i += some) {
+    ahead.next(some / 64);
+    for (int64_t line = 0; line < some; line += 64) __builtin_prefetch(from + count + i + line);
+    widenStretch(from + i, to + i, some);
+  }
+}
+
+/// `tileOfOne` with a matrix in 8 bit, from the first input on. A step is widened while the tiles still multiply the one before.
+static void tileOfOne(const int8_t* weight, const Bf16* x, int64_t stride, int64_t steps, float* sums, Ahead& ahead) {
+  constexpr int64_t count = 2 * kTile * kBlockOuts;
+  alignas(64) Bf16 wide[2][count];
+  loadSums(sums, sums, true);
+  for (int64_t s = 0; s < steps; s++, weight += count, x += 2 * kTile) {
+    Bf16* const own = wide[s % 2];
+    widenFetching(weight, own, count, ahead);
+    written();
+    _tile_loadd(4, x, 2 * stride);
+    _tile_loadd(6, own, kWeightBytes);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_loadd(7, own + 2 * kTile, kWeightBytes);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(6, own + 4 * kTile, kWeightBytes);
+    _tile_dpbf16ps(2, 4, 6);
+    _tile_loadd(7, own + 6 * kTile, kWeightBytes);
+    _tile_dpbf16ps(3, 4, 7);
+  }
+  storeSums(sums, sums + 2 * kTile);
+}
+
 /// The same for rows of x and as many of y, whose sums lie a tile's rows further on, and 32 outputs.
 template <bool FAR>
 static void tileOfTwo(const Bf16* weight, const Bf16* x, const Bf16* y, int64_t stride, int64_t steps, float* sums, bool first, Ahead& ahead, int64_t lines) {
@@ -158,7 +190,7 @@ static void tilesOver(const Bf16* weight, const Bf16* x, int64_t stride, const C
 
 template <class W>
 static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-  constexpr int64_t step = 2 * kTile, stretch = 4, some = 8 * 64;
+  constexpr int64_t step = 2 * kTile, stretch = 4;
   constexpr bool isNarrow = sizeof(W) == 1;
   alignas(64) float sums[kMostRows * kBlockOuts];
   alignas(64) Bf16 wide[isNarrow ? stretch * step * kBlockOuts : 1];
@@ -179,21 +211,20 @@ static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t fi
   written();
   _tile_loadconfig(&shapes);
   // Of more rows than one call has, the matrix is in the cache already after the first ones.
-  const bool comes = job.rows <= kMostRows;
-  Ahead ahead(static_cast<const W*>(job.weight) + begin * inputs, comes ? (end - begin + kBlockOuts - 1) / kBlockOuts * kBlockOuts * inputs * static_cast<int64_t>(sizeof(W)) : 0);
+  const int64_t blocks = job.rows <= kMostRows ? (end - begin + kBlockOuts - 1) / kBlockOuts : 0;
+  Ahead ahead(static_cast<const W*>(job.weight) + begin * inputs, blocks * kBlockOuts * inputs * static_cast<int64_t>(sizeof(W)));
   for (int64_t out = begin; out < end; out += kBlockOuts) {
     const W* const block = static_cast<const W*>(job.weight) + out * inputs;
     if constexpr (isNarrow) {
-      for (int64_t s = 0; s < whole; s += stretch) {
-        const int64_t steps = whole - s < stretch ? whole - s : stretch, count = steps * step * kBlockOuts;
-        const W* const from = block + s * step * kBlockOuts;
-        for (int64_t i = 0; i < count; i += some) {
-          ahead.next(some / 64);
-          for (int64_t line = 0; line < some; line += 64) __builtin_prefetch(from + count + i + line);
-          widenStretch(from + i, wide + i, some);
+      if (cut.tiles == 1 && whole > 0) {
+        tileOfOne(block, x, job.stride, whole, sums, ahead);
+      } else {
+        for (int64_t s = 0; s < whole; s += stretch) {
+          const int64_t steps = whole - s < stretch ? whole - s : stretch;
+          widenFetching(block + s * step * kBlockOuts, wide, steps * step * kBlockOuts, ahead);
+          written();
+          tilesOver<false>(wide, x + s * step, job.stride, cut, steps, sums, s == 0, ahead);
         }
-        written();
-        tilesOver<false>(wide, x + s * step, job.stride, cut, steps, sums, s == 0, ahead);
       }
     } else if (whole > 0) {
       tilesOver<true>(block, x, job.stride, cut, whole, sums, true, ahead);
