@@ -5,16 +5,10 @@ import { existsSync } from 'node:fs';
 import { freemem, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import {
-  automaticThreads,
-  describeCpu,
-  diskFree,
-  PACKAGE_ROOT,
-  readTorchBuild,
-  reckonVersion,
-} from '../run/index.ts';
+import { automaticThreads, describeCpu, diskFree, readTorchBuild, reckonVersion } from '../run/index.ts';
 import { messageOf } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
+import { PACKAGE_ROOT } from '../util/place.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 
 const SET_UP = 'run `npm run setup` in the clone';

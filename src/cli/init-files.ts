@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { PACKAGE_ROOT } from '../run/machine.ts';
+import { PACKAGE_ROOT } from '../util/place.ts';
 
 const RECIPES = { yaml: 'recipe.yaml', typescript: 'recipe.ts' } as const;
 

@@ -3,8 +3,8 @@
 import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { PACKAGE_ROOT } from '../run/machine.ts';
 import { ReckonError } from '../util/errors.ts';
+import { PACKAGE_ROOT } from '../util/place.ts';
 import { experimentFiles } from './init-files.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 

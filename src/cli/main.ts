@@ -2,7 +2,7 @@
 /** Owns the command line as a whole: global options, the list of commands, exit codes. Knows no command's work. */
 
 import { Command } from 'commander';
-import { reckonVersion } from '../run/machine.ts';
+import { reckonVersion } from '../util/place.ts';
 import { type ExitCode, type GlobalOptions, printError } from './output.ts';
 
 type AddCommand = (program: Command, finish: (code: ExitCode) => void) => void;
@@ -54,10 +54,15 @@ async function buildProgram(argv: readonly string[], finish: (code: ExitCode) =>
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ writeErr: () => undefined, outputError: () => undefined })
     .exitOverride();
-  const asked = askedCommand(argv);
-  const alone = Object.hasOwn(COMMANDS, asked) && asked !== 'completion' ? COMMANDS[asked] : undefined;
-  for (const load of alone === undefined ? Object.values(COMMANDS) : [alone]) (await load())(program, finish);
+  for (const load of neededBy(argv)) (await load())(program, finish);
   return program;
+}
+
+function neededBy(argv: readonly string[]): readonly (() => Promise<AddCommand>)[] {
+  const asked = askedCommand(argv);
+  if (asked === '' && argv.includes('--version')) return [];
+  const alone = Object.hasOwn(COMMANDS, asked) && asked !== 'completion' ? COMMANDS[asked] : undefined;
+  return alone === undefined ? Object.values(COMMANDS) : [alone];
 }
 
 function askedCommand(argv: readonly string[]): string {
@@ -109,5 +114,7 @@ process.on('exit', (given) => {
   process.stderr.write(`error: a TypeScript recipe, reward or task ${what}\n`);
   process.exitCode = 2;
 });
+// Names the sources in stacks of what is loaded from here on; reading the maps takes a moment, so only where it is asked for.
+if (globalOptions(process.argv).debug) process.setSourceMapsEnabled(true);
 process.exitCode = await main(process.argv);
 ended = true;

@@ -9,8 +9,9 @@ import { InvalidArgumentError, Option } from 'commander';
 import { writeModelCard } from '../checkpoints/model-card.ts';
 import { type AdapterInfo, derivedModelInfo, writeModelInfo } from '../checkpoints/model-info.ts';
 import { type DownloadOptions, parseRepoId } from '../hub/index.ts';
-import { readTorchBuild, reckonVersion } from '../run/machine.ts';
+import { readTorchBuild } from '../run/machine.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { reckonVersion } from '../util/place.ts';
 import type { GlobalOptions } from './output.ts';
 
 /** The dtypes that weights are stored in. */

@@ -4,9 +4,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { PACKAGE_ROOT } from '../run/machine.ts';
 import { ReckonError } from '../util/errors.ts';
+import { FROM_SOURCES, MODULES, PACKAGE_ROOT } from '../util/place.ts';
 
 /**
  * Checks the types of a module; false where there is no `tsc` beside it, in reckon or on the PATH. The first error is a
@@ -31,8 +30,7 @@ export async function typeCheck(file: string): Promise<boolean> {
 
 /** The settings of the check; `reckon` means the declarations of the reckon that runs. */
 function configFor(file: string): object {
-  const own = dirname(dirname(fileURLToPath(import.meta.url)));
-  const ending = import.meta.url.endsWith('.ts') ? '.ts' : '.d.ts';
+  const ending = FROM_SOURCES ? '.ts' : '.d.ts';
   const typeRoots = [dirname(resolve(file)), PACKAGE_ROOT].map((folder) =>
     join(folder, 'node_modules', '@types'),
   );
@@ -47,7 +45,10 @@ function configFor(file: string): object {
       skipLibCheck: true,
       allowImportingTsExtensions: true,
       allowJs: true,
-      paths: { reckon: [join(own, `index${ending}`)], 'reckon/*': [join(own, '*', `index${ending}`)] },
+      paths: {
+        reckon: [join(MODULES, `index${ending}`)],
+        'reckon/*': [join(MODULES, '*', `index${ending}`)],
+      },
       types: typeRoots.some((folder) => existsSync(join(folder, 'node'))) ? ['node'] : [],
       typeRoots,
     },

@@ -5,6 +5,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { ReckonError } from '../util/errors.ts';
+import { threadFile } from '../util/place.ts';
 import type { MadeReward } from './built-in.ts';
 import type { Sample, Score } from './reward.ts';
 import type { UserRewardOptions } from './user-function.ts';
@@ -67,10 +68,9 @@ class UserThread {
   }
 
   private start(): Worker {
-    const name = import.meta.url.endsWith('.ts') ? './user-worker-source.mjs' : './user-worker.js';
     const { file, export: wanted, perGroup } = this.options;
     const workerData = { file, export: wanted, perGroup };
-    const worker = new Worker(new URL(name, import.meta.url), { workerData });
+    const worker = new Worker(threadFile('rewards/user-worker'), { workerData });
     worker.on('message', (message: FromThread) => this.receive(message));
     worker.on('error', (error) => this.lose(worker, error, true));
     worker.on('exit', () => this.lose(worker, new Error('the thread that it ran in has ended'), true));

@@ -6,7 +6,8 @@ import * as z from 'zod';
 import type { ResolvedCompute } from '../train/context.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { describeCpu, readTorchBuild, reckonVersion } from './machine.ts';
+import { reckonVersion } from '../util/place.ts';
+import { describeCpu, readTorchBuild } from './machine.ts';
 
 /** environment.json, version 1: versions and machine, and the compute choices that a resumed run reuses. */
 export interface Environment extends ResolvedCompute {

@@ -1,5 +1,6 @@
 /** Re-exports what is public of runs; stage-functions.ts is left out, because it loads libtorch. */
 
+export { PACKAGE_ROOT, reckonVersion } from '../util/place.ts';
 export { RunClock } from './clock.ts';
 export { type OpenRunOptions, openRun, type RunDirectory, readRunRecipe } from './directory.ts';
 export { diskFree, requireDisk } from './disk.ts';
@@ -13,9 +14,7 @@ export {
   automaticThreads,
   type Cpu,
   describeCpu,
-  PACKAGE_ROOT,
   readTorchBuild,
-  reckonVersion,
   type TorchBuild,
   thisMachine,
 } from './machine.ts';

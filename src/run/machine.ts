@@ -3,13 +3,10 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, cpus } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import * as z from 'zod';
 import { grantedMemory, grantedProcessors } from '../util/capacity.ts';
-
-/** The folder of the reckon package, in a clone or installed. */
-export const PACKAGE_ROOT: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+import { PACKAGE_ROOT } from '../util/place.ts';
 
 /** What set-up found and wrote to build/torch.json; unknown keys are kept out. */
 export interface TorchBuild {
@@ -52,12 +49,6 @@ export function readTorchBuild(root: string = PACKAGE_ROOT): TorchBuild | null {
   } catch {
     return null;
   }
-}
-
-/** reckon's own version. */
-export function reckonVersion(): string {
-  const manifest: unknown = JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8'));
-  return z.object({ version: z.string() }).parse(manifest).version;
 }
 
 /** The processor of this machine. */

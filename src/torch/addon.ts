@@ -1,8 +1,9 @@
 /** Owns the whole typed surface of the native addon; nothing else in the project touches the raw addon. */
 
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { PACKAGE_ROOT } from '../util/place.ts';
 
 /** A live tensor's slot and generation as one number. */
 export type Handle = number;
@@ -72,7 +73,7 @@ export interface Addon {
 export const native: Addon = load();
 
 function load(): Addon {
-  const path = fileURLToPath(new URL('../../build/reckon.node', import.meta.url));
+  const path = join(PACKAGE_ROOT, 'build', 'reckon.node');
   spinBriefly();
   try {
     return createRequire(import.meta.url)(path) as Addon;

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { messageOf, ReckonError } from './errors.ts';
 import { errorCode } from './files.ts';
+import { FROM_SOURCES, MODULES } from './place.ts';
 
 /** Whether a name ends as a module does that `importUserModule` loads. */
 export function isModuleFile(file: string): boolean {
@@ -54,8 +55,7 @@ function loader(): Promise<Loader> {
   started ??= import('tsx/esm/api').then(({ register: registerTsx }) => {
     process.setSourceMapsEnabled(true);
     const tsx = registerTsx({ namespace: 'reckon' });
-    const own = import.meta.url;
-    const settings = { root: new URL('../', own).href, ending: own.slice(own.lastIndexOf('.')) };
+    const settings = { root: `${pathToFileURL(MODULES).href}/`, ending: FROM_SOURCES ? '.ts' : '.js' };
     const code = hookSource.replace('SETTINGS', JSON.stringify(settings));
     register(`data:text/javascript,${encodeURIComponent(code)}`);
     return tsx;

@@ -1,6 +1,7 @@
 /** Owns grading threads: batches, a hard deadline for every row, replacement of threads that hang or die. Grades nothing. */
 
 import { Worker } from 'node:worker_threads';
+import { threadFile } from '../../util/place.ts';
 import type { Graded } from './graded.ts';
 import type { GradeRow } from './judge.ts';
 
@@ -136,10 +137,8 @@ function failed(reason: string): Graded {
   return { verdict: 'unverifiable', score: null, reason, extracted: null, prediction: null, reference: null };
 }
 
-/** In a source tree the thread is TypeScript, and is started through its loader. */
 function startWorker(memory: number): Worker {
-  const name = import.meta.url.endsWith('.ts') ? './worker-source.mjs' : './worker.js';
-  return new Worker(new URL(name, import.meta.url), {
+  return new Worker(threadFile('rewards/grade/worker'), {
     resourceLimits: { maxOldGenerationSizeMb: memory, stackSizeMb: 8 },
   });
 }
