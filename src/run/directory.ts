@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
-import { acquireLock, LOCK_FILE, type RunLock } from './lock.ts';
+import { acquireLock, isLeftOfLock, LOCK_FILE, type RunLock } from './lock.ts';
 
 /** A run directory that this process holds. */
 export interface RunDirectory {
@@ -99,12 +99,12 @@ function emptyRun(path: string): void {
   for (const name of [...names, 'recipe.yaml']) rmSync(join(path, name), { recursive: true, force: true });
 }
 
-/** Removes what a killed process was writing aside, but for locks: those may be another process's, about to be refused. */
+/** Removes what killed processes were writing aside; beside the lock there may be a file of one that lives, about to be refused. */
 function clearLeftovers(path: string): void {
   for (const entry of readdirSync(path, { recursive: true, encoding: 'utf8' })) {
     const name = basename(entry);
-    const aside = name.startsWith('.') && name.includes('.tmp-') && !name.startsWith(`.${LOCK_FILE}.`);
-    if (aside) rmSync(join(path, entry), { recursive: true, force: true });
+    const isAside = name.startsWith('.') && name.includes('.tmp-') && !name.startsWith(`.${LOCK_FILE}.`);
+    if (isAside || isLeftOfLock(name)) rmSync(join(path, entry), { recursive: true, force: true });
   }
 }
 

@@ -58,6 +58,15 @@ export function lockHolder(directory: string): LockHolder | null {
   return isAlive(holder) ? holder : null;
 }
 
+/**
+ * Whether a file, by its name, was left aside by a process that died while it took a lock or moved a stale one. Another host's
+ * process with such a file is about to be refused, in other words if it is gone.
+ */
+export function isLeftOfLock(name: string): boolean {
+  const pid = /^(?:\.run\.lock\.tmp|run\.lock\.stale)-(\d+)/.exec(name)?.[1];
+  return pid !== undefined && !isAlive({ host: hostname(), pid: Number(pid), processStart: null });
+}
+
 function heldLock(path: string, text: string, holder: LockHolder, takenFrom: LockHolder | null): RunLock {
   const release = (): void => {
     process.off('exit', release);

@@ -235,9 +235,17 @@ describe('a run in a process of its own', () => {
     await once(child, 'close');
     expect(existsSync(join(tiny(), 'run.lock'))).toBe(true);
     expect(lockHolder(tiny())).toBeNull();
+    // Killed a moment earlier or later it leaves these too; the third is a live process's, which is about to be refused.
+    const aside = [
+      `.run.lock.tmp-${child.pid}-0`,
+      `run.lock.stale-${child.pid}`,
+      `.run.lock.tmp-${process.ppid}-0`,
+    ];
+    for (const name of aside) writeFileSync(join(tiny(), name), '');
     const result = await execute(FIXTURE_RECIPE);
     expect(result.status).toBe('done');
     expect(lines).toContain(`process ${child.pid} held this run and has died; taking over`);
+    expect(aside.map((name) => existsSync(join(tiny(), name)))).toEqual([false, false, true]);
     expect(lines).not.toContain('step 2\n');
   });
 });
