@@ -24,7 +24,7 @@ import {
   temporaryFolder,
   writeFiles,
 } from './setup-fixtures.ts';
-import { busyness } from './timing.ts';
+import { busyness, leastMs } from './timing.ts';
 
 const SUPPORTED = process.platform === 'linux';
 const HELLO =
@@ -34,7 +34,6 @@ interface Result {
   code: number | null;
   stdout: string;
   stderr: string;
-  ms: number;
 }
 
 function makeClone(): string {
@@ -79,7 +78,6 @@ function start(
 }
 
 async function ended(child: ChildProcess): Promise<Result> {
-  const began = performance.now();
   let stdout = '';
   let stderr = '';
   child.stdout?.on('data', (text) => {
@@ -89,7 +87,7 @@ async function ended(child: ChildProcess): Promise<Result> {
     stderr += text;
   });
   const code = await new Promise<number | null>((done) => child.on('close', done));
-  return { code, stdout, stderr, ms: performance.now() - began };
+  return { code, stdout, stderr };
 }
 
 const setUp = async (...args: Parameters<typeof start>): Promise<Result> => await ended(start(...args));
@@ -122,9 +120,10 @@ describe.skipIf(!SUPPORTED)('scripts/setup.mjs', () => {
     expect(choice.lib).toBe(join(root, 'libtorch/lib'));
 
     const built = modified(join(root, 'build/reckon.node'));
-    const second = await setUp(root);
-    expect(second).toMatchObject({ code: 0, stdout: '', stderr: '' });
-    expect(second.ms).toBeLessThan(2000 * busyness());
+    const took = await leastMs(2000, async () => {
+      expect(await setUp(root)).toEqual({ code: 0, stdout: '', stderr: '' });
+    });
+    expect(took).toBeLessThan(took < 2000 ? 2000 : 2000 * busyness());
 
     writeFileSync(join(root, 'src/cli/main.ts'), 'export const greeting: string = "again";\n');
     writeFileSync(join(root, 'src/gone.ts'), '');

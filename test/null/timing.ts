@@ -10,6 +10,20 @@ export async function processorMs(work: () => unknown): Promise<number> {
   return (user + system) / 1000;
 }
 
+/**
+ * Wall time of some work in milliseconds. Beyond the limit the work is done again, up to twice, and the least time
+ * counts: a pause of the machine comes once, what is slow is slow each time.
+ */
+export async function leastMs(limitMs: number, work: () => unknown): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let tries = 0; tries < 3 && least >= limitMs; tries++) {
+    const start = performance.now();
+    await work();
+    least = Math.min(least, performance.now() - start);
+  }
+  return least;
+}
+
 /** What starting Node and doing nothing takes on an idle machine. */
 const idleStartMs = 50;
 

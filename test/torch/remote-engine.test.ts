@@ -13,6 +13,7 @@ import {
 import { ownLogps } from '../../src/generate/remote/probe.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { liveTensors } from '../../src/torch/index.ts';
+import { leastMs } from '../null/timing.ts';
 import { largestDifference, tinyModel, tokenizer } from './tiny.ts';
 import { VllmServer } from './vllm-server.ts';
 
@@ -215,7 +216,7 @@ describe('failures that pass', () => {
 
   it('a server that hangs is left at the deadline of a request, and the connection with it', async () => {
     raw().faults.push('hang');
-    const engine = engineOf([raw().url], { requestTimeoutS: 1.5 });
+    const engine = engineOf([raw().url], { requestTimeoutS: 3 });
     await engine.generate(one, { ...sampled, maxNewTokens: 2 });
     expect(raw().asked.length).toBe(2);
     expect(raw().dropped).toBe(1);
@@ -298,46 +299,50 @@ describe('failures that do not', () => {
   });
 
   it('end all other requests at once', async () => {
-    raw().faults.push('hang', 'hang', 'two-choices');
     const many = [{ ...one[0]!, samples: 3 }];
-    const started = performance.now();
-    await expect(engineOf([raw().url]).generate(many, sampled)).rejects.toMatchObject(
-      codeOf('remote-choices'),
-    );
-    expect(performance.now() - started).toBeLessThan(5000);
-    await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(2);
+    const took = await leastMs(5000, async () => {
+      raw().dropped = 0;
+      raw().faults.push('hang', 'hang', 'two-choices');
+      await expect(engineOf([raw().url]).generate(many, sampled)).rejects.toMatchObject(
+        codeOf('remote-choices'),
+      );
+      await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(2);
+    });
+    expect(took).toBeLessThan(5000);
   });
 });
 
 describe('an end from outside', () => {
   it('by the deadline of all, with the problem that is waited for', async () => {
     raw().faults.push(undefined, 'hang');
-    const engine = engineOf([raw().url], { totalTimeoutS: 2, concurrency: 1 });
+    const engine = engineOf([raw().url], { totalTimeoutS: 5, concurrency: 1 });
     const two = [one[0]!, { ...one[0]!, problemId: 'q' }];
     await expect(engine.generate(two, { ...sampled, maxNewTokens: 2 })).rejects.toMatchObject(
-      codeOf('remote-deadline', '1 of 2 completions are not there after 2 s, that of q'),
+      codeOf('remote-deadline', '1 of 2 completions are not there after 5 s, that of q'),
     );
     await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(1);
   });
 
   it.each(['signal', 'poll'])('by a %s frees the connections at once; what was done stays', async (way) => {
-    raw().faults.push(undefined, 'hang', 'hang');
-    const controller = new AbortController();
-    let asked = false;
-    const engine = engineOf([raw().url], { concurrency: 1 });
-    const work = engine.generate([{ ...one[0]!, samples: 3 }], {
-      ...sampled,
-      ...(way === 'signal' ? { signal: controller.signal } : { stopRequested: () => asked }),
+    const took = await leastMs(2000, async () => {
+      raw().asked.length = 0;
+      raw().dropped = 0;
+      raw().faults.push(undefined, 'hang', 'hang');
+      const controller = new AbortController();
+      let asked = false;
+      const work = engineOf([raw().url], { concurrency: 1 }).generate([{ ...one[0]!, samples: 3 }], {
+        ...sampled,
+        ...(way === 'signal' ? { signal: controller.signal } : { stopRequested: () => asked }),
+      });
+      await expect.poll(() => raw().asked.length, { timeout: 20_000 }).toBe(2);
+      controller.abort();
+      asked = true;
+      const [group] = await work;
+      expect(group!.map((all) => all.stopReason === 'aborted')).toEqual([false, true, true]);
+      expect(group![1]).toMatchObject({ completionIds: [], text: '', sampleIndex: 1 });
+      await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(1);
     });
-    await expect.poll(() => raw().asked.length, { timeout: 20_000 }).toBe(2);
-    const started = performance.now();
-    controller.abort();
-    asked = true;
-    const [group] = await work;
-    expect(performance.now() - started).toBeLessThan(2000);
-    expect(group!.map((all) => all.stopReason === 'aborted')).toEqual([false, true, true]);
-    expect(group![1]).toMatchObject({ completionIds: [], text: '', sampleIndex: 1 });
-    await expect.poll(() => raw().dropped, { timeout: 20_000 }).toBe(1);
+    expect(took).toBeLessThan(2000);
   });
 
   it('by a signal ends the local engine too', async () => {
