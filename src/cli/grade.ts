@@ -5,6 +5,7 @@ import { open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { type Command, Option } from 'commander';
+import { completionColumns, referenceColumns } from '../data/columns.ts';
 import { closeGraders, grade } from '../rewards/grade/grade.ts';
 import { type Graded, type GradeOptions, PROFILES } from '../rewards/grade/graded.ts';
 import { ReckonError } from '../util/errors.ts';
@@ -18,6 +19,10 @@ interface GradeCommandOptions extends GlobalOptions {
   readonly out?: string;
 }
 
+/** Where a row's answer and its reference are looked for: the first of these columns that it has. */
+const PREDICTIONS = ['prediction', ...completionColumns, 'answer_text', 'answer_num'];
+const REFERENCES = [...new Set(['reference', ...referenceColumns, 'ground_truth_num'])];
+
 /** Rows in flight: enough to keep the threads busy, few enough to hold in memory. */
 const WINDOW = 256;
 
@@ -28,7 +33,7 @@ export function addGradeCommand(program: Command, finish: (code: ExitCode) => vo
     .description('judge the answers in a JSONL file by a named profile')
     .argument(
       '<file>',
-      'rows with `prediction` (or `completion`) and `reference` (or `solution`; a text, or a list of accepted ones); - reads stdin',
+      `rows with what was said (the first of ${PREDICTIONS.join(', ')}) and what is right (the first of ${REFERENCES.join(', ')}; a text, or a list of accepted ones); - reads stdin`,
     )
     .addOption(new Option('--profile <name>', 'whose rules').choices(PROFILES).default('default'))
     .addOption(
@@ -142,7 +147,7 @@ interface Row {
   readonly references: readonly string[];
 }
 
-/** Rows of an evaluation name the same things `completion` and `solution`. Throws `bad-row` naming file, line and field. */
+/** Throws `bad-row` naming file, line and columns. */
 function readRow(line: string, place: string): Row {
   let row: unknown;
   try {
@@ -152,21 +157,34 @@ function readRow(line: string, place: string): Row {
   }
   if (typeof row !== 'object' || row === null || Array.isArray(row))
     throw badRow(place, 'a JSON object', typeof row);
-  const {
-    completion,
-    solution,
-    prediction = completion,
-    reference = solution,
-  } = row as Readonly<Record<string, unknown>>;
-  const text = asText(prediction);
-  if (text === null && prediction !== null)
-    throw badRow(place, 'a text in `prediction` or `completion`', typeof prediction);
-  const references = (Array.isArray(reference) ? reference : [reference])
+  const said = firstOf(row, PREDICTIONS);
+  const text = asText(said.value);
+  if (text === null && said.value !== null) throw badRow(place, `a text in ${said.column}`, found(row, said));
+  const truth = firstOf(row, REFERENCES);
+  const references = (Array.isArray(truth.value) ? truth.value : [truth.value])
     .filter((one) => one !== null)
     .map(asText);
   if (references.includes(null))
-    throw badRow(place, 'a text, a number or a list of them in `reference` or `solution`', typeof reference);
+    throw badRow(place, `a text, a number or a list of them in ${truth.column}`, found(row, truth));
   return { row, prediction: text ?? '', references: references as string[] };
+}
+
+/** A column that a row has, or all that it could have. */
+interface Column {
+  readonly column: string;
+  readonly value: unknown;
+}
+
+function firstOf(row: object, names: readonly string[]): Column {
+  const fields = row as Readonly<Record<string, unknown>>;
+  const name = names.find((one) => fields[one] !== undefined);
+  if (name === undefined) return { column: `one of ${names.join(', ')}`, value: undefined };
+  return { column: name, value: fields[name] };
+}
+
+function found(row: object, { value }: Column): string {
+  if (value !== undefined) return Array.isArray(value) ? 'a list with something else' : typeof value;
+  return `the columns ${Object.keys(row).join(', ') || 'of an empty object'}`;
 }
 
 function asText(value: unknown): string | null {

@@ -16,6 +16,16 @@ export interface Columns {
   readonly id?: string | undefined;
 }
 
+/** Columns in which scripts write what a model said, and what is right, in the order in which they are looked for. */
+export const completionColumns: readonly string[] = ['completion', 'response', 'output'];
+export const referenceColumns: readonly string[] = [
+  'solution',
+  'ground_truth_text',
+  'ground_truth',
+  'answer',
+  'reference',
+];
+
 /** The value of a column, or undefined where the row has none. */
 export function valueAt(values: Readonly<Record<string, unknown>>, column: string): unknown {
   if (Object.hasOwn(values, column)) return values[column];

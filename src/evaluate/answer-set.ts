@@ -5,6 +5,7 @@
 
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { completionColumns, referenceColumns } from '../data/columns.ts';
 import { ReckonError } from '../util/errors.ts';
 import { jsonlLines } from '../util/jsonl.ts';
 import { type Evaluation, readEvaluation } from './evaluation.ts';
@@ -128,7 +129,7 @@ function answerOf(line: unknown, place: number): ReadAnswer | null {
   if (row.success) return ofRow(row.data);
   if (typeof line !== 'object' || line === null) return null;
   const fields = line as Line;
-  const completion = text(fields, ['completion', 'response', 'output']);
+  const completion = text(fields, completionColumns);
   const correct = correctness(fields);
   if (completion === null || correct === null) return null;
   const question = text(fields, ['question', 'prompt', 'problem']) ?? '';
@@ -136,7 +137,7 @@ function answerOf(line: unknown, place: number): ReadAnswer | null {
   return {
     id: String(id),
     question,
-    solution: text(fields, ['solution', 'ground_truth_text', 'ground_truth', 'answer', 'reference']),
+    solution: text(fields, referenceColumns),
     completion,
     correct,
     reason: text(fields, ['reason', 'verdict', 'error']) ?? (correct ? 'correct' : 'incorrect'),

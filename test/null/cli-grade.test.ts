@@ -55,6 +55,27 @@ describe('reckon grade', () => {
     expect([status, rows[0].verdict]).toEqual([0, 'correct']);
   });
 
+  it.each([
+    [{ answer_text: '12', ground_truth_text: '12.0' }, 'correct'],
+    [{ answer_num: 11, ground_truth_num: 12 }, 'incorrect'],
+    [{ response: 'so \\boxed{12}', answer_text: 'none', ground_truth: '12' }, 'correct'],
+    [{ output: '#### 12', question: 'q', answer: '12' }, 'correct'],
+    [{ response: '12', reference: '13', solution: '12' }, 'incorrect'],
+  ])('reads the columns of other projects, as in %j', (row, verdict) => {
+    const { status, rows } = reckonGrade(lines([row]), '-');
+    expect([status, rows[0]]).toMatchObject([0, { ...row, verdict }]);
+  });
+
+  it('names the columns that it looks for where a row has none of them', () => {
+    const { stderr } = reckonGrade('{"said": "1", "answer": "1"}', '-');
+    expect(stderr).toContain(
+      'expected a text in one of prediction, completion, response, output, answer_text, answer_num, found the columns said, answer',
+    );
+    expect(reckonGrade('{"response": "1", "answer": {}}', '-').stderr).toContain(
+      'in answer, found object; fix the row',
+    );
+  });
+
   it('writes to a file and takes a profile', () => {
     const [input, out] = [join(folder, 'in.jsonl'), join(folder, 'out.jsonl')];
     writeFileSync(input, lines(ROWS));
@@ -72,7 +93,7 @@ describe('reckon grade', () => {
     expect(bad.status).toBe(2);
     expect(bad.rows.length).toBe(1);
     expect(bad.stderr).toMatch(
-      /^error: -:2: expected a text, a number or a list of them in `reference` or `solution`, found undefined/,
+      /^error: -:2: expected a text, a number or a list of them in one of reference, solution, ground_truth_text, ground_truth, answer, ground_truth_num, found the columns prediction; fix the row/,
     );
     expect(reckonGrade('not json', '-').stderr).toMatch(/^error: -:1: expected a JSON object on every line/);
   });
