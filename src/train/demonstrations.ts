@@ -1,5 +1,6 @@
 /** Owns which demonstrations a step learns from, as token ids: all follows from seed and step. Knows no loss. */
 
+import type { Problem } from '../data/problem.ts';
 import { encodeCompletion, encodePrompt } from '../prompts/index.ts';
 import type { Demonstration, Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
@@ -7,9 +8,13 @@ import { ReckonError } from '../util/errors.ts';
 import { Rng } from '../util/rng.ts';
 import type { TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
+import { extraTokens, longest } from './prompt-room.ts';
 
 /** Steps whose demonstrations are sorted by length together, so that a batch has little padding. */
 const windowSteps = 64;
+
+/** Demonstrations that are encoded before a stage begins, to see whether they fit: some seconds' worth. */
+const mostEncoded = 1000;
 
 /** Where demonstrations come from and how many make a step. */
 export interface DemonstrationSource {
@@ -39,10 +44,7 @@ export function demonstrationBatches(source: DemonstrationSource): (step: number
       const size = count * windowSteps;
       const drawn = itemsOfStep(task.splits.train, window + 1, size, seed)
         .slice(0, total - window * size)
-        .map(({ item, epoch }) => {
-          const rng = new Rng({ seed, purpose: 'demonstration', step: epoch, id: item.id });
-          return encodeDemonstration(tokenizer, task.demonstrate(item, rng));
-        });
+        .map(({ item, epoch }) => encodeDemonstration(tokenizer, demonstrationOf(task, item, epoch, seed)));
       refuseLong(drawn, maxPositions);
       const whole = Math.floor(drawn.length / count);
       const sorted = drawn.slice(0, whole * count).sort((a, b) => lengthOf(a) - lengthOf(b));
@@ -55,18 +57,54 @@ export function demonstrationBatches(source: DemonstrationSource): (step: number
   };
 }
 
+/**
+ * Throws `too-long` where a demonstration that the stage comes to does not fit the model: its batch would be hours later.
+ * The longest in bytes are encoded, of a problem that comes again with another solution the first visit; whatever else there
+ * may be is found as it is drawn.
+ */
+export function requireDemonstrationRoom(
+  { task, tokenizer, seed, maxPositions, total = Number.POSITIVE_INFINITY }: DemonstrationSource,
+  name: string,
+): void {
+  const { train } = task.splits;
+  const bytesOf = ({ prompt, completion }: Demonstration) =>
+    Buffer.byteLength(prompt) + Buffer.byteLength(completion);
+  const measured = itemsOfStep(train, 1, Math.min(train.length, total), seed)
+    .map(({ item, epoch }) => ({ item, epoch, bytes: bytesOf(demonstrationOf(task, item, epoch, seed)) }))
+    .filter(({ bytes }) => bytes + 2 * extraTokens > maxPositions)
+    .sort((a, b) => b.bytes - a.bytes)
+    .slice(0, mostEncoded);
+  const long = measured
+    .map(({ item, epoch }) => {
+      const sequence = encodeDemonstration(tokenizer, demonstrationOf(task, item, epoch, seed));
+      return { id: item.id, length: lengthOf(sequence) };
+    })
+    .filter(({ length }) => length > maxPositions);
+  if (long.length === 0) return;
+  const found = `${long.length} of the ${measured.length} longest demonstrations have more than ${maxPositions} tokens, prompt included (${longest(long)})`;
+  throw tooLong(`${name}: ${found}`, maxPositions);
+}
+
 /** One demonstration of every validation problem, the same in every run of a seed. */
 export function validationDemonstrations({
   task,
   tokenizer,
   seed,
-}: Pick<DemonstrationSource, 'task' | 'tokenizer' | 'seed'>): TrainingSequence[] {
-  return task.splits.validation.map((problem) =>
+  maxPositions,
+}: Pick<DemonstrationSource, 'task' | 'tokenizer' | 'seed' | 'maxPositions'>): TrainingSequence[] {
+  const sequences = task.splits.validation.map((problem) =>
     encodeDemonstration(
       tokenizer,
       task.demonstrate(problem, new Rng({ seed, purpose: 'validation-demonstration', id: problem.id })),
     ),
   );
+  refuseLong(sequences, maxPositions);
+  return sequences;
+}
+
+/** What a visit to a problem learns from. */
+function demonstrationOf(task: Task, problem: Problem, epoch: number, seed: number): Demonstration {
+  return task.demonstrate(problem, new Rng({ seed, purpose: 'demonstration', step: epoch, id: problem.id }));
 }
 
 function encodeDemonstration(tokenizer: Tokenizer, { prompt, completion }: Demonstration): TrainingSequence {
@@ -84,6 +122,15 @@ export function lengthOf({ promptIds, completionIds }: TrainingSequence): number
 function refuseLong(sequences: readonly TrainingSequence[], maxPositions: number): void {
   const length = sequences.reduce((most, one) => Math.max(most, lengthOf(one)), 0);
   if (length <= maxPositions) return;
-  const found = `a demonstration takes ${length} positions and the model has ${maxPositions}`;
-  throw new ReckonError('recipe', 'too-long', `${found}; raise model.init.maxPositions`);
+  throw tooLong(`a demonstration takes ${length} tokens, prompt included`, maxPositions);
+}
+
+function tooLong(found: string, maxPositions: number): ReckonError {
+  const advice =
+    'raise model.init.maxPositions, or leave longer ones out by task.maxPromptTokens and task.maxSolutionTokens';
+  return new ReckonError(
+    'recipe',
+    'too-long',
+    `${found}; the model has ${maxPositions} positions: ${advice}`,
+  );
 }

@@ -15,7 +15,11 @@ import { hash32 } from '../util/rng.ts';
 import { BestModel } from './best-model.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
-import { demonstrationBatches, validationDemonstrations } from './demonstrations.ts';
+import {
+  demonstrationBatches,
+  requireDemonstrationRoom,
+  validationDemonstrations,
+} from './demonstrations.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
 import { itemsOfStep } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
@@ -136,9 +140,10 @@ function trainingData(
   const size = file?.length ?? task.splits.train.length;
   const items = 'epochs' in length ? length.epochs * size : length.steps * count;
   const total = 'epochs' in length ? { total: items } : {};
-  const demonstrations = demonstrationBatches({ task, tokenizer, count, seed, maxPositions, ...total });
-  const held = () =>
-    validation.path === null ? validationDemonstrations({ task, tokenizer, seed }) : rows(validation.path);
+  const source = { task, tokenizer, count, seed, maxPositions };
+  if (!file) requireDemonstrationRoom({ ...source, total: items }, context.name);
+  const demonstrations = demonstrationBatches({ ...source, ...total });
+  const held = () => (validation.path === null ? validationDemonstrations(source) : rows(validation.path));
   const measured = validation.every === 0 ? [] : shaped(held());
   // The mean over nothing is no number: as the best so far it would never be beaten.
   if (validation.every > 0 && measured.length === 0) throw noValidation(task, validation.path);

@@ -239,7 +239,7 @@ describe('a recipe that cannot work', () => {
     );
     expect(code).toBe(2);
     expect(stderr).toMatch(
-      /^error: a demonstration takes \d+ positions and the model has 64; raise model.init.maxPositions\n$/,
+      /^error: 03-sft: \d+ of the \d+ longest demonstrations have more than 64 tokens, prompt included \(.*: \d+\); the model has 64 positions: raise model.init.maxPositions, or leave/,
     );
   });
 });

@@ -114,3 +114,66 @@ stages:
     expect(existsSync(lines) ? readFileSync(lines, 'utf8') : '').toBe('');
   });
 });
+
+describe('what a stage reads long after the recipe began', () => {
+  const longRow = (answer: string): string =>
+    `${JSON.stringify({ question: 'Add 1 to 1.', answer: `${answer}\n#### 2` })}\n`;
+  const many = Array.from({ length: 300 }, (_, n) => `Add 1 to ${n}.`);
+
+  const start = (name: string, data: string, stages: string) =>
+    executeRun(
+      parseRecipe(
+        `version: 1
+name: ${name}
+task: { name: gsm8k, path: ${JSON.stringify(join(folder, data))}, prompt: question-only, splits: { validation: 1 } }
+model: { init: { hiddenSize: 32, layers: 1, heads: 2, keyValueHeads: 1, intermediateSize: 64, maxPositions: 160 } }
+compute: { dtype: f32, threads: 1 }
+sampling: { maxCompletionTokens: 40 }
+stages:
+  - type: prepare
+${stages}`,
+        'recipe.yaml',
+      ),
+      {
+        runsDirectory: join(folder, 'runs'),
+        quiet: true,
+        stream: { isTTY: false, write: () => true },
+        load: async () => ({ stageFunctions, resolveCompute }),
+      },
+    );
+  const sft = (steps: number) =>
+    `  - { type: sft, steps: ${steps}, optimizerBatch: 1, minLearningRateRatio: 0.1 }\n`;
+  const ran = (name: string, stage: string) => existsSync(join(folder, 'runs', name, stage));
+
+  it('a prompt to be evaluated is measured before anything is trained', async () => {
+    mkdirSync(join(folder, 'late-test'));
+    writeFileSync(join(folder, 'late-test', 'train.jsonl'), rows(30, 0));
+    const question = `Add 1 to ${'1'.repeat(150)}.`;
+    writeFileSync(
+      join(folder, 'late-test', 'test.jsonl'),
+      `${rows(10, 100)}${JSON.stringify({ question, answer: '#### 2' })}\n`,
+    );
+    await expect(start('test', 'late-test', `${sft(2)}  - { type: evaluate, label: end }\n`)).rejects.toThrow(
+      /^03-evaluate-end: 1 of 11 test problems have prompts of more than 120 tokens \(.*: 1\d\d\); .* task.maxPromptTokens: 120/,
+    );
+    expect(ran('test', '02-sft')).toBe(false);
+    const measured = `  - { type: grpo, steps: 1, budget: { generatedTokens: 9, measureEvery: 3 } }\n`;
+    await expect(start('measured', 'late-test', `${sft(2)}${measured}`)).rejects.toThrow(
+      /^03-grpo: 1 of 11 test problems/,
+    );
+    expect(ran('measured', '02-sft')).toBe(false);
+    expect((await start('none', 'late-test', sft(2))).status).toBe('done');
+  });
+
+  it('a demonstration that comes after step 64 is measured before the first', async () => {
+    mkdirSync(join(folder, 'late-train'));
+    writeFileSync(join(folder, 'late-train', 'test.jsonl'), rows(10, 1000));
+    const short = many.map((question) => `${JSON.stringify({ question, answer: '#### 2' })}\n`).join('');
+    writeFileSync(join(folder, 'late-train', 'train.jsonl'), `${short}${longRow('1'.repeat(150))}`);
+    await expect(start('late', 'late-train', sft(300))).rejects.toThrow(
+      /^02-sft: 1 of the 1 longest demonstrations have more than 160 tokens, prompt included \(.*: 1\d\d\); the model has 160 positions: raise model.init.maxPositions, or leave/,
+    );
+    const metrics = join(folder, 'runs', 'late', '02-sft', 'metrics.jsonl');
+    expect(existsSync(metrics) ? readFileSync(metrics, 'utf8') : '').toBe('');
+  });
+});

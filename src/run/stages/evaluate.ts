@@ -10,6 +10,7 @@ import {
   workOf,
   writeEvaluation,
 } from '../../evaluate/index.ts';
+import { readConfig } from '../../models/index.ts';
 import { encodePrompt } from '../../prompts/index.ts';
 import { readRun, stabilityOf } from '../../report/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
@@ -19,6 +20,7 @@ import { formatPercent } from '../../util/format.ts';
 import { progressOf } from '../evaluation-progress.ts';
 import type { RunStageContext } from '../stages.ts';
 import { withEngine } from './engine.ts';
+import { requireEvaluationRoom } from './evaluation-room.ts';
 import { parentOf, problemsOf, taskOf } from './task.ts';
 
 /** Samples and judges completions of held-out problems. */
@@ -30,6 +32,7 @@ export async function evaluate(context: RunStageContext<'evaluate'>): Promise<St
   const { dtype, device } = context.compute;
   computeWith(context.compute);
   const tokenizer = loadTokenizer(folder);
+  requireEvaluationRoom(context, context.name, { tokenizer, maxPositions: readConfig(folder).maxPositions });
   const rowsFile = `${stage.label}.rows.jsonl`;
   const maxCompletionTokens = recipe.sampling.maxCompletionTokens;
   const options = { samplesPerProblem, temperature, topP: 1, maxCompletionTokens, seed: context.seed };

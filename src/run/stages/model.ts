@@ -6,6 +6,7 @@ import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
 import type { StageOutcome } from '../../train/context.ts';
 import type { RunStageContext } from '../stages.ts';
+import { requireLaterEvaluations } from './evaluation-room.ts';
 import { initialModel } from './initial-model.ts';
 import { parentOf } from './task.ts';
 
@@ -15,6 +16,7 @@ export async function model(context: RunStageContext<'model'>): Promise<StageOut
   computeWith(compute);
   const tokenizer = loadTokenizer(parentOf(context));
   using made = initialModel(stage, tokenizer, seed);
+  requireLaterEvaluations(context, { tokenizer, maxPositions: made.config.maxPositions });
   const { path } = await writeCheckpoint(directory, 0, (folder) => {
     saveModel(made, folder);
     tokenizer.save(folder);

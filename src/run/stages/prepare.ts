@@ -10,6 +10,7 @@ import type { StageOutcome } from '../../train/context.ts';
 import { writeFileAtomic } from '../../util/files.ts';
 import { appendJsonl } from '../../util/jsonl.ts';
 import type { RunStageContext } from '../stages.ts';
+import { requireLaterEvaluations } from './evaluation-room.ts';
 import { initialModel } from './initial-model.ts';
 import { taskOf } from './task.ts';
 
@@ -32,6 +33,7 @@ export async function prepare(context: RunStageContext<'prepare'>): Promise<Stag
   const tokenizer =
     recipe.model.path === undefined ? characterTokenizer(task.alphabet) : loadTokenizer(recipe.model.path);
   using model = initialModel(recipe.model, tokenizer, seed);
+  requireLaterEvaluations(context, { tokenizer, maxPositions: model.config.maxPositions });
   const { path } = await writeCheckpoint(directory, 0, (folder) => {
     saveModel(model, folder);
     tokenizer.save(folder);
