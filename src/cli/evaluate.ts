@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Evaluation } from '../evaluate/evaluation.ts';
-import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
+import { formatRecipe, parseRecipe, parseResolved, type Recipe } from '../recipe/index.ts';
 import { watchSignals } from '../run/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { type Endpoint, type EndpointOptions, endpointOf, servedBy } from './endpoint.ts';
@@ -227,7 +227,8 @@ async function requestsFor(target: EvaluationTarget, options: EvaluateOptions): 
 
 /** The run's recipe, or the smallest one that names the task; `--set` changes either. */
 function recipeOf({ recipe, folder }: EvaluationTarget, { task, set }: EvaluateOptions): Recipe {
-  if (task === undefined && recipe !== null) return parseRecipe(formatRecipe(recipe), 'recipe.yaml', { set });
+  if (task === undefined && recipe !== null)
+    return parseResolved(formatRecipe(recipe), 'recipe.yaml', { set });
   if (task === undefined)
     throw new ReckonError(
       'usage',

@@ -14,5 +14,5 @@ export {
   sampleTokens,
   uniformOf,
 } from './sampler.ts';
-export type { SamplingParameters } from './sampling.ts';
+export { type SamplingParameters, type SamplingShape, samplerDiffers } from './sampling.ts';
 export { policyVocabulary } from './vocabulary.ts';

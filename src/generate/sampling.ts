@@ -20,6 +20,34 @@ export interface SamplingParameters {
 /** The lowest temperature that is not greedy: below it logits divided by it could leave f32's range. */
 export const LEAST_TEMPERATURE = 1e-4;
 
+/** What a recipe or a trainer says of sampling that can make it another distribution than the policy's. */
+export interface SamplingShape {
+  readonly topP: number;
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  readonly repetitionPenalty?: number | undefined;
+  /** By token id. */
+  readonly logitBias?: Readonly<Record<string, number>> | undefined;
+  readonly minCompletionTokens?: number | undefined;
+  /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
+  readonly weights?: 'full' | 'int8' | undefined;
+}
+
+/** Whether completions come from another distribution than the policy's own: filtered, steered, or of rounded weights. */
+export function samplerDiffers({
+  topP,
+  topK,
+  minP,
+  weights,
+  repetitionPenalty = 1,
+  logitBias = {},
+  minCompletionTokens = 0,
+}: SamplingShape): boolean {
+  const filtered = topP < 1 || topK !== undefined || minP !== undefined;
+  const steered = repetitionPenalty !== 1 || Object.keys(logitBias).length > 0 || minCompletionTokens > 0;
+  return filtered || steered || weights === 'int8';
+}
+
 /** Fails on parameters that make no distribution. */
 export function checkSampling(parameters: SamplingParameters): void {
   const { temperature, topP, topK = 0, minP = 0, repetitionPenalty = 1 } = parameters;

@@ -11,8 +11,16 @@ export {
   type TaskFacts,
 } from './estimate.ts';
 export { namedData } from './files.ts';
+export { idleKeys } from './idle.ts';
 export { ancestors, leavesModel, MODEL_KEYS, modelStage, parentIndex, stageName } from './lineage.ts';
-export { formatRecipe, loadRecipe, openRecipe, parseRecipe, type RecipeOverrides } from './load.ts';
+export {
+  formatRecipe,
+  loadRecipe,
+  openRecipe,
+  parseRecipe,
+  parseResolved,
+  type RecipeOverrides,
+} from './load.ts';
 export { RECIPE_VERSION } from './migrate.ts';
 export { nearest, suggest } from './nearest.ts';
 export { derivePlan, formatPlan, type Plan, type PlannedStage } from './plan.ts';

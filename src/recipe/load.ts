@@ -21,6 +21,7 @@ import { isModuleFile } from '../util/typescript.ts';
 import { checkCombinations } from './checks.ts';
 import { importRecipe, lineInModule } from './define.ts';
 import { checkFiles } from './files.ts';
+import { checkIdle } from './idle.ts';
 import { describeIssue, type RecipeProblem } from './issues.ts';
 import { migrate } from './migrate.ts';
 import type { KeyPath } from './nearest.ts';
@@ -74,17 +75,24 @@ export function parseRecipe(text: string, file: string, overrides: RecipeOverrid
   return finish(yamlSource(text, file), overrides, () => []);
 }
 
+/** `parseRecipe` for what a run wrote: an earlier version may have taken keys that have no effect. */
+export function parseResolved(text: string, file: string, overrides: RecipeOverrides = {}): Recipe {
+  return finish(yamlSource(text, file), overrides, () => [], 'resolved');
+}
+
 function finish(
   source: Source,
   overrides: RecipeOverrides,
   checkMore: (recipe: Recipe) => RecipeProblem[],
+  origin: 'written' | 'resolved' = 'written',
 ): Recipe {
   const { raw } = source;
   const applied = applyOverrides(raw, listOverrides(overrides));
   migrate(raw, placeOf(source, ['version']));
   const parsed = recipeSchema.safeParse(raw);
+  const idle = (recipe: Recipe) => (origin === 'written' ? checkIdle(recipe, raw) : []);
   const problems = parsed.success
-    ? [checkCombinations, checkMore].reduce<RecipeProblem[]>(
+    ? [checkCombinations, idle, checkMore].reduce<RecipeProblem[]>(
         (found, check) => (found.length > 0 ? found : check(parsed.data)),
         [],
       )

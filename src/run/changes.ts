@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { kindOf, type Recipe, type Stage, stageDirectoryName, stageTypes } from '../recipe/index.ts';
 import { dataHashes, describeOtherData } from './data-hashes.ts';
 import { isStageFolder } from './directory.ts';
-import { describeChanges, hashInputs, stageInputs } from './stage-inputs.ts';
+import { describeChanges, hashInputs, readInputs, stageInputs } from './stage-inputs.ts';
 import { readStageRecord } from './stage-record.ts';
 
 /** A stage of a recipe with its place in the run directory. */
@@ -46,7 +46,8 @@ export function findChanges(
   const changed = placed.flatMap(({ name, index, inputHash, stage }): StageChange[] => {
     const record = readStageRecord(join(runDirectory, name));
     if (record === null || isSummary(stage.type)) return [];
-    if (record.inputHash !== inputHash) return [{ name, index, ...differences(previous, recipe, index) }];
+    if (record.inputHash !== inputHash && !readsTheSame(record.inputHash, previous, recipe, index))
+      return [{ name, index, ...differences(previous, recipe, index) }];
     const what = record.data ? describeOtherData(record.data, dataHashes(recipe, index)) : null;
     return what === null ? [] : [{ name, index, what, longer: false }];
   });
@@ -57,6 +58,13 @@ export function findChanges(
     return [{ name, index: Number.parseInt(name, 10) - 1, what, longer: false }];
   });
   return [...changed, ...gone].sort((a, b) => a.index - b.index);
+}
+
+/** Whether all that has changed since the run recorded its recipe are keys that nothing reads. */
+function readsTheSame(recorded: string, previous: Recipe | null, recipe: Recipe, index: number): boolean {
+  if (previous === null || index >= previous.stages.length) return false;
+  if (recorded !== hashInputs(stageInputs(previous, index))) return false;
+  return describeChanges(readInputs(previous, index), readInputs(recipe, index)).length === 0;
 }
 
 /** Whether stages of a type only sum up what others have done, and may be made again at any time. */

@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { formatRecipe, parseRecipe, type Recipe } from '../recipe/index.ts';
+import { formatRecipe, parseResolved, type Recipe } from '../recipe/index.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { writeFileAtomic } from '../util/files.ts';
 import { acquireLock, isLeftOfLock, LOCK_FILE, type RunLock } from './lock.ts';
@@ -63,7 +63,7 @@ export function readRunRecipe(path: string): Recipe | null {
   const file = join(path, 'recipe.yaml');
   if (!existsSync(file)) return null;
   try {
-    return parseRecipe(readFileSync(file, 'utf8'), file);
+    return parseResolved(readFileSync(file, 'utf8'), file);
   } catch (error) {
     const advice = 'start again with --fresh or another --name';
     throw new ReckonError('run', 'run-recipe-unreadable', `${messageOf(error)}; ${advice}`, { cause: error });

@@ -1,6 +1,6 @@
 /** Owns what a stage's result depends on in the recipe, its hash, and what changed between two recipes. Reads no file. */
 
-import { ancestors, kindOf, type Recipe } from '../recipe/index.ts';
+import { ancestors, idleKeys, kindOf, type Recipe } from '../recipe/index.ts';
 import { sha256 } from '../util/files.ts';
 
 /** Key paths and their values as JSON; what is not in it does not touch the stage. */
@@ -33,6 +33,15 @@ export function stageInputs(recipe: Recipe, index: number): StageInputs {
   if (types.has('evaluate') || measures) flatten(recipe.evaluation, 'evaluation', flat);
   for (const [i, stage] of relevant.entries()) flatten(stage, `stages[${i}]`, flat);
   return flat;
+}
+
+/** `stageInputs` without keys that nothing reads: runs of earlier versions may have them. */
+export function readInputs(recipe: Recipe, index: number): StageInputs {
+  const idle = recipe.stages.flatMap((_, i) =>
+    idleKeys(recipe, i).map(({ keys }) => `stages[${i}].${keys.join('.')}`),
+  );
+  const isIdle = (key: string) => idle.some((one) => key === one || key.startsWith(`${one}.`));
+  return Object.fromEntries(Object.entries(stageInputs(recipe, index)).filter(([key]) => !isIdle(key)));
 }
 
 /** One hash for all inputs, independent of the order of keys. */

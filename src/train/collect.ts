@@ -1,8 +1,8 @@
 /** Owns the rollouts of a training step: which problems, which prompts, sampled by an engine. Knows no reward. */
 
 import type { Problem } from '../data/problem.ts';
-import type { GenerationOptions } from '../generate/index.ts';
-import type { Decoder, WeightFormat } from '../models/index.ts';
+import type { GenerationOptions, SamplingShape } from '../generate/index.ts';
+import type { Decoder } from '../models/index.ts';
 import { encodePrompt } from '../prompts/index.ts';
 import type { Task } from '../rewards/index.ts';
 import { collectGroups, type Group } from '../rollouts/index.ts';
@@ -11,39 +11,12 @@ import { itemsOfStep } from './order.ts';
 import type { Session, TrainContext } from './session.ts';
 
 /** How training rollouts are sampled. */
-export interface RolloutSampling {
+export interface RolloutSampling extends SamplingShape {
   readonly temperature: number;
-  readonly topP: number;
-  readonly topK?: number | undefined;
-  readonly minP?: number | undefined;
-  readonly repetitionPenalty?: number | undefined;
-  /** By token id. */
-  readonly logitBias?: Readonly<Record<string, number>> | undefined;
-  readonly minCompletionTokens?: number | undefined;
   /** Texts that end a completion, beside those of the task. */
   readonly stop?: readonly string[] | undefined;
   readonly maxCompletionTokens: number;
   readonly prefillChunk?: number | undefined;
-  /** Of the policy's copy that samples; a loss with importance ratios corrects for what rounding changes. */
-  readonly weights?: WeightFormat | undefined;
-}
-
-/** Whether completions come from another distribution than the policy's own: filtered, steered, or of rounded weights. */
-export function samplerDiffers(
-  sampling: Omit<RolloutSampling, 'temperature' | 'maxCompletionTokens'>,
-): boolean {
-  const {
-    topP,
-    topK,
-    minP,
-    weights,
-    repetitionPenalty = 1,
-    logitBias = {},
-    minCompletionTokens = 0,
-  } = sampling;
-  const filtered = topP < 1 || topK !== undefined || minP !== undefined;
-  const steered = repetitionPenalty !== 1 || Object.keys(logitBias).length > 0 || minCompletionTokens > 0;
-  return filtered || steered || weights === 'int8';
 }
 
 /** What an engine is asked for by how rollouts are sampled; `taskStop` are the task's own ends. */

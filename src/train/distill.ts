@@ -5,6 +5,7 @@
  */
 
 import { join } from 'node:path';
+import { samplerDiffers } from '../generate/index.ts';
 import {
   backwardThroughDivergence,
   backwardThroughLogps,
@@ -20,10 +21,10 @@ import { type ScoredGroup, scoreGroups, type Task } from '../rewards/index.ts';
 import type { Tokenizer } from '../text/index.ts';
 import { fromBytes, full, noGrad, scope, type Tensor } from '../torch/index.ts';
 import { Rng } from '../util/rng.ts';
-import { collectStep, type RolloutSampling, samplerDiffers } from './collect.ts';
+import { collectStep, type RolloutSampling } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
-import { demonstrationBatches } from './demonstrations.ts';
+import { demonstrationBatches, requireDemonstrationRoom } from './demonstrations.ts';
 import { Generations } from './generations.ts';
 import {
   cutMicroBatches,
@@ -92,13 +93,12 @@ export async function trainDistill(
     requirePromptRoom(session, context, task, { ...options, alsoPositions: teacher.config.maxPositions });
   const vocabulary = sharedVocabulary(policy, teacher, tokenizer);
   using kept = keptGenerations(context, teacher, tokenizer, options);
-  const demonstrationsOf = demonstrationBatches({
-    task,
-    tokenizer,
-    count: options.promptsPerStep * options.groupSize,
-    seed: context.seed,
-    maxPositions: policy.config.maxPositions,
-  });
+  const count = options.promptsPerStep * options.groupSize;
+  const maxPositions = Math.min(policy.config.maxPositions, teacher.config.maxPositions);
+  const source = { task, tokenizer, count, seed: context.seed, maxPositions };
+  if (options.onPolicyShare < 1 && options.offPolicyData === 'demonstrations')
+    requireDemonstrationRoom({ ...source, total: options.steps * count }, context.name);
+  const demonstrationsOf = demonstrationBatches(source);
   for (let step = session.startStep + 1; session.goesOn(step); step++) {
     const started = performance.now();
     const data = dataOf(step, context.seed, options);

@@ -5,6 +5,7 @@
 
 import type { PreferencePair } from '../data/training-rows.ts';
 import { ktoZeroPoint } from '../losses/index.ts';
+import { needsReference } from '../losses/preference-names.ts';
 import { Decoder, padIdOf } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
@@ -26,7 +27,7 @@ import {
   pairSequences,
   readPairs,
 } from './pairs.ts';
-import { needsReference, type ObjectiveOptions, pairObjective } from './preference-objective.ts';
+import { type ObjectiveOptions, pairObjective } from './preference-objective.ts';
 import { requirePromptRoom } from './prompt-room.ts';
 import { Reference, type ReferenceOptions } from './reference.ts';
 import { rolloutLines } from './rollout-lines.ts';

@@ -4,6 +4,7 @@
  * no recipe and no particular task.
  */
 
+import { samplerDiffers } from '../generate/index.ts';
 import {
   type AdaptiveEntropyOptions,
   adaptEntropyCoefficient,
@@ -15,7 +16,6 @@ import { type Decoder, padIdOf, stepsAreExact } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
 import { clipGradNorm, type ScheduleOptions } from '../optim/index.ts';
 import type { Task } from '../rewards/index.ts';
-import { samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { advantagesOfGroups, type GroupAdvantageOptions } from './group-advantages.ts';
 import { cutMicroBatches, type MicroBatch } from './micro-batches.ts';

@@ -5,6 +5,7 @@
  */
 
 import { groupAdvantages } from '../advantages/index.ts';
+import { samplerDiffers } from '../generate/index.ts';
 import { lossWeights } from '../losses/index.ts';
 import { type Decoder, padIdOf, type ValueHead } from '../models/index.ts';
 import { trainableParameters } from '../nn/index.ts';
@@ -13,7 +14,6 @@ import type { ScoredGroup, Task } from '../rewards/index.ts';
 import type { Tensor } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
 import { mean } from '../util/statistics.ts';
-import { samplerDiffers } from './collect.ts';
 import type { StageOutcome } from './context.ts';
 import { accumulateValueGradient, Critic, explainedVariance, type ValueSums, valueTerm } from './critic.ts';
 import { type Experience, type ExperienceOptions, experienceOf, observe } from './experience.ts';

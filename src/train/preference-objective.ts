@@ -9,14 +9,11 @@ import {
   orpoLoss,
   type PairValues,
   type PreferenceLoss,
-  type PreferenceLossKind,
   preferenceLoss,
 } from '../losses/index.ts';
+import type { PreferenceObjective } from '../losses/preference-names.ts';
 import { cat, fromBytes, full, noGrad, type Tensor } from '../torch/index.ts';
 import type { MetricRecord } from '../track/index.ts';
-
-/** DPO's family by TRL's names; `simpo`, `cpo` and `orpo` have no reference, `kto` judges completions one by one. */
-export type PreferenceObjective = PreferenceLossKind | 'simpo' | 'cpo' | 'orpo' | 'kto';
 
 export interface ObjectiveOptions {
   readonly objective: PreferenceObjective;
@@ -39,11 +36,6 @@ export interface ObjectiveBatch {
   readonly reference: Float32Array | null;
   /** KTO's reference point; 0 for the others. */
   readonly zeroPoint: number;
-}
-
-/** Whether a loss compares with a reference policy. */
-export function needsReference(objective: PreferenceObjective): boolean {
-  return !['simpo', 'cpo', 'orpo', 'sft'].includes(objective);
 }
 
 /** The mean loss of a batch from the policy's sums [2 P], and what it says of the pairs. */

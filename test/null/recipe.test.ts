@@ -238,7 +238,7 @@ describe('overrides', () => {
         'sft.steps=20',
         'after.label=later',
         'stages[3].steps=4',
-        'stages.3.kl.estimator=k1',
+        'stages.3.clip.high=0.3',
         'sampling.topP=0.9',
         'grpo.betas=[0.5, 0.6]',
       ],
@@ -248,7 +248,7 @@ describe('overrides', () => {
     expect(recipe).toMatchObject({ seed: 7, name: 'other', sampling: { topP: 0.9 } });
     expect(recipe.stages[1]).toMatchObject({ steps: 20 });
     expect(recipe.stages[2]).toMatchObject({ label: 'later' });
-    expect(recipe.stages[3]).toMatchObject({ steps: 4, kl: { estimator: 'k1' }, betas: [0.5, 0.6] });
+    expect(recipe.stages[3]).toMatchObject({ steps: 4, clip: { high: 0.3 }, betas: [0.5, 0.6] });
   });
 
   it('take a stage type before a label', () => {

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PreferencePair } from '../../src/data/training-rows.ts';
+import { needsReference, type PreferenceObjective } from '../../src/losses/preference-names.ts';
 import type { Decoder } from '../../src/models/index.ts';
 import { game24Task, type ScoredGroup, scoreGroups } from '../../src/rewards/index.ts';
 import { Tokenizer } from '../../src/text/index.ts';
@@ -15,12 +16,7 @@ import {
   pairSequences,
   readPairs,
 } from '../../src/train/pairs.ts';
-import {
-  needsReference,
-  type ObjectiveOptions,
-  type PreferenceObjective,
-  pairObjective,
-} from '../../src/train/preference-objective.ts';
+import { type ObjectiveOptions, pairObjective } from '../../src/train/preference-objective.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from '../../src/train/sequence-logps.ts';
 import { readJsonl } from '../../src/util/jsonl.ts';
 import { Rng } from '../../src/util/rng.ts';

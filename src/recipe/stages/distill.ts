@@ -5,8 +5,24 @@ import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
-import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import {
+  count,
+  grouped,
+  type IdleKey,
+  keysOf,
+  label,
+  problem,
+  type StageKind,
+  type StageWords,
+  share,
+} from './kind.ts';
+import {
+  checkSchedule,
+  describeRate,
+  idleSchedule,
+  type OptimisationRecipe,
+  optimisationKeys,
+} from './optimisation.ts';
 
 /** Learning from a teacher's distributions; a step is one batch of `promptsPerStep` x `groupSize` sequences. */
 export interface DistillStage extends Omit<OptimisationRecipe, 'optimizerBatch'> {
@@ -100,6 +116,7 @@ export const distillKind: StageKind<DistillStage> = {
     onPolicyShare: stage.onPolicyShare ?? onPolicyShares[stage.objective],
   }),
   check,
+  idle,
   plan,
 };
 
@@ -114,6 +131,22 @@ function check(stage: DistillStage, path: KeyPath): RecipeProblem[] {
     const text = `must be ${wanted} for ${stage.objective}, ${reason}, found ${stage.onPolicyShare}`;
     found.push(problem([...path, 'onPolicyShare'], text));
   }
+  return found;
+}
+
+function idle(stage: DistillStage): IdleKey[] {
+  const { objective, onPolicyShare, offPolicyData } = stage;
+  const found = idleSchedule(stage);
+  if (objective !== 'divergence') {
+    const because = `objective ${objective} is no divergence`;
+    found.push({ keys: ['beta'], because }, { keys: ['softening'], because });
+  }
+  if (onPolicyShare === 1)
+    found.push({ keys: ['offPolicyData'], because: 'onPolicyShare 1 leaves no other steps' });
+  if (onPolicyShare === 1 || offPolicyData === 'demonstrations')
+    found.push({ keys: ['generations'], because: 'the teacher samples nothing', off: null });
+  if (onPolicyShare === 0 && offPolicyData === 'demonstrations')
+    found.push({ keys: ['budget'], because: 'nothing is sampled' });
   return found;
 }
 

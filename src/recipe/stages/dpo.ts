@@ -1,12 +1,28 @@
 /** Owns the `dpo` stage of a recipe. Runs nothing. */
 
 import * as z from 'zod';
+import { needsReference, smoothsLabels } from '../../losses/preference-names.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
-import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import {
+  count,
+  grouped,
+  type IdleKey,
+  keysOf,
+  label,
+  problem,
+  type StageKind,
+  type StageWords,
+} from './kind.ts';
+import {
+  checkSchedule,
+  describeRate,
+  idleSchedule,
+  type OptimisationRecipe,
+  optimisationKeys,
+} from './optimisation.ts';
 import { checkReference, type ReferenceRecipe, referenceKeys } from './reference.ts';
 
 const objectives = [
@@ -31,12 +47,14 @@ const objectives = [
   'kto',
 ] as const;
 
+type Objective = (typeof objectives)[number];
+
 /** Learning from preference pairs; `steps` counts optimizer steps over a file, rollout steps over own completions. */
 export interface DpoStage extends OptimisationRecipe, ReferenceRecipe {
   readonly type: 'dpo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
-  readonly objective: (typeof objectives)[number];
+  readonly objective: Objective;
   readonly beta: number;
   readonly labelSmoothing: number;
   readonly gamma: number;
@@ -130,6 +148,7 @@ export const dpoKind: StageKind<DpoStage> = {
     nllWeight: stage.nllWeight ?? (stage.objective === 'orpo' || stage.objective === 'cpo' ? 1 : 0),
   }),
   check,
+  idle,
   plan,
 };
 
@@ -138,6 +157,10 @@ function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
   if (stage.pairsFile === undefined && stage.groupSize < 2) {
     const reason = 'because a pair takes two completions';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${stage.groupSize}`));
+  }
+  if (stage.reference === 'none' && needsReference(stage.objective)) {
+    const reason = `because ${stage.objective} compares with a reference`;
+    found.push(problem([...path, 'reference'], `must be start, previous or a model, ${reason}, found none`));
   }
   const moves = stage.reference === 'previous' || stage.referenceSync !== null;
   if (stage.precompute && (stage.pairsFile === undefined || moves)) {
@@ -156,6 +179,36 @@ function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
     found.push(problem([...path, 'labelSmoothing'], 'must be above 0 for exo_pair, such as 0.001, found 0'));
   }
   return found;
+}
+
+function idle(stage: DpoStage): IdleKey[] {
+  const { objective, pairsFile } = stage;
+  const because = `objective ${objective} does not read it`;
+  const unread = (keys: readonly string[], reason = because, off?: unknown): IdleKey[] =>
+    keys.map((key) => ({ keys: [key], because: reason, ...(off === undefined ? {} : { off }) }));
+  const alone = `objective ${objective} has no reference`;
+  return [
+    ...idleSchedule(stage),
+    ...(smoothsLabels(objective) ? [] : unread(['labelSmoothing'])),
+    ...(objective === 'simpo' ? [] : unread(['gamma'])),
+    ...(objective === 'kto' ? [] : unread(['desirableWeight', 'undesirableWeight'])),
+    ...(objective === 'sft' ? unread(['beta']) : []),
+    ...(!needsReference(objective)
+      ? [
+          ...unread(['reference'], alone, 'none'),
+          ...unread(['referenceSync', 'referenceDevice', 'precompute'], alone),
+        ]
+      : []),
+    ...(stage.reference === 'previous'
+      ? unread(['referenceDevice'], 'the reference previous is a copy of the policy')
+      : []),
+    ...(pairsFile === undefined
+      ? []
+      : unread(
+          ['promptsPerStep', 'groupSize', 'compare', 'pairsPerProblem', 'epochs', 'budget'],
+          'nothing is sampled with a pairsFile',
+        )),
+  ];
 }
 
 function plan(stage: DpoStage, recipe: Recipe): StageWords {

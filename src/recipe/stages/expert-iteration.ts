@@ -3,8 +3,14 @@
 import * as z from 'zod';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
-import { count, grouped, keysOf, label, type StageKind, type StageWords } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import { count, grouped, type IdleKey, keysOf, label, type StageKind, type StageWords } from './kind.ts';
+import {
+  checkSchedule,
+  describeRate,
+  idleSchedule,
+  type OptimisationRecipe,
+  optimisationKeys,
+} from './optimisation.ts';
 
 /** Fine-tuning on the policy's own correct completions; `steps` counts rollout batches. */
 export interface ExpertIterationStage extends OptimisationRecipe {
@@ -53,8 +59,20 @@ export const expertIterationKind: StageKind<ExpertIterationStage> = {
   samples: true,
   derive: (stage) => ({ ...stage, keepPerProblem: stage.keepPerProblem ?? stage.groupSize }),
   check: checkSchedule,
+  idle,
   plan,
 };
+
+function idle(stage: ExpertIterationStage): IdleKey[] {
+  const { keepPerProblem, groupSize } = stage;
+  const found = idleSchedule(stage);
+  if (keepPerProblem >= groupSize)
+    found.push({
+      keys: ['shortestFirst'],
+      because: `all correct completions are kept: keepPerProblem is ${keepPerProblem} and groupSize ${groupSize}`,
+    });
+  return found;
+}
 
 function plan(stage: ExpertIterationStage, recipe: Recipe): StageWords {
   const { steps, promptsPerStep, groupSize, epochs, optimizerBatch } = stage;

@@ -7,6 +7,7 @@ import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
+import { idleGrpo } from './grpo-idle.ts';
 import { type GrpoPresetName, grpoPresetNames, grpoPresets } from './grpo-presets.ts';
 import {
   type AdaptiveWeightRecipe,
@@ -241,6 +242,7 @@ export const grpoKind: StageKind<GrpoStage> = {
   samples: true,
   derive: fill,
   check,
+  idle: idleGrpo,
   plan,
 };
 
@@ -256,10 +258,15 @@ function fill(stage: GrpoStage, engine: EngineRecipe): GrpoStage {
       return [name, { ...value, ...(preset[name] as object | undefined), ...Object.fromEntries(own) }];
     }),
   ) as unknown as GrpoSwitches;
+  // A baseline that nothing divides has no scale to name.
+  const { baseline, scale } = merged.advantages;
+  const isDivided = baseline === 'group' || baseline === 'decoupled';
+  const own = { ...merged.advantages, scale: said.advantages?.scale ?? (isDivided ? scale : 'none') };
   const always = stage.importance.always ?? engine.kind === 'remote';
   return {
     ...stage,
     ...merged,
+    advantages: own,
     importance: { ...stage.importance, always },
     optimizerBatch: said.optimizerBatch ?? sequencesOf(stage),
   };

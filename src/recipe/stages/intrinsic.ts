@@ -3,7 +3,7 @@
 import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
-import { count, problem, share } from './kind.ts';
+import { count, type IdleKey, problem, share } from './kind.ts';
 import type { RewardRecipe } from './rewards.ts';
 
 /** A teacher's reward of every token. */
@@ -142,5 +142,21 @@ export function checkAdaptive(
   const negative = rewards.findIndex((reward) => reward.weight < 0);
   if (negative >= 0)
     found.push(problem([...path, 'rewards', negative, 'weight'], 'must not be below 0 where weights adapt'));
+  return found;
+}
+
+/** What a form and a normaliser do not read. */
+export function idleIntrinsic(intrinsic: IntrinsicRecipe | null): IdleKey[] {
+  if (intrinsic === null) return [];
+  const found: IdleKey[] = [];
+  const { form, normaliser } = intrinsic;
+  if (form === 'logprob') {
+    const because = 'intrinsic.form logprob knows no next state';
+    found.push({ keys: ['intrinsic', 'gamma'], because }, { keys: ['intrinsic', 'truncated'], because });
+  }
+  if (normaliser.name !== 'mean-std' && normaliser.name !== 'min-max') {
+    const because = `intrinsic.normaliser ${normaliser.name} has no moving averages`;
+    found.push({ keys: ['intrinsic', 'normaliser', 'momentum'], because });
+  }
   return found;
 }

@@ -12,6 +12,16 @@ export interface StageWords {
   readonly numbers: Readonly<Record<string, number>>;
 }
 
+/** A key that nothing reads, as the keys beside it stand. */
+export interface IdleKey {
+  /** Within the stage. */
+  readonly keys: readonly string[];
+  /** Why, as the end of `must be left out, because`. */
+  readonly because: string;
+  /** A value that is true all the same. */
+  readonly off?: unknown;
+}
+
 /** One type of stage. `S` is the stage with every default filled in. */
 export interface StageKind<S> {
   /** The keys; made with `keysOf`, which checks them against `S`. */
@@ -26,6 +36,8 @@ export interface StageKind<S> {
   readonly derive?: (stage: S, engine: EngineRecipe) => S;
   /** Combinations that the keys allow and that cannot work. */
   check(stage: S, path: KeyPath, recipe: Recipe): RecipeProblem[];
+  /** Keys that nothing reads beside the others; by default there are none. */
+  readonly idle?: (stage: S, recipe: Recipe) => readonly IdleKey[];
   plan(stage: S, recipe: Recipe): StageWords;
 }
 

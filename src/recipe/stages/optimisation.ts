@@ -6,7 +6,7 @@ import { type AdapterRecipe, adapterKey } from '../adapter.ts';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import { fromKey } from './budget.ts';
-import { count, problem, share } from './kind.ts';
+import { count, type IdleKey, problem, share } from './kind.ts';
 
 /** What every trained stage says about AdamW and its schedule. */
 export interface OptimisationRecipe {
@@ -109,6 +109,12 @@ export function checkSchedule(
   return [
     problem([...path, 'warmupSteps'], `must be at most steps = ${stage.steps}, found ${stage.warmupSteps}`),
   ];
+}
+
+/** What a schedule does not read. */
+export function idleSchedule({ schedule }: Pick<OptimisationRecipe, 'schedule'>): IdleKey[] {
+  if (schedule !== 'constant') return [];
+  return [{ keys: ['minLearningRateRatio'], because: 'schedule constant ends at its peak' }];
 }
 
 /** The learning rate in words. */

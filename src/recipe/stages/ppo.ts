@@ -10,11 +10,34 @@ import {
   adaptiveWeightsKey,
   checkAdaptive,
   type IntrinsicRecipe,
+  idleIntrinsic,
   intrinsicKey,
 } from './intrinsic.ts';
-import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
-import { checkReference, type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
+import {
+  count,
+  grouped,
+  type IdleKey,
+  keysOf,
+  label,
+  problem,
+  type StageKind,
+  type StageWords,
+  share,
+} from './kind.ts';
+import {
+  checkSchedule,
+  describeRate,
+  idleSchedule,
+  type OptimisationRecipe,
+  optimisationKeys,
+} from './optimisation.ts';
+import {
+  checkReference,
+  idleReference,
+  type ReferenceRecipe,
+  referenceKey,
+  referenceKeys,
+} from './reference.ts';
 import { checkRewards, type RewardRecipe, rewardsKey } from './rewards.ts';
 
 /** The penalty for leaving the reference, and how its weight is steered. */
@@ -161,6 +184,7 @@ export const ppoKind: StageKind<PpoStage> = {
     optimizerBatch: (stage as Keys).optimizerBatch ?? stage.promptsPerStep * stage.groupSize,
   }),
   check,
+  idle,
   plan,
 };
 
@@ -191,6 +215,25 @@ function check(stage: PpoStage, path: KeyPath): RecipeProblem[] {
     ...checkAdaptive(stage, path),
     ...checkRewards(stage.rewards, [...path, 'rewards'], (intrinsic?.weight ?? 0) > 0),
   ];
+}
+
+function idle(stage: PpoStage): IdleKey[] {
+  const { kl, reference, value } = stage;
+  const found = [...idleReference(stage), ...idleIntrinsic(stage.intrinsic), ...idleSchedule(stage)];
+  const without = 'there is no KL without a reference';
+  if (reference === 'none')
+    found.push(
+      { keys: ['kl', 'coefficient'], because: without, off: 0 },
+      { keys: ['kl', 'estimator'], because: without },
+    );
+  if (kl.target === null)
+    found.push({ keys: ['kl', 'horizon'], because: 'kl.coefficient is fixed without kl.target' });
+  if (value.model !== 'trunk')
+    found.push({
+      keys: ['value', 'coefficient'],
+      because: 'a value model apart shares no loss with the policy; value.rateRatio sets its pace',
+    });
+  return found;
 }
 
 function plan(stage: PpoStage, recipe: Recipe): StageWords {

@@ -3,7 +3,7 @@
 import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
-import { count, problem, share } from './kind.ts';
+import { count, type IdleKey, problem, share } from './kind.ts';
 
 /** What `referenceSync` holds. */
 export interface ReferenceSyncRecipe {
@@ -67,4 +67,9 @@ export function checkReference(
     found.push(problem([...path, 'referenceDevice'], `must be left out, ${reason}`));
   }
   return found;
+}
+
+/** Keys of a reference that there is none of. */
+export function idleReference({ reference }: { readonly reference: string }): IdleKey[] {
+  return reference === 'none' ? [{ keys: ['referenceDevice'], because: 'reference is none' }] : [];
 }

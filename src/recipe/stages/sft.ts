@@ -4,8 +4,23 @@ import * as z from 'zod';
 import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
-import { count, grouped, keysOf, label, problem, type StageKind, type StageWords } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import {
+  count,
+  grouped,
+  type IdleKey,
+  keysOf,
+  label,
+  problem,
+  type StageKind,
+  type StageWords,
+} from './kind.ts';
+import {
+  checkSchedule,
+  describeRate,
+  idleSchedule,
+  type OptimisationRecipe,
+  optimisationKeys,
+} from './optimisation.ts';
 
 /** Supervised fine-tuning on the task's demonstrations or on a file; one of `steps` and `epochs` is given. */
 export interface SftStage extends Omit<OptimisationRecipe, 'steps'> {
@@ -75,6 +90,7 @@ export const sftKind: StageKind<SftStage> = {
   trains: true,
   samples: false,
   check,
+  idle,
   plan,
 };
 
@@ -89,6 +105,16 @@ function check(stage: SftStage, path: KeyPath): RecipeProblem[] {
     const key = keepBest ? 'keepBest' : 'patience';
     found.push(problem([...path, 'validateEvery'], `must be at least 1 where ${key} is set, found 0`));
   }
+  return found;
+}
+
+function idle(stage: SftStage): IdleKey[] {
+  const { dataFile, learn, validationFile, validateEvery } = stage;
+  const found = idleSchedule(stage);
+  if (learn === 'assistant' && dataFile === undefined && validationFile === undefined)
+    found.push({ keys: ['learn'], because: "the task's demonstrations are no conversations" });
+  if (validateEvery === 0)
+    found.push({ keys: ['validationFile'], because: 'nothing is measured with validateEvery 0' });
   return found;
 }
 
