@@ -187,11 +187,20 @@ function withData(
   numbers: Readonly<Record<string, number>>,
   { recipe, facts }: Setting,
 ): Readonly<Record<string, number>> {
-  if (stage.type !== 'sft' || stage.steps !== undefined || stage.dataFile !== undefined) return numbers;
-  const sequences = facts.counts.train * (stage.epochs ?? 1);
-  const steps = Math.ceil(sequences / stage.optimizerBatch);
-  const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
-  return { ...numbers, steps, updates: steps, sequences, checkpoints };
+  const extent = (passes: number, count: number) => {
+    const items = facts.counts.train * passes;
+    const steps = Math.ceil(items / count);
+    return { items, steps, checkpoints: Math.ceil(steps / recipe.checkpoints.every) };
+  };
+  if (stage.type === 'sft' && stage.steps === undefined && stage.dataFile === undefined) {
+    const { items: sequences, steps, checkpoints } = extent(stage.epochs ?? 1, stage.optimizerBatch);
+    return { ...numbers, steps, updates: steps, sequences, checkpoints };
+  }
+  if (!('dataEpochs' in stage) || stage.dataEpochs === undefined) return numbers;
+  if (stage.type === 'dpo' && stage.pairsFile !== undefined) return numbers;
+  const { items, steps, checkpoints } = extent(stage.dataEpochs, stage.promptsPerStep);
+  const updates = steps * (numbers['updatesPerStep'] ?? 0);
+  return { ...numbers, steps, rollouts: items * stage.groupSize, updates, checkpoints };
 }
 
 /** A stage that its budget of sampled tokens ends before its steps does a share of everything. */

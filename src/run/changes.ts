@@ -24,7 +24,7 @@ export interface StageChange {
   readonly index: number;
   /** `stages[1].steps was 5 and is 6`, as part of a sentence. */
   readonly what: string;
-  /** Whether all that changed is that the stage, and none before it, has more steps (or epochs) than it had. */
+  /** Whether all that changed is that the stage, and none before it, has more steps (or passes) than it had. */
   readonly longer: boolean;
 }
 
@@ -91,7 +91,7 @@ function differences(
   const changes = describeChanges(before, after);
   if (changes.length === 0) return { what: 'another version of reckon ran it', longer: false };
   const more = changes.length > 3 ? ` and ${changes.length - 3} more` : '';
-  const lengths = ['steps', 'epochs'].map((key) => `stages[${index}].${key}`);
+  const lengths = ['steps', 'epochs', 'dataEpochs'].map((key) => `stages[${index}].${key}`);
   const keys = Object.keys({ ...before, ...after }).filter((key) => before[key] !== after[key]);
   const longer = keys.every((key) => lengths.includes(key) && Number(after[key]) > Number(before[key]));
   return { what: changes.slice(0, 3).join(', ') + more, longer };

@@ -46,6 +46,8 @@ export function drawnBy(
 
 export interface CollectOptions {
   readonly promptsPerStep: number;
+  /** Problems of all steps together, where these are whole passes over them: the last step may have fewer. */
+  readonly total?: number | undefined;
   readonly groupSize: number;
   readonly sampling: RolloutSampling;
 }
@@ -58,11 +60,11 @@ export async function collectStep(
   session: Session,
   { seed, name, log }: TrainContext,
   task: Task,
-  { promptsPerStep, groupSize, sampling }: CollectOptions,
+  { promptsPerStep, total, groupSize, sampling }: CollectOptions,
   step: number,
   model: Decoder = session.policy,
 ): Promise<Group[]> {
-  const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed).map(({ item }) => item);
+  const problems = itemsOfStep(task.splits.train, step, promptsPerStep, seed, total).map(({ item }) => item);
   const promptOf = (problem: Problem) =>
     task.prompt(problem, new Rng({ seed, purpose: 'prompt', step, id: problem.id }));
   const first = () => encodePrompt(session.tokenizer, promptOf(problems[0]!));

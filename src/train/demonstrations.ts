@@ -42,9 +42,9 @@ export function demonstrationBatches(source: DemonstrationSource): (step: number
     const window = Math.floor((step - 1) / windowSteps);
     if (window !== current) {
       const size = count * windowSteps;
-      const drawn = itemsOfStep(task.splits.train, window + 1, size, seed)
-        .slice(0, total - window * size)
-        .map(({ item, epoch }) => encodeDemonstration(tokenizer, demonstrationOf(task, item, epoch, seed)));
+      const drawn = itemsOfStep(task.splits.train, window + 1, size, seed, total).map(({ item, epoch }) =>
+        encodeDemonstration(tokenizer, demonstrationOf(task, item, epoch, seed)),
+      );
       refuseLong(drawn, maxPositions);
       const whole = Math.floor(drawn.length / count);
       const sorted = drawn.slice(0, whole * count).sort((a, b) => lengthOf(a) - lengthOf(b));

@@ -57,6 +57,8 @@ export interface DpoOptions
   readonly reference: string;
   /** Pairs of a file: the reference scores all of them once and is freed. */
   readonly precompute: boolean;
+  /** Pairs of the file, or problems, of all steps together, where these are whole passes over them. */
+  readonly total?: number | undefined;
   /** Pairs in one optimizer step. */
   readonly optimizerBatch: number;
   /** Tokens, padding included, in one forward pass; does not change the result beyond rounding. */
@@ -90,7 +92,7 @@ export async function trainDpo(
     const started = performance.now();
     const scored = known ? [] : await judgedRollouts(session, context, task, options, step);
     const pairs = known
-      ? itemsOfStep(known, step, options.optimizerBatch, context.seed).map(({ item }) => item)
+      ? itemsOfStep(known, step, options.optimizerBatch, context.seed, options.total).map(({ item }) => item)
       : scored.flatMap((group) => pairsOf(group, task, session, context.seed, step, options.pairs));
     const rolloutSeconds = (performance.now() - started) / 1000;
 
@@ -236,7 +238,7 @@ async function judgedRollouts(
     session,
     context,
     task,
-    { ...options.pairs, sampling: options.sampling },
+    { ...options.pairs, sampling: options.sampling, total: options.total },
     step,
   );
   return scoreGroups(task, [], groups);

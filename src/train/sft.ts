@@ -21,7 +21,7 @@ import {
   validationDemonstrations,
 } from './demonstrations.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-batches.ts';
-import { itemsOfStep } from './order.ts';
+import { extentOf, itemsOfStep, type StageLength } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import { sequenceLogps } from './sequence-logps.ts';
 import { parentOf, Session, type SessionOptions, type TrainContext } from './session.ts';
@@ -31,7 +31,7 @@ export interface SftOptions
   extends Omit<SessionOptions, 'trainer' | 'steps'>,
     Omit<ScheduleOptions, 'steps'> {
   /** How long, in steps or in passes over the data. */
-  readonly length: { readonly steps: number } | { readonly epochs: number };
+  readonly length: StageLength;
   /** The task's own demonstrations, or JSONL of `text`, of `messages`, or of `prompt` and `completion`. */
   readonly data: { readonly from: 'task' } | { readonly from: 'file'; readonly path: string };
   readonly loss: SupervisedLoss;
@@ -138,25 +138,21 @@ function trainingData(
     );
   const file = data.from === 'file' ? rows(data.path) : null;
   const size = file?.length ?? task.splits.train.length;
-  const items = 'epochs' in length ? length.epochs * size : length.steps * count;
-  const total = 'epochs' in length ? { total: items } : {};
+  const { steps, total } = extentOf(length, size, count);
   const source = { task, tokenizer, count, seed, maxPositions };
-  if (!file) requireDemonstrationRoom({ ...source, total: items }, context.name);
-  const demonstrations = demonstrationBatches({ ...source, ...total });
+  if (!file) requireDemonstrationRoom({ ...source, total }, context.name);
+  const demonstrations = demonstrationBatches('epochs' in length ? { ...source, total } : source);
   const held = () => (validation.path === null ? validationDemonstrations(source) : rows(validation.path));
   const measured = validation.every === 0 ? [] : shaped(held());
   // The mean over nothing is no number: as the best so far it would never be beaten.
   if (validation.every > 0 && measured.length === 0) throw noValidation(task, validation.path);
   return {
-    steps: Math.ceil(items / count),
+    steps,
     validation: measured,
-    batchOf: (step) => {
-      const batch = file
-        ? itemsOfStep(file, step, count, seed).map(({ item }) => item)
-        : shaped(demonstrations(step));
-      // The last batch of an epoch count may be smaller.
-      return batch.slice(0, items - (step - 1) * count);
-    },
+    batchOf: (step) =>
+      file
+        ? itemsOfStep(file, step, count, seed, total).map(({ item }) => item)
+        : shaped(demonstrations(step)),
   };
 }
 

@@ -76,6 +76,7 @@ const IDLE: readonly (readonly [stage: string, key: string, because: string])[] 
   [`${dpo}, objective: sft, beta: 0.3`, 'beta', 'sft does not read it'],
   [`${dpo}, pairsFile: p.jsonl, groupSize: 4`, 'groupSize', 'nothing is sampled with a pairsFile'],
   [`${dpo}, pairsFile: p.jsonl, budget: { generatedTokens: 9 }`, 'budget', 'nothing is sampled'],
+  [`${dpo}, pairsFile: p.jsonl, epochs: 3`, 'epochs', 'passes over a pairsFile are dataEpochs'],
   [`${distill}, objective: log-ratio, beta: 1`, 'beta', 'log-ratio is no divergence'],
   [`${distill}, onPolicyShare: 1, offPolicyData: demonstrations`, 'offPolicyData', 'no other steps'],
   [`${distill}, onPolicyShare: 1, generations: { file: g }`, 'generations', 'the teacher samples nothing'],

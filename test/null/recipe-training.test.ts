@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { derivePlan, formatRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
+import { derivePlan, estimate, formatRecipe, parseRecipe, type Recipe } from '../../src/recipe/index.ts';
 
 /** A recipe whose second stage is the one under test. */
 function recipeOf(stage: string): Recipe {
@@ -45,6 +45,41 @@ describe('the sft stage', () => {
     );
     expect(errorOf('type: sft, steps: 1, patience: 2')).toContain('must be at least 1 where patience is set');
     expect(stageOf('type: sft, steps: 1, patience: 2, validateEvery: 5')).toMatchObject({ keepBest: false });
+  });
+});
+
+describe('passes over the data', () => {
+  it('stand in place of steps, in the plan too', () => {
+    expect(planOf('type: grpo, dataEpochs: 2').summary).toBe(
+      '2 passes over the problems in steps of 8 problems x 8 completions, updates of 64, learning rate 0.0001 (constant)',
+    );
+    expect(planOf('type: dpo, dataEpochs: 1').summary).toContain(
+      '1 pass over the problems in steps of 32 problems x 8 completions, pairs in batches of 32',
+    );
+    expect(planOf('type: dpo, dataEpochs: 3, pairsFile: p.jsonl').summary).toContain(
+      '3 passes over the pairs of p.jsonl in batches of 32',
+    );
+  });
+
+  it.each(['grpo', 'dpo'])('of %s are given, or steps are', (type) => {
+    expect(errorOf(`type: ${type}`)).toContain('stages[1] holds neither steps nor dataEpochs');
+    expect(errorOf(`type: ${type}, steps: 1, dataEpochs: 1`)).toContain(
+      'stages[1] holds both steps and dataEpochs; give one of the two',
+    );
+  });
+
+  it('count no problems that are drawn again', () => {
+    expect(errorOf('type: grpo, preset: dapo, dataEpochs: 1')).toContain(
+      'dataEpochs must be left out where maxDraws is above 1',
+    );
+  });
+
+  it('are in the estimate by what is known of the data', () => {
+    const recipe = recipeOf('type: grpo, dataEpochs: 2, promptsPerStep: 100, groupSize: 4');
+    const machine = { threads: 2, bf16: false, memoryBytes: 1e10 };
+    const found = estimate(recipe, derivePlan(recipe), machine)!;
+    // 1,162 problems twice.
+    expect(found.stages[1]).toMatchObject({ steps: 24, sampledMost: 2 * 1162 * 4 * 256 });
   });
 });
 

@@ -149,7 +149,7 @@ describe('a wrong recipe is one sentence with file, line, key and the nearest ke
   });
 
   it('counts what else is wrong', () => {
-    expect(errorAfter('steps: 3', 'stpes: 3')).toMatch(/\(and 1 more problem\)$/);
+    expect(errorAfter('steps: 3', 'stpes: 3\n    maxGradNorm: -1')).toMatch(/\(and 1 more problem\)$/);
   });
 
   it('says so of an empty file, a list, a missing file and a folder', () => {

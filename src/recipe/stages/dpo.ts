@@ -16,13 +16,8 @@ import {
   type StageKind,
   type StageWords,
 } from './kind.ts';
-import {
-  checkSchedule,
-  describeRate,
-  idleSchedule,
-  type OptimisationRecipe,
-  optimisationKeys,
-} from './optimisation.ts';
+import { checkLength, type LengthRecipe, lengthKeys, passesOver } from './length.ts';
+import { describeRate, idleSchedule, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 import { checkReference, type ReferenceRecipe, referenceKeys } from './reference.ts';
 
 const objectives = [
@@ -49,8 +44,11 @@ const objectives = [
 
 type Objective = (typeof objectives)[number];
 
-/** Learning from preference pairs; `steps` counts optimizer steps over a file, rollout steps over own completions. */
-export interface DpoStage extends OptimisationRecipe, ReferenceRecipe {
+/**
+ * Learning from preference pairs; `steps` counts optimizer steps over a file, rollout steps over own completions, and
+ * `dataEpochs` passes over the file or over the problems.
+ */
+export interface DpoStage extends Omit<OptimisationRecipe, 'steps'>, LengthRecipe, ReferenceRecipe {
   readonly type: 'dpo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
@@ -83,7 +81,10 @@ export const dpoKind: StageKind<DpoStage> = {
       .strictObject({
         type: z.literal('dpo'),
         label: label().optional(),
-        steps: count().describe('optimizer steps over a file, or rollout steps over own completions'),
+        ...lengthKeys(
+          'optimizer steps over a file, or rollout steps over own completions',
+          'the pairs of the file, or over the problems',
+        ),
         objective: z
           .enum(objectives)
           .default('sigmoid')
@@ -153,7 +154,7 @@ export const dpoKind: StageKind<DpoStage> = {
 };
 
 function check(stage: DpoStage, path: KeyPath): RecipeProblem[] {
-  const found = [...checkSchedule(stage, path), ...checkReference(stage, path)];
+  const found = [...checkLength(stage, 'dataEpochs', path), ...checkReference(stage, path)];
   if (stage.pairsFile === undefined && stage.groupSize < 2) {
     const reason = 'because a pair takes two completions';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${stage.groupSize}`));
@@ -205,23 +206,31 @@ function idle(stage: DpoStage): IdleKey[] {
     ...(pairsFile === undefined
       ? []
       : unread(
-          ['promptsPerStep', 'groupSize', 'compare', 'pairsPerProblem', 'epochs', 'budget'],
+          ['promptsPerStep', 'groupSize', 'compare', 'pairsPerProblem', 'budget'],
           'nothing is sampled with a pairsFile',
         )),
+    ...(pairsFile === undefined ? [] : unread(['epochs'], 'passes over a pairsFile are dataEpochs')),
   ];
 }
 
 function plan(stage: DpoStage, recipe: Recipe): StageWords {
-  const { steps, optimizerBatch, promptsPerStep, groupSize, objective, beta } = stage;
+  const { steps, dataEpochs = 0, optimizerBatch, promptsPerStep, groupSize, pairsFile } = stage;
+  const rate = `${stage.objective} with beta ${stage.beta}, ${describeRate(stage)}`;
+  const sequencesPerStep = promptsPerStep * groupSize;
+  const own = `steps of ${promptsPerStep} problems x ${groupSize} completions`;
+  const pairs = `pairs in batches of ${optimizerBatch}`;
+  if (steps === undefined) {
+    const file = passesOver(dataEpochs, `the pairs of ${pairsFile} in batches of ${optimizerBatch}`);
+    if (pairsFile !== undefined) return { summary: `${file}, ${rate}`, numbers: { dataEpochs } };
+    const problems = passesOver(dataEpochs, `the problems in ${own}`);
+    return { summary: `${problems}, ${pairs}, ${rate}`, numbers: { dataEpochs, sequencesPerStep } };
+  }
   const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
-  const rate = `${objective} with beta ${beta}, ${describeRate(stage)}`;
-  if (stage.pairsFile !== undefined) {
-    const summary = `${grouped(steps)} updates of ${optimizerBatch} pairs of ${stage.pairsFile}, ${rate}`;
+  if (pairsFile !== undefined) {
+    const summary = `${grouped(steps)} updates of ${optimizerBatch} pairs of ${pairsFile}, ${rate}`;
     return { summary, numbers: { steps, pairs: steps * optimizerBatch, checkpoints } };
   }
-  const sequencesPerStep = promptsPerStep * groupSize;
   const rollouts = steps * sequencesPerStep;
-  const batches = `${grouped(steps)} steps of ${promptsPerStep} problems x ${groupSize} completions`;
-  const summary = `${batches} = ${grouped(rollouts)} rollouts, pairs in batches of ${optimizerBatch}, ${rate}`;
+  const summary = `${grouped(steps)} ${own} = ${grouped(rollouts)} rollouts, ${pairs}, ${rate}`;
   return { summary, numbers: { steps, sequencesPerStep, rollouts, checkpoints } };
 }

@@ -1,10 +1,12 @@
-/** Owns which keys of `grpo` nothing reads beside others. Runs nothing. */
+/** Owns which keys of `grpo` nothing reads beside others, and which exclude each other. Runs nothing. */
 
 import { samplerDiffers } from '../../generate/sampling.ts';
+import type { RecipeProblem } from '../issues.ts';
+import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import type { GrpoStage, GrpoSwitches } from './grpo.ts';
 import { idleIntrinsic } from './intrinsic.ts';
-import type { IdleKey } from './kind.ts';
+import { type IdleKey, problem } from './kind.ts';
 import { idleSchedule } from './optimisation.ts';
 import { idleReference } from './reference.ts';
 
@@ -84,4 +86,24 @@ function idleImportance({ importance, replay }: GrpoStage, { sampling, engine }:
   const because =
     'every completion is sampled from the policy itself (no topP, other filter, int8, replay, servers or importance.always)';
   return ['level', 'beyond', 'max', 'min'].map((key) => ({ keys: ['importance', key], because }));
+}
+
+/** Keys of `advantages` and `kl` of which one would silently do nothing beside another. */
+export function checkEstimator({ advantages, kl }: GrpoStage, path: KeyPath): RecipeProblem[] {
+  const found: RecipeProblem[] = [];
+  const { baseline, scale, whiten } = advantages;
+  if (advantages.maxMomentum > 0) {
+    const reason = 'with advantages.maxMomentum, whose running mean and std take the place of all others';
+    if (baseline !== 'group')
+      found.push(problem([...path, 'advantages', 'baseline'], `must be group ${reason}, found ${baseline}`));
+    if (scale !== 'group')
+      found.push(problem([...path, 'advantages', 'scale'], `must be group ${reason}, found ${scale}`));
+    if (whiten === true)
+      found.push(problem([...path, 'advantages', 'whiten'], `must be false or tokens ${reason}`));
+  }
+  if (baseline === 'decoupled' && kl.beta > 0 && kl.place === 'reward') {
+    const reason = 'because advantages.baseline decoupled normalises each reward by itself and reads no sum';
+    found.push(problem([...path, 'kl', 'place'], `must be loss or tokens, ${reason}`));
+  }
+  return found;
 }

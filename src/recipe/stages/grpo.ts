@@ -7,7 +7,7 @@ import type { RecipeProblem } from '../issues.ts';
 import type { KeyPath } from '../nearest.ts';
 import type { Recipe } from '../recipe.ts';
 import { type BudgetRecipe, budgetKey } from './budget.ts';
-import { idleGrpo } from './grpo-idle.ts';
+import { checkEstimator, idleGrpo } from './grpo-idle.ts';
 import { type GrpoPresetName, grpoPresetNames, grpoPresets } from './grpo-presets.ts';
 import {
   type AdaptiveWeightRecipe,
@@ -17,7 +17,8 @@ import {
   intrinsicKey,
 } from './intrinsic.ts';
 import { count, grouped, keysOf, label, problem, type StageKind, type StageWords, share } from './kind.ts';
-import { checkSchedule, describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
+import { checkLength, type LengthRecipe, lengthKeys, passesOver } from './length.ts';
+import { describeRate, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 import { checkReference, type ReferenceRecipe, referenceKey, referenceKeys } from './reference.ts';
 import {
   type AdaptiveEntropyRecipe,
@@ -59,8 +60,12 @@ export interface GrpoSwitches {
   readonly maxDraws: number;
 }
 
-/** Group-relative policy optimisation; `steps` counts rollout steps. */
-export interface GrpoStage extends OptimisationRecipe, GrpoSwitches, ReferenceRecipe {
+/** Group-relative policy optimisation; `steps` counts rollout steps, `dataEpochs` passes over the problems. */
+export interface GrpoStage
+  extends Omit<OptimisationRecipe, 'steps'>,
+    LengthRecipe,
+    GrpoSwitches,
+    ReferenceRecipe {
   readonly type: 'grpo';
   readonly label?: string | undefined;
   readonly budget?: BudgetRecipe | undefined;
@@ -197,7 +202,7 @@ const schema = keysOf<GrpoKeys>(
         .enum(grpoPresetNames)
         .default('grpo')
         .describe('member of the family whose settings fill in what is not said here (docs/papers.md)'),
-      steps: count().describe('rollout steps: each samples, then updates'),
+      ...lengthKeys('rollout steps: each samples, then updates', 'the problems'),
       promptsPerStep: count().default(8).describe('problems sampled for each step'),
       groupSize: count().default(8).describe('completions for each problem'),
       optimizerBatch: count()
@@ -205,7 +210,7 @@ const schema = keysOf<GrpoKeys>(
         .describe(
           'sequences in one optimizer step, a divisor of promptsPerStep x groupSize; by default all of them',
         ),
-      epochs: count().default(1).describe('passes over the rollouts of a step'),
+      epochs: count().default(1).describe('passes over the rollouts of a step (TRL: num_iterations)'),
       ...switches,
       entropyCoefficient: z.number().min(0).default(0).describe('weight of the entropy bonus'),
       topEntropyShare: share()
@@ -280,7 +285,7 @@ function sequencesOf({ promptsPerStep, groupSize, replay }: GrpoStage): number {
 function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   const { promptsPerStep, groupSize, optimizerBatch, intrinsic, replay } = stage;
   const sequences = sequencesOf(stage);
-  const found = checkSchedule(stage, path);
+  const found = checkLength(stage, 'dataEpochs', path);
   if (groupSize < 2 && stage.advantages.baseline !== 'none') {
     const reason = 'because an advantage is a difference from the mean of its group';
     found.push(problem([...path, 'groupSize'], `must be at least 2, ${reason}, found ${groupSize}`));
@@ -288,6 +293,10 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   if (groupSize < 2 && stage.maxDraws > 1) {
     const reason = 'because one completion has no spread';
     found.push(problem([...path, 'maxDraws'], `must be 1 where groupSize is 1, ${reason}`));
+  }
+  if (stage.maxDraws > 1 && stage.dataEpochs !== undefined) {
+    const reason = 'because drawing again takes problems that no pass counts; give steps';
+    found.push(problem([...path, 'dataEpochs'], `must be left out where maxDraws is above 1, ${reason}`));
   }
   if (stage.maxDraws > 1 && !stage.rewards.some(({ weight }) => weight > 0)) {
     const reason = 'because it looks for rewards that differ before those of a teacher are added';
@@ -317,37 +326,20 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
   ];
 }
 
-/** Keys of `advantages` and `kl` of which one would silently do nothing beside another. */
-function checkEstimator({ advantages, kl }: GrpoStage, path: KeyPath): RecipeProblem[] {
-  const found: RecipeProblem[] = [];
-  const { baseline, scale, whiten } = advantages;
-  if (advantages.maxMomentum > 0) {
-    const reason = 'with advantages.maxMomentum, whose running mean and std take the place of all others';
-    if (baseline !== 'group')
-      found.push(problem([...path, 'advantages', 'baseline'], `must be group ${reason}, found ${baseline}`));
-    if (scale !== 'group')
-      found.push(problem([...path, 'advantages', 'scale'], `must be group ${reason}, found ${scale}`));
-    if (whiten === true)
-      found.push(problem([...path, 'advantages', 'whiten'], `must be false or tokens ${reason}`));
-  }
-  if (baseline === 'decoupled' && kl.beta > 0 && kl.place === 'reward') {
-    const reason = 'because advantages.baseline decoupled normalises each reward by itself and reads no sum';
-    found.push(problem([...path, 'kl', 'place'], `must be loss or tokens, ${reason}`));
-  }
-  return found;
-}
-
 function plan(stage: GrpoStage, recipe: Recipe): StageWords {
-  const sequencesPerStep = stage.promptsPerStep * stage.groupSize;
-  const updatesPerStep = (sequencesPerStep / stage.optimizerBatch) * stage.epochs;
-  const rollouts = stage.steps * sequencesPerStep;
-  const updates = stage.steps * updatesPerStep;
-  const checkpoints = Math.ceil(stage.steps / recipe.checkpoints.every);
-  const batches = `${grouped(stage.steps)} steps of ${stage.promptsPerStep} problems x ${stage.groupSize} completions`;
+  const { steps, dataEpochs, promptsPerStep, groupSize, optimizerBatch } = stage;
+  const sequencesPerStep = promptsPerStep * groupSize;
+  const updatesPerStep = (sequencesPerStep / optimizerBatch) * stage.epochs;
   const name = stage.preset === 'grpo' ? '' : `${stage.preset}: `;
-  const summary = `${name}${batches} = ${grouped(rollouts)} rollouts, ${grouped(updates)} updates of ${stage.optimizerBatch}, ${describeRate(stage)}`;
-  return {
-    summary,
-    numbers: { steps: stage.steps, sequencesPerStep, updatesPerStep, rollouts, updates, checkpoints },
-  };
+  const batches = `steps of ${promptsPerStep} problems x ${groupSize} completions`;
+  if (steps === undefined) {
+    const passes = passesOver(dataEpochs ?? 0, `the problems in ${batches}`);
+    const summary = `${name}${passes}, updates of ${optimizerBatch}, ${describeRate(stage)}`;
+    return { summary, numbers: { dataEpochs: dataEpochs ?? 0, sequencesPerStep, updatesPerStep } };
+  }
+  const rollouts = steps * sequencesPerStep;
+  const updates = steps * updatesPerStep;
+  const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
+  const summary = `${name}${grouped(steps)} ${batches} = ${grouped(rollouts)} rollouts, ${grouped(updates)} updates of ${optimizerBatch}, ${describeRate(stage)}`;
+  return { summary, numbers: { steps, sequencesPerStep, updatesPerStep, rollouts, updates, checkpoints } };
 }

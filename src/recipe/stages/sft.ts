@@ -14,13 +14,8 @@ import {
   type StageKind,
   type StageWords,
 } from './kind.ts';
-import {
-  checkSchedule,
-  describeRate,
-  idleSchedule,
-  type OptimisationRecipe,
-  optimisationKeys,
-} from './optimisation.ts';
+import { checkLength, passesOver } from './length.ts';
+import { describeRate, idleSchedule, type OptimisationRecipe, optimisationKeys } from './optimisation.ts';
 
 /** Supervised fine-tuning on the task's demonstrations or on a file; one of `steps` and `epochs` is given. */
 export interface SftStage extends Omit<OptimisationRecipe, 'steps'> {
@@ -95,12 +90,8 @@ export const sftKind: StageKind<SftStage> = {
 };
 
 function check(stage: SftStage, path: KeyPath): RecipeProblem[] {
-  const { steps, epochs, validateEvery, warmupSteps, keepBest, patience } = stage;
-  const found = steps === undefined ? [] : checkSchedule({ steps, warmupSteps }, path);
-  if ((steps === undefined) === (epochs === undefined)) {
-    const holds = steps === undefined ? 'neither steps nor epochs' : 'both steps and epochs';
-    found.push(problem(path, `holds ${holds}; give one of the two`));
-  }
+  const { validateEvery, keepBest, patience } = stage;
+  const found = checkLength(stage, 'epochs', path);
   if (validateEvery === 0 && (keepBest || patience !== undefined)) {
     const key = keepBest ? 'keepBest' : 'patience';
     found.push(problem([...path, 'validateEvery'], `must be at least 1 where ${key} is set, found 0`));
@@ -122,7 +113,7 @@ function plan(stage: SftStage, recipe: Recipe): StageWords {
   const { steps, epochs, optimizerBatch, dataFile } = stage;
   const source = dataFile === undefined ? '' : ` of ${dataFile}`;
   if (steps === undefined) {
-    const passes = `${epochs} ${epochs === 1 ? 'pass' : 'passes'} over the data${source}`;
+    const passes = passesOver(epochs ?? 0, `the data${source}`);
     const summary = `${passes} in batches of ${optimizerBatch}, ${describeRate(stage)}`;
     return { summary, numbers: { epochs: epochs ?? 0 } };
   }

@@ -6,6 +6,7 @@ import type { StageOutcome } from '../../train/context.ts';
 import { type GrpoOptions, trainGrpo } from '../../train/index.ts';
 import type { RunStageContext } from '../stages.ts';
 import { budgetOf } from './budget.ts';
+import { stepsOf } from './extent.ts';
 import { companionsOf } from './models.ts';
 import { rewardsOf, taskOf } from './task.ts';
 
@@ -17,8 +18,10 @@ export function grpo(context: RunStageContext<'grpo'>): Promise<StageOutcome> {
 /** The recipe's numbers as the trainer takes them. */
 export function grpoOptions(context: RunStageContext<'grpo'>): GrpoOptions {
   const { recipe, stage } = context;
+  const { splits } = taskOf(recipe);
   return {
     ...stage,
+    ...stepsOf(stage, splits.train.length, stage.promptsPerStep),
     ...budgetOf(context),
     epsilon: stage.adamEpsilon,
     checkpoints: recipe.checkpoints,
