@@ -98,7 +98,11 @@ const MISTAKES: readonly Mistake[] = [
     ['steps: 10', 'steps: 1.5'],
     'FILE:10: stages[1].steps must be a whole number, found 1.5',
   ),
-  inStage('no steps', ['    steps: 3\n', ''], 'stages[3] holds neither steps nor dataEpochs; give one of the two'),
+  inStage(
+    'no steps',
+    ['    steps: 3\n', ''],
+    'stages[3] holds neither steps nor dataEpochs; give one of the two',
+  ),
   inStage('negative steps', ['steps: 10', 'steps: -1'], 'stages[1].steps must be at least 1, found -1'),
   inStage('an unknown stage', ['type: grpo', 'type: grop'], 'FILE:12: stages[3].type must be one of'),
   inStage(
