@@ -92,7 +92,8 @@ __attribute__((always_inline)) static inline void fetchWeights(const Bf16* weigh
 }
 
 /// sums [height, 64] += x . outputs, over `steps` times 32 inputs. FAR weights are not in the first cache; they are fetched a
-/// step before they are read, which is what measured best: tiles are loaded in an order that the hardware does not foresee.
+/// step before they are read, which is what measured best: tiles are loaded in an order that the hardware does not foresee. Each
+/// step sends for `lines` lines of what `ahead` fetches.
 template <bool FAR>
 static void tileOfOne(const Bf16* weight, const Bf16* x, int64_t stride, int64_t steps, float* sums, bool first, Ahead& ahead, int64_t lines) {
   loadSums(sums, sums + 2 * kTile, first);
