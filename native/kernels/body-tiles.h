@@ -148,7 +148,7 @@ static void tileOfOne(const int8_t* weight, const Bf16* x, int64_t stride, int64
   storeSums(sums, sums + 2 * kTile);
 }
 
-/// The same for rows of x and as many of y, whose sums lie a tile's rows further on, and 32 outputs.
+/// `tileOfOne` for rows of x and as many of y, whose sums lie a tile's rows further on, and 32 outputs.
 template <bool FAR>
 static void tileOfTwo(const Bf16* weight, const Bf16* x, const Bf16* y, int64_t stride, int64_t steps, float* sums, bool first, Ahead& ahead, int64_t lines) {
   float* const below = sums + kTile * kBlockOuts;
