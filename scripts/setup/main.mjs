@@ -18,7 +18,7 @@ import { withLock } from './lock.mjs';
 import { arePackagesFresh, installPackages } from './packages.mjs';
 import { run, stopPrograms } from './process.mjs';
 import { createReporter } from './progress.mjs';
-import { findLibtorch } from './torch.mjs';
+import { findLibtorch, leavesGpu } from './torch.mjs';
 import { compileTypeScript, isDistFresh } from './typescript.mjs';
 
 const HELP = `usage: node scripts/setup.mjs [--quiet] [--debug] [--help] [--then <words of a reckon command>]
@@ -32,7 +32,8 @@ Sets up what a clone needs and skips what has not changed: the npm packages, lib
   --then    then run reckon with the words that follow
 
   RECKON_TORCH   a folder with libtorch (2.9 or a newer 2.x), or a build to get: cpu, cu130, 2.11.0+cu130;
-                 unset: the cached copy, else Python's torch on the PATH, else a download
+                 unset: that of the last set-up, else the cached copy, else Python's torch on the PATH, else a download
+                 for the CPU; a machine with an NVIDIA GPU wants one of CUDA's builds (nvidia-smi names its version)
   RECKON_CACHE   where libtorch is kept (else XDG_CACHE_HOME/reckon, ~/.cache/reckon, on macOS ~/Library/Caches/reckon)
   CXX            the C++20 compiler (else c++, g++, clang++)
 
@@ -106,12 +107,13 @@ function refusePlatform({ platform, arch }) {
   );
 }
 
-const request = ({ env, cache }) => `RECKON_TORCH=${env.RECKON_TORCH ?? ''} cache=${cache}`;
+const request = ({ env, cache }) => ({ torch: env.RECKON_TORCH ?? '', cache });
 
-/* The libtorch of the last set-up, as long as the same was asked for and it is still the same there. */
+/* The libtorch of the last set-up, as long as nothing else is asked for and it is still the same there. */
 function lastLibtorch(context) {
   const choice = readChoice(context.root);
-  if (choice?.request !== request(context)) return null;
+  const { torch, cache } = request(context);
+  if (choice?.request?.cache !== cache || (torch !== '' && torch !== choice.request.torch)) return null;
   const now = describeLibtorch(choice.folder, context.platform);
   if (!now || now.version !== choice.version || now.size !== choice.size) return null;
   return { ...now, cxx11Abi: choice.cxx11Abi, source: choice.source, reason: choice.reason };
@@ -131,11 +133,16 @@ async function setUpAddon(context) {
   report.line(
     `libtorch ${torch.version}${torch.cuda ? ' with CUDA' : ''} in ${torch.folder}: ${torch.reason}`,
   );
+  if (leavesGpu(torch, context))
+    report.line(
+      'this machine has an NVIDIA GPU, which this libtorch cannot use: RECKON_TORCH=cu130 npm run setup gets one that can',
+    );
   if (addonSources(root).length > 0 && !isAddonFresh(context, torch)) {
     await compileAddon(context, torch, compiler);
     await tryAddon(root);
   }
-  writeChoice(root, torch, { compiler: compiler.name, request: request(context) });
+  const asked = last ? readChoice(root).request : request(context);
+  writeChoice(root, torch, { compiler: compiler.name, request: asked });
 }
 
 /* A library that is missing on this machine shows at loading, and is better said here than in the first run. */

@@ -7,6 +7,8 @@ import { describeLibtorch, isAccepted, OLDEST_TORCH, TORCH_VERSION } from './lib
 import { withLock } from './lock.mjs';
 import { run } from './process.mjs';
 
+/* What a Linux machine has where NVIDIA's driver runs; the last one is WSL2's. */
+const NVIDIA_DRIVER = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/nvidia-smi'];
 const VARIANT = /^(?:(\d+\.\d+\.\d+)\+)?(cpu|cu\d+)$/;
 
 /** Finds libtorch or gets one: what describeLibtorch says, with `source` and the `reason` for the choice. */
@@ -54,6 +56,11 @@ export async function findLibtorch(context) {
     },
     context.report,
   );
+}
+
+/** Whether this libtorch leaves a GPU unused that nobody decided to leave: where RECKON_TORCH is set, somebody has. */
+export function leavesGpu(torch, { env, driver = NVIDIA_DRIVER }) {
+  return !torch.cuda && !env.RECKON_TORCH && driver.some((path) => existsSync(path));
 }
 
 function tooOld(what) {

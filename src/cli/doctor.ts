@@ -5,7 +5,15 @@ import { existsSync } from 'node:fs';
 import { freemem, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { automaticThreads, describeCpu, diskFree, readTorchBuild, reckonVersion } from '../run/index.ts';
+import {
+  automaticThreads,
+  describeCpu,
+  diskFree,
+  hasNvidiaDriver,
+  readTorchBuild,
+  reckonVersion,
+  type TorchBuild,
+} from '../run/index.ts';
 import { messageOf } from '../util/errors.ts';
 import { formatBytes } from '../util/format.ts';
 import { PACKAGE_ROOT } from '../util/place.ts';
@@ -75,13 +83,28 @@ async function runtimeFacts(): Promise<{ facts: Facts; complaints: Complaint[] }
   try {
     const torch = await import('../torch/index.ts');
     const runtime = torch.describeRuntime();
-    const facts = { 'libtorch kernels': runtime.cpuCapability, devices: torch.devices().join(', ') };
-    return { facts, complaints: [] };
+    const devices = torch.devices();
+    const facts = { 'libtorch kernels': runtime.cpuCapability, devices: devices.join(', ') };
+    return { facts, complaints: hasNvidiaDriver() ? gpuComplaints(readTorchBuild(), devices) : [] };
   } catch (error) {
     const [problem = '', ...rest] = messageOf(error).split('\n')[0]!.split('; ');
     const remedy = rest.length === 0 ? SET_UP : rest.join('; ');
     return { facts: { devices: 'unknown' }, complaints: [{ problem, remedy }] };
   }
+}
+
+/** What is wrong where NVIDIA's driver runs and `devices` has no GPU. Who set RECKON_TORCH may want the CPU's build. */
+export function gpuComplaints(build: TorchBuild | null, devices: readonly string[]): Complaint[] {
+  if (build === null || devices.some((device) => device.startsWith('cuda'))) return [];
+  if (build.cuda === true) {
+    const problem = 'libtorch is built with CUDA and finds no GPU, perhaps because the driver is older';
+    const remedy =
+      'compare the CUDA version that nvidia-smi names, and choose a build, for example RECKON_TORCH=cu126 npm run setup';
+    return [{ problem, remedy }];
+  }
+  if (build.reason?.includes('RECKON_TORCH=')) return [];
+  const problem = 'this machine has an NVIDIA GPU, which this libtorch cannot use';
+  return [{ problem, remedy: 'RECKON_TORCH=cu130 npm run setup gets one that can' }];
 }
 
 function pathFacts(): Facts {

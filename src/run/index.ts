@@ -14,6 +14,7 @@ export {
   automaticThreads,
   type Cpu,
   describeCpu,
+  hasNvidiaDriver,
   readTorchBuild,
   type TorchBuild,
   thisMachine,

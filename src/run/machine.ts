@@ -51,6 +51,14 @@ export function readTorchBuild(root: string = PACKAGE_ROOT): TorchBuild | null {
   }
 }
 
+/** Where NVIDIA's driver shows on Linux, the last one in WSL2; scripts/setup/torch.mjs looks there too. */
+const NVIDIA_DRIVER = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/usr/lib/wsl/lib/nvidia-smi'];
+
+/** Whether NVIDIA's driver runs on this machine, whatever libtorch can do with it. */
+export function hasNvidiaDriver(): boolean {
+  return NVIDIA_DRIVER.some((path) => existsSync(path));
+}
+
 /** The processor of this machine. */
 export function describeCpu(): Cpu {
   return {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { gpuComplaints } from '../../src/cli/doctor.ts';
 import { FIXTURE_RECIPE } from './run-fixture.ts';
 import { busyness, leastMs } from './timing.ts';
 
@@ -215,6 +216,20 @@ describe('reckon doctor', () => {
     ]) {
       expect(facts[key]).toBeTruthy();
     }
+  });
+
+  it('says that a GPU lies idle, unless somebody chose so', () => {
+    const build = { version: '2.13.0', source: 'pip', lib: '/lib', cuda: false };
+    expect(gpuComplaints(build, ['cpu'])).toMatchObject([
+      { problem: 'this machine has an NVIDIA GPU, which this libtorch cannot use' },
+    ]);
+    expect(gpuComplaints({ ...build, cuda: true }, ['cpu'])).toMatchObject([
+      { remedy: expect.stringContaining('nvidia-smi') },
+    ]);
+    expect(gpuComplaints({ ...build, cuda: true }, ['cuda:0', 'cpu'])).toEqual([]);
+    const chosen = { ...build, reason: 'a cached copy is there, as RECKON_TORCH=cpu asks' };
+    expect(gpuComplaints(chosen, ['cpu'])).toEqual([]);
+    expect(gpuComplaints(null, ['cpu'])).toEqual([]);
   });
 
   it('says what is wrong and what to do', () => {

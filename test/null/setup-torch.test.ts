@@ -27,7 +27,10 @@ interface Found {
   reason: string;
 }
 
-const { findLibtorch } = await setupModule<{ findLibtorch(context: object): Promise<Found> }>('torch');
+const { findLibtorch, leavesGpu } = await setupModule<{
+  findLibtorch(context: object): Promise<Found>;
+  leavesGpu(torch: Pick<Found, 'cuda'>, context: object): boolean;
+}>('torch');
 const { describeLibtorch } = await setupModule<{ describeLibtorch(folder: string): Found | null }>(
   'libtorch',
 );
@@ -111,6 +114,18 @@ describe.skipIf(!linux)('the choice of libtorch', () => {
     const files = libtorchFiles('2.11.0');
     writeFiles(folder, { ...files, 'lib/libtorch_cuda.so': files['lib/libtorch.so'] as Buffer });
     expect(await findLibtorch(contextIn(folder, { RECKON_TORCH: folder }))).toMatchObject({ cuda: true });
+  });
+
+  test('a GPU that nobody chose to leave unused is noticed', () => {
+    const driver = ['/nowhere', temporaryFolder()];
+    const on = (cuda: boolean, asked = '', there = driver) =>
+      leavesGpu({ cuda }, { env: { RECKON_TORCH: asked }, driver: there });
+    expect([on(false), on(true), on(false, 'cpu'), on(false, '', ['/nowhere'])]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
   });
 
   test('a wrong RECKON_TORCH is one sentence that says which and why', async () => {

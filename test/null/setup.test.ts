@@ -125,6 +125,9 @@ describe.skipIf(!SUPPORTED)('scripts/setup.mjs', () => {
     });
     expect(took).toBeLessThan(took < 2000 ? 2000 : 2000 * busyness());
 
+    // What was chosen once stays without RECKON_TORCH: a later command must not go back to another libtorch.
+    expect(await setUp(root, [], { RECKON_TORCH: '' })).toEqual({ code: 0, stdout: '', stderr: '' });
+
     writeFileSync(join(root, 'src/cli/main.ts'), 'export const greeting: string = "again";\n');
     writeFileSync(join(root, 'src/gone.ts'), '');
     rmSync(join(root, 'src/gone.ts'));
@@ -136,6 +139,9 @@ describe.skipIf(!SUPPORTED)('scripts/setup.mjs', () => {
     writeFileSync(join(root, 'native/hello.h'), 'constexpr int HELLO = 200;\n');
     expect((await setUp(root)).code).toBe(0);
     expect(load(root)).toBe(213);
+    cpSync(join(root, 'libtorch'), join(root, 'other'), { recursive: true });
+    const other = await setUp(root, [], { RECKON_TORCH: join(root, 'other') });
+    expect(other.stderr).toMatch(/libtorch 2\.13\.0 in \S*\/other: RECKON_TORCH=\S*\/other names it/);
     expect(readdirSync(root).filter((name) => name.startsWith('dist'))).toEqual(['dist']);
     expect(readdirSync(join(root, 'build')).sort()).toEqual([
       'addon.stamp',
