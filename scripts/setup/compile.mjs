@@ -153,12 +153,16 @@ function firstError(output) {
   return line.trim().slice(0, 300);
 }
 
+/* In a clone its own node_modules holds them, beside an installed package one further up. */
+function nodeHeaders(root) {
+  const below = (folder) => join(folder, 'node_modules', 'node-api-headers', 'include');
+  let folder = root;
+  while (!existsSync(below(folder)) && dirname(folder) !== folder) folder = dirname(folder);
+  return below(existsSync(below(folder)) ? folder : root);
+}
+
 function flags(root, torch) {
-  const system = [
-    torch.include,
-    join(torch.include, 'torch', 'csrc', 'api', 'include'),
-    join(root, 'node_modules', 'node-api-headers', 'include'),
-  ];
+  const system = [torch.include, join(torch.include, 'torch', 'csrc', 'api', 'include'), nodeHeaders(root)];
   return [
     '-std=c++20',
     '-O2',

@@ -135,7 +135,7 @@ async function setUpAddon(context) {
   );
   if (leavesGpu(torch, context))
     report.line(
-      'this machine has an NVIDIA GPU, which this libtorch cannot use: RECKON_TORCH=cu130 npm run setup gets one that can',
+      'this machine has an NVIDIA GPU, which this libtorch cannot use: RECKON_TORCH=cu130 npx reckon setup gets one that can',
     );
   if (addonSources(root).length > 0 && !isAddonFresh(context, torch)) {
     await compileAddon(context, torch, compiler);

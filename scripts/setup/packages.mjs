@@ -9,8 +9,12 @@ const stampFile = (root) => join(root, 'node_modules', '.reckon-lock');
 
 const lockHash = (root) => hashOf(root, [join(root, 'package-lock.json')]);
 
-/** Whether node_modules is what package-lock.json asks for; a complete install by hand is recognised and stamped. */
+/**
+ * Whether node_modules is what package-lock.json asks for; a complete install by hand is recognised and stamped. Without
+ * a lock, which npm never publishes, this is an installed package, and npm has seen to what it needs.
+ */
 export function arePackagesFresh({ root }) {
+  if (!existsSync(join(root, 'package-lock.json'))) return true;
   const stamp = lockHash(root);
   if (readOr(stampFile(root)) === stamp) return true;
   if (!installedMatchesLock(root)) return false;

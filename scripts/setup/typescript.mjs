@@ -14,8 +14,9 @@ function sourceHash(root) {
   return hashOf(root, [...filesUnder(join(root, 'src')), ...settings.filter((path) => existsSync(path))]);
 }
 
-/** Whether dist/ is what src/ and the TypeScript settings give. */
+/** Whether dist/ is what src/ and the TypeScript settings give; an installed package has no src/, and came with its dist/. */
 export function isDistFresh({ root }) {
+  if (!existsSync(join(root, 'src'))) return true;
   return readOr(join(root, 'dist', '.stamp')) === sourceHash(root);
 }
 

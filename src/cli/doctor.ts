@@ -19,7 +19,7 @@ import { formatBytes } from '../util/format.ts';
 import { PACKAGE_ROOT } from '../util/place.ts';
 import { type ExitCode, type GlobalOptions, printResult } from './output.ts';
 
-const SET_UP = 'run `npm run setup` in the clone';
+const SET_UP = 'run `reckon setup`';
 
 /** One thing that is wrong, and what to do about it. */
 export interface Complaint {
@@ -99,12 +99,12 @@ export function gpuComplaints(build: TorchBuild | null, devices: readonly string
   if (build.cuda === true) {
     const problem = 'libtorch is built with CUDA and finds no GPU, perhaps because the driver is older';
     const remedy =
-      'compare the CUDA version that nvidia-smi names, and choose a build, for example RECKON_TORCH=cu126 npm run setup';
+      'compare the CUDA version that nvidia-smi names, and choose a build, for example RECKON_TORCH=cu126 reckon setup';
     return [{ problem, remedy }];
   }
   if (build.reason?.includes('RECKON_TORCH=')) return [];
   const problem = 'this machine has an NVIDIA GPU, which this libtorch cannot use';
-  return [{ problem, remedy: 'RECKON_TORCH=cu130 npm run setup gets one that can' }];
+  return [{ problem, remedy: 'RECKON_TORCH=cu130 reckon setup gets one that can' }];
 }
 
 function pathFacts(): Facts {

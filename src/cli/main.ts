@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   convert: async () => (await import('./convert.ts')).addConvertCommand,
   push: async () => (await import('./push.ts')).addPushCommand,
   doctor: async () => (await import('./doctor.ts')).addDoctorCommand,
+  setup: async () => (await import('./setup.ts')).addSetupCommand,
   init: async () => (await import('./init.ts')).addInitCommand,
   completion: async () => (await import('./completion.ts')).addCompletionCommand,
 };

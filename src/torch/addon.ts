@@ -81,7 +81,7 @@ function load(): Addon {
     throw new ReckonError(
       'environment',
       'addon-not-loaded',
-      `the native addon could not be loaded (${messageOf(error).split('\n')[0]}); run \`node scripts/setup.mjs\` in the project folder, then \`reckon doctor\``,
+      `the native addon could not be loaded (${messageOf(error).split('\n')[0]}); run \`reckon setup\`, then \`reckon doctor\``,
       { cause: error },
     );
   }

@@ -83,7 +83,7 @@ function findSchema(name: string, overload: string): Schema {
   const hint = others.length > 0 ? `; it has the overloads ${others.sort().join(', ')}` : '';
   const wanted = overload ? `${name}.${overload}` : name;
   if (name.startsWith('reckon::')) {
-    const message = `the native part has no operator ${wanted}, so it is older than src/; compile it anew: npm run setup`;
+    const message = `the native part has no operator ${wanted}, so it is older than src/; compile it anew: reckon setup`;
     throw new ReckonError('environment', 'old-native-part', message);
   }
   throw new ReckonError('tensor', 'no-such-op', `this libtorch has no operator ${wanted}${hint}`);

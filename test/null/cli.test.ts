@@ -72,6 +72,7 @@ describe('help', () => {
     [['convert']],
     [['push']],
     [['doctor']],
+    [['setup']],
     [['init']],
     [['completion']],
   ])('of reckon %j shows an example and the global options', async (words) => {

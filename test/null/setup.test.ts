@@ -1,5 +1,5 @@
 /** The set-up script as a program, in a small clone of its own with a real compiler, tsc and npm. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import {
   libtorchFiles,
@@ -90,6 +90,10 @@ async function ended(child: ChildProcess): Promise<Result> {
   return { code, stdout, stderr };
 }
 
+const filesOf = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
 const setUp = async (...args: Parameters<typeof start>): Promise<Result> => await ended(start(...args));
 const load = (root: string): unknown => {
   const copy = join(root, `copy-${Math.floor(performance.now() * 1000)}.node`);
@@ -149,6 +153,20 @@ describe.skipIf(!SUPPORTED)('scripts/setup.mjs', () => {
       'reckon.node',
       'torch.json',
     ]);
+  });
+
+  test('an installed package has neither a lock nor src/, and what it depends on lies beside it', async () => {
+    const clone = makeClone();
+    const root = join(temporaryFolder(), 'node_modules', 'reckon');
+    for (const name of ['scripts', 'native', 'libtorch', 'package.json'])
+      cpSync(join(clone, name), join(root, name), { recursive: true });
+    writeFiles(root, { 'dist/cli/main.js': 'published' });
+    symlinkSync(join(ROOT, 'node_modules', 'node-api-headers'), join(root, '..', 'node-api-headers'));
+    expect(await setUp(root)).toMatchObject({ code: 0, stdout: '' });
+    expect(load(root)).toBe(113);
+    expect(await setUp(root)).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(readFileSync(join(root, 'dist/cli/main.js'), 'utf8')).toBe('published');
+    expect(existsSync(join(root, 'node_modules'))).toBe(false);
   });
 
   test('what does not compile is one sentence, and what was built before stays', async () => {
@@ -242,6 +260,27 @@ describe.skipIf(!SUPPORTED)('scripts/setup.mjs', () => {
 });
 
 describe('the parts', () => {
+  test('what npm publishes is all that a set-up and a run need', () => {
+    const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json'], { cwd: ROOT, encoding: 'utf8' });
+    const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[];
+    const paths = new Set(packed?.files.map(({ path }) => path));
+    const needed = ['scripts', 'native', 'templates'].flatMap(filesOf).map((path) => relative(ROOT, path));
+    expect(needed.filter((path) => !paths.has(path))).toEqual([]);
+    expect(paths).toContain('dist/cli/main.js');
+    expect([...paths].filter((path) => /^(src|test|build)\//.test(path))).toEqual([]);
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    const imported = filesOf('src').flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/(?:from|import\() ?'((?:@[\w-]+\/)?[\w-]+)/g)].map(
+        ([, name]) => name!,
+      ),
+    );
+    const known = [...Object.keys(dependencies), 'node', 'reckon'];
+    expect([...new Set(imported)].filter((name) => !known.includes(name))).toEqual([]);
+    expect(known).toContain('node-api-headers');
+  });
+
   test('unsupported platforms are told what to do', async () => {
     const main = await setupModule<{ setUp(context: object): Promise<void> }>('main');
     const on = (platform: string, arch: string) => main.setUp({ platform, arch, root: '/nowhere', env: {} });
