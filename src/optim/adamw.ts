@@ -62,21 +62,22 @@ export class AdamW implements Disposable {
       .map((slot) => ({ slot, gradient: slot.parameter.grad }))
       .filter((entry): entry is { slot: Slot; gradient: Tensor } => entry.gradient !== null);
     if (group.length === 0) return;
-    const pick = (read: (slot: Slot) => Tensor) => group.map(({ slot }) => read(slot));
-    const steps = pick((slot) => slot.steps);
-    op('aten::_foreach_add_', 'Scalar')(steps, 1);
-    const rounded = group.filter(({ slot }) => !fusedDtypes.includes(slot.parameter.dtype));
-    if (rounded.length > 0) {
-      for (const { slot, gradient } of rounded) this.stepPlainly(slot, gradient, lr);
-      return;
-    }
+    op('aten::_foreach_add_', 'Scalar')(
+      group.map(({ slot }) => slot.steps),
+      1,
+    );
+    const fused = group.filter(({ slot }) => fusedDtypes.includes(slot.parameter.dtype));
+    for (const { slot, gradient } of group.filter((entry) => !fused.includes(entry)))
+      this.stepPlainly(slot, gradient, lr);
+    if (fused.length === 0) return;
+    const pick = (read: (slot: Slot) => Tensor) => fused.map(({ slot }) => read(slot));
     fusedStep(
       pick((slot) => slot.parameter),
-      group.map(({ gradient }) => gradient),
+      fused.map(({ gradient }) => gradient),
       pick((slot) => slot.firstMoment),
       pick((slot) => slot.secondMoment),
       [],
-      steps,
+      pick((slot) => slot.steps),
       {
         lr,
         beta1: this.options.betas[0],
@@ -88,7 +89,7 @@ export class AdamW implements Disposable {
       },
     );
     // libtorch's fused step does not count as a write, and who keeps copies of weights goes by that count.
-    for (const { slot } of group) slot.parameter.unsqueeze(0).narrow(0, 0, 0).zero_();
+    for (const { slot } of fused) slot.parameter.unsqueeze(0).narrow(0, 0, 0).zero_();
   }
 
   /** Operation by operation, rounding each result: the fused kernel rounds bf16 parameters differently. */

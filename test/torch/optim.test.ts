@@ -82,6 +82,37 @@ describe('AdamW', () => {
     for (const { optimizer } of [whole, half, rest]) optimizer[Symbol.dispose]();
   });
 
+  it('updates parameters of all dtypes in one group', () => {
+    const dtypes = ['f32', 'bf16', 'f64'] as const;
+    const parameters = dtypes.map((dtype) => scope(() => tensor([1, -2]).to(dtype).requiresGrad_().keep()));
+    const optimizer = new AdamW(
+      parameters.map((parameter, i) => [dtypes[i]!, parameter]),
+      options,
+    );
+    for (const scale of [1, 2])
+      scope(() => {
+        for (const [i, parameter] of parameters.entries())
+          parameter.grad = tensor([0.5 * scale, -0.25]).to(dtypes[i]!);
+        optimizer.step(0.125);
+      });
+    const expected = adamTwin(
+      [1, -2],
+      [
+        [0.5, -0.25],
+        [1, -0.25],
+      ],
+      0.125,
+      0,
+    );
+    for (const [i, parameter] of parameters.entries()) {
+      const tolerance = dtypes[i] === 'bf16' ? 2 ** -6 : 1e-6;
+      expect(largestDifference([...parameter.toFloat32()], expected), dtypes[i]).toBeLessThan(tolerance);
+      expect(optimizer.state().get(`${dtypes[i]}.step`)!.item()).toBe(2);
+      parameter.dispose();
+    }
+    optimizer[Symbol.dispose]();
+  });
+
   it('refuses a saved state that lacks a tensor', () => {
     using parameter = tensor([1]);
     using optimizer = new AdamW([['p', parameter]], options);
