@@ -46,6 +46,16 @@ describe('the estimate', () => {
     expect(found.memoryBytes / 2 ** 30).toBeLessThan(2.8);
   });
 
+  it('of preferences from a file counts both sequences of a pair', () => {
+    const one = 'type: dpo, pairsFile: p.jsonl, optimizerBatch: 8, steps';
+    const steps = (count: number) =>
+      of(recipe('init: {}').replace('type: sft, steps: 100, optimizerBatch: 32', `${one}: ${count}`))
+        .stages[1]!;
+    expect(steps(10)).toMatchObject({ steps: 10, sampled: 0 });
+    expect(steps(10).trained).toBeGreaterThan(160 * 10);
+    expect(steps(1000).seconds! / steps(10).seconds!).toBeGreaterThan(10);
+  });
+
   it('of disk grows with the checkpoints that are kept, of time with what is trained, and shrinks with threads', () => {
     const disk = (more: string) => of(recipe('init: {}', `checkpoints: {every: 10, ${more}}`)).diskBytes;
     expect(disk('keepLast: 9')).toBeGreaterThan(2 * disk('keepLast: 2'));

@@ -142,6 +142,12 @@ describe('the grpo stage', () => {
       optimizerBatch: 18,
       replay: { capacity: 64, groupsPerStep: 2, maxAge: 8 },
     });
+    const replayed = 'type: grpo, steps: 10, promptsPerStep: 4, groupSize: 3, replay: { groupsPerStep: 2 }';
+    expect(planOf(replayed).numbers).toMatchObject({ sequencesPerStep: 12, rollouts: 120, updates: 10 });
+    expect(planOf(`${replayed}, optimizerBatch: 9`).numbers).toMatchObject({
+      updatesPerStep: 2,
+      updates: 20,
+    });
   });
 
   it('refuses keys of which one would do nothing beside another', () => {

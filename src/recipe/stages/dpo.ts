@@ -228,7 +228,8 @@ function plan(stage: DpoStage, recipe: Recipe): StageWords {
   const checkpoints = Math.ceil(steps / recipe.checkpoints.every);
   if (pairsFile !== undefined) {
     const summary = `${grouped(steps)} updates of ${optimizerBatch} pairs of ${pairsFile}, ${rate}`;
-    return { summary, numbers: { steps, pairs: steps * optimizerBatch, checkpoints } };
+    const pairs = steps * optimizerBatch;
+    return { summary, numbers: { steps, pairs, sequences: 2 * pairs, updates: steps, checkpoints } };
   }
   const rollouts = steps * sequencesPerStep;
   const summary = `${grouped(steps)} ${own} = ${grouped(rollouts)} rollouts, ${pairs}, ${rate}`;

@@ -329,7 +329,7 @@ function check(stage: GrpoStage, path: KeyPath): RecipeProblem[] {
 function plan(stage: GrpoStage, recipe: Recipe): StageWords {
   const { steps, dataEpochs, promptsPerStep, groupSize, optimizerBatch } = stage;
   const sequencesPerStep = promptsPerStep * groupSize;
-  const updatesPerStep = (sequencesPerStep / optimizerBatch) * stage.epochs;
+  const updatesPerStep = (sequencesOf(stage) / optimizerBatch) * stage.epochs;
   const name = stage.preset === 'grpo' ? '' : `${stage.preset}: `;
   const batches = `steps of ${promptsPerStep} problems x ${groupSize} completions`;
   if (steps === undefined) {
