@@ -101,10 +101,11 @@ export function applyPlan(runDirectory: string, placed: readonly PlacedStage[], 
     rmSync(aside, { recursive: true, force: true });
     renameDurably(join(runDirectory, name), aside);
     rmSync(aside, { recursive: true, force: true });
-    const label = placed.find((one) => one.name === name && one.stage.type === 'evaluate');
+    // By its folder: the recipe may no longer have the stage, or have it under another label.
+    const label = /^\d+-evaluate-(.+)$/.exec(name)?.[1];
     if (label === undefined) continue;
     for (const ending of ['json', 'rows.jsonl'])
-      rmSync(join(runDirectory, 'evaluations', `${labelOf(label.stage)}.${ending}`), { force: true });
+      rmSync(join(runDirectory, 'evaluations', `${label}.${ending}`), { force: true });
   }
   if (plan.reopen === null) return;
   const { name, step } = plan.reopen;

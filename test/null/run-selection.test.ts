@@ -208,6 +208,9 @@ describe('--from', () => {
       '05-report',
     ]);
     expect(readdirSync(run()).filter((name) => name.startsWith('.'))).toEqual([]);
+    expect(readdirSync(join(run(), 'evaluations'))).toEqual(['after-sft.json']);
+    await execute({ from: '3' }, RECIPE.replace('label: after-sft', 'label: again'));
+    expect(readdirSync(join(run(), 'evaluations')).sort()).toEqual(['after-grpo.json', 'again.json']);
   });
 
   it.each([
