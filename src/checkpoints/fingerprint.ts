@@ -1,7 +1,7 @@
 /** Owns how models in folders are told apart without reading their weights. */
 
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MANIFEST_FILE } from './manifest.ts';
 
@@ -12,10 +12,12 @@ export function modelFingerprint(folder: string): string {
   const hash = createHash('sha256');
   const manifest = join(folder, MANIFEST_FILE);
   if (existsSync(manifest)) hash.update(readFileSync(manifest));
-  else
-    for (const name of FILES) {
+  else {
+    const shards = readdirSync(folder).filter((name) => /^model-.*\.safetensors$/.test(name));
+    for (const name of [...FILES, ...shards.sort()]) {
       const path = join(folder, name);
       if (existsSync(path)) hash.update(`${name} ${statSync(path).size} ${statSync(path).mtimeMs}\n`);
     }
+  }
   return hash.digest('hex').slice(0, 16);
 }

@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { modelFingerprint } from '../../src/checkpoints/fingerprint.ts';
 import {
   checkpointPath,
   listCheckpoints,
@@ -184,4 +185,15 @@ it('a writer that is killed again and again leaves a whole checkpoint and loses 
   }
   expect(told).toBeGreaterThanOrEqual(3);
   expect(existsSync(checkpointPath(stage, told))).toBe(true);
+});
+
+it('a model without a manifest is another where a shard is another', () => {
+  const shard = join(stage, 'model-00001-of-00002.safetensors');
+  writeFileSync(join(stage, 'config.json'), '{}');
+  const found = ['', 'one', 'other'].map((text) => {
+    if (text !== '') writeFileSync(shard, text);
+    return modelFingerprint(stage);
+  });
+  expect(new Set(found).size).toBe(3);
+  expect(modelFingerprint(stage)).toBe(found[2]);
 });
