@@ -1,6 +1,7 @@
 /** Owns one call of a reward function: its time, its errors, and what they lead to. Sums nothing. */
 
 import { messageOf, ReckonError } from '../util/errors.ts';
+import { timerMs } from '../util/timer.ts';
 import type { Reward, Sample, Score } from './reward.ts';
 import { LateReward } from './user-reward.ts';
 
@@ -40,7 +41,7 @@ async function timed(reward: Reward, samples: readonly Sample[]): Promise<readon
     timer = setTimeout(() => {
       controller.abort();
       reject(failure(reward, samples, 'reward-late', `it took more than ${timeout} ms`));
-    }, timeout);
+    }, timerMs(timeout));
   });
   try {
     return await Promise.race([called(reward, samples, controller.signal), late]);

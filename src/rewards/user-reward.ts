@@ -6,6 +6,7 @@
 import { Worker } from 'node:worker_threads';
 import { ReckonError } from '../util/errors.ts';
 import { threadFile } from '../util/place.ts';
+import { timerMs } from '../util/timer.ts';
 import type { MadeReward } from './built-in.ts';
 import type { Sample, Score } from './reward.ts';
 import type { UserRewardOptions } from './user-function.ts';
@@ -91,7 +92,7 @@ class UserThread {
     if (!call) return;
     if (message.type === 'started') {
       this.begun = call.id;
-      call.timer = setTimeout(() => this.late(call), this.timeout);
+      call.timer = setTimeout(() => this.late(call), timerMs(this.timeout));
       return;
     }
     this.settle(call);

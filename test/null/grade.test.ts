@@ -266,6 +266,13 @@ describe('the pool', () => {
     await pool.close();
   }, 60_000);
 
+  it('answers a row that comes after the close', async () => {
+    const pool = new GraderPool();
+    await pool.close();
+    const late = pool.grade({ prediction: '1', references: ['1'], options: {} });
+    expect(await late).toMatchObject({ verdict: 'unverifiable', reason: 'closed' });
+  });
+
   it.each([
     ['9^9^9^9'],
     // Bases of two primes: the names of what stays unevaluated double at every level.

@@ -1,8 +1,10 @@
 /** What of the remote engine needs neither a server nor a model: choice of server, waits, readings, refusals, the recipe's key. */
 
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { backoffMs } from '../../src/generate/remote/backoff.ts';
+import { deadline } from '../../src/generate/remote/deadline.ts';
 import { readLogps } from '../../src/generate/remote/engine.ts';
 import { ask, PassingFailure } from '../../src/generate/remote/http.ts';
 import { completionBody, readCompletion } from '../../src/generate/remote/protocol.ts';
@@ -10,7 +12,17 @@ import { refusal, wordOf } from '../../src/generate/remote/refusal.ts';
 import { plainUrl, Servers } from '../../src/generate/remote/servers.ts';
 import { formatRecipe, parseRecipe } from '../../src/recipe/index.ts';
 import { hashInputs, stageInputs } from '../../src/run/stage-inputs.ts';
+import { ReckonError } from '../../src/util/errors.ts';
 import { Rng } from '../../src/util/rng.ts';
+
+describe('a time limit', () => {
+  it('may be longer than a timer of Node', async () => {
+    const { signal, close } = deadline(1e7, undefined, () => new ReckonError('run', 'late', 'late'));
+    await sleep(20);
+    close();
+    expect(signal.aborted).toBe(false);
+  });
+});
 
 describe('servers', () => {
   it('are asked in turn, the least busy first', () => {

@@ -165,6 +165,8 @@ describe('a function that fails', () => {
     expect(told).toBe(true);
     const patient = failing(never, { timeout: 20, onError: 'missing' });
     expect((await combine([patient], sample)).reward).toBeNull();
+    const slow: RewardFunction = () => new Promise((resolve) => setTimeout(() => resolve(1), 20));
+    expect((await combine([failing(slow, { timeout: 2 ** 40 })], sample)).reward).toBe(1);
   });
 });
 

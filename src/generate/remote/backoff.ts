@@ -1,6 +1,7 @@
 /** Owns how long is waited before a request is tried again. Knows no server. */
 
 import type { Rng } from '../../util/rng.ts';
+import { timerMs } from '../../util/timer.ts';
 
 const longestMs = 30_000;
 
@@ -24,7 +25,7 @@ export function sleep(ms: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(() => {
       signal.removeEventListener('abort', stop);
       resolve();
-    }, ms);
+    }, timerMs(ms));
     signal.addEventListener('abort', stop, { once: true });
   });
 }

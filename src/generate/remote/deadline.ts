@@ -2,6 +2,7 @@
 
 import { setMaxListeners } from 'node:events';
 import type { ReckonError } from '../../util/errors.ts';
+import { timerMs } from '../../util/timer.ts';
 
 /** An abort that ends work without being an error. */
 export const stopped: unique symbol = Symbol('stopped');
@@ -16,7 +17,7 @@ export function deadline(
   // Every request under way listens.
   setMaxListeners(0, controller.signal);
   const end = (reason: unknown) => controller.abort(reason);
-  const timer = setTimeout(() => end(late()), 1000 * seconds);
+  const timer = setTimeout(() => end(late()), timerMs(1000 * seconds));
   const stop = () => end(stopped);
   if (outer?.aborted) stop();
   outer?.addEventListener('abort', stop, { once: true });

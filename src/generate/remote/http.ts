@@ -6,6 +6,7 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { messageOf } from '../../util/errors.ts';
+import { timerMs } from '../../util/timer.ts';
 
 // Not `fetch`: Node's gives up on an answer whose first byte takes five minutes, and has no way to say otherwise.
 const agents = { http: new HttpAgent({ keepAlive: true }), https: new HttpsAgent({ keepAlive: true }) };
@@ -48,7 +49,7 @@ export async function ask(question: HttpQuestion): Promise<HttpAnswer> {
   const limit = new AbortController();
   const giveUp = () => limit.abort(new PassingFailure(`no answer within ${timeoutMs / 1000} s`));
   const pass = () => limit.abort(signal.reason);
-  const timer = setTimeout(giveUp, timeoutMs);
+  const timer = setTimeout(giveUp, timerMs(timeoutMs));
   signal.addEventListener('abort', pass, { once: true });
   try {
     return await exchange(question, limit.signal);

@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { threadFile } from '../../util/place.ts';
+import { timerMs } from '../../util/timer.ts';
 import type { Graded } from './graded.ts';
 import type { GradeRow } from './judge.ts';
 
@@ -45,6 +46,7 @@ export class GraderPool {
 
   /** The verdict; `unverifiable` with reason `timeout` or `worker-died` where the thread had to be replaced. */
   grade(row: GradeRow): Promise<Graded> {
+    if (this.closed) return Promise.resolve(failed('closed'));
     return new Promise((resolve) => {
       this.queue.push({ row, resolve });
       // Rows that arrive in one turn travel together.
@@ -57,7 +59,7 @@ export class GraderPool {
     });
   }
 
-  /** Ends all threads; rows that wait are unverifiable. */
+  /** Ends all threads; rows that wait or come later are unverifiable. */
   async close(): Promise<void> {
     this.closed = true;
     const threads = this.threads.splice(0);
@@ -72,7 +74,7 @@ export class GraderPool {
   }
 
   private dispatch(): void {
-    while (this.queue.length > 0 && !this.closed) {
+    while (this.queue.length > 0) {
       const idle = this.threads.find(({ jobs, ready }) => ready && jobs.length === 0) ?? this.anotherThread();
       if (idle === null) return;
       if (!idle.ready) return;
@@ -114,7 +116,7 @@ export class GraderPool {
       return;
     }
     const deadline = job.row.options.deadline ?? this.options.deadline ?? 2000;
-    thread.timer = setTimeout(() => this.replace(thread, 'timeout'), deadline);
+    thread.timer = setTimeout(() => this.replace(thread, 'timeout'), timerMs(deadline));
   }
 
   /** The running row is unverifiable, the others wait for the next thread. */
