@@ -37,6 +37,11 @@ export interface MicroBatch {
 const widthStep = 8;
 const heightStep = 8;
 
+/** Tokens that a model reads of a sequence: the last one is only predicted. */
+export function inputTokens({ promptIds, completionIds }: TrainingSequence): number {
+  return promptIds.length + completionIds.length - 1;
+}
+
 /** The width of a rectangle for rows of `longest` tokens. */
 export function roundedWidth(longest: number): number {
   return Math.ceil(longest / widthStep) * widthStep;
@@ -73,43 +78,47 @@ export function cutMicroBatches(
   budget: number,
   padId: number,
 ): MicroBatch[] {
-  // The last token is only predicted, never read.
-  const lengthOf = (i: number) => sequences[i]!.promptIds.length + sequences[i]!.completionIds.length - 1;
+  const lengthOf = (i: number) => inputTokens(sequences[i]!);
   const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
   const batches: MicroBatch[] = [];
   for (let start = 0; start < order.length; ) {
     const rows = rowsTogether(order.slice(start).map(lengthOf), budget);
-    batches.push(microBatchOf(sequences, order.slice(start, start + rows), padId));
+    const together = order.slice(start, start + rows).map((i) => [i]);
+    batches.push(microBatchOf(sequences, together, padId));
     start += rows;
   }
   return batches;
 }
 
-/** Those of the sequences that `order` names, each a row. */
+/** Those of the sequences that `rows` name, one behind another in each row. */
 export function microBatchOf(
   sequences: readonly TrainingSequence[],
-  order: readonly number[],
+  rows: readonly (readonly number[])[],
   padId: number,
+  width: number = roundedWidth(Math.max(...rows.flat().map((i) => inputTokens(sequences[i]!)))),
 ): MicroBatch {
-  const rows = order.map((i) => sequences[i]!);
-  const longest = Math.max(...rows.map((row) => row.promptIds.length + row.completionIds.length - 1));
-  const [width, height] = [roundedWidth(longest), rows.length];
+  const height = rows.length;
   const inputIds = new Int32Array(height * width).fill(padId);
   const places: number[] = [];
   const targets: number[] = [];
   let tokens = 0;
-  rows.forEach(({ promptIds, completionIds, learned }, row) => {
-    const all = [...promptIds, ...completionIds.slice(0, -1)];
-    inputIds.set(all, row * width);
-    tokens += all.length;
-    completionIds.forEach((id, j) => {
-      if (learned?.[j] === false) return;
-      places.push(row * width + promptIds.length - 1 + j);
-      targets.push(id);
-    });
+  rows.forEach((order, row) => {
+    let offset = row * width;
+    for (const i of order) {
+      const { promptIds, completionIds, learned } = sequences[i]!;
+      inputIds.set([...promptIds, ...completionIds.slice(0, -1)], offset);
+      const first = offset + promptIds.length - 1;
+      completionIds.forEach((id, j) => {
+        if (learned?.[j] === false) return;
+        places.push(first + j);
+        targets.push(id);
+      });
+      offset += inputTokens(sequences[i]!);
+    }
+    tokens += offset - row * width;
   });
   return {
-    order,
+    order: rows.flat(),
     height,
     width,
     inputIds,

@@ -3,8 +3,15 @@
  * another, so loss and gradient are those of the sequences alone. Knows no loss.
  */
 
-import { type Piece, packRows } from '../data/packing.ts';
-import { fittingRows, type MicroBatch, roundedWidth, type TrainingSequence } from './micro-batches.ts';
+import { packRows } from '../data/packing.ts';
+import {
+  fittingRows,
+  inputTokens,
+  type MicroBatch,
+  microBatchOf,
+  roundedWidth,
+  type TrainingSequence,
+} from './micro-batches.ts';
 
 /** Row lengths in an octave: few, because every new shape of a product costs compiled code and leaves holes in the heap. */
 const lengthsPerOctave = 4;
@@ -25,7 +32,7 @@ function* rowLengths(longest: number): Generator<number> {
 
 interface Packed {
   readonly width: number;
-  readonly rows: readonly (readonly Piece[])[];
+  readonly rows: readonly (readonly number[])[];
 }
 
 /**
@@ -39,7 +46,8 @@ function packed(lengths: readonly number[], budget: number): Packed {
   let best: Packed | undefined;
   for (const width of rowLengths(longest)) {
     if (best && width > Math.min(mostTimes * longest, budget)) break;
-    const next = { width, rows: packRows(lengths, width, 'bfd') };
+    const bins = packRows(lengths, width, 'bfd');
+    const next = { width, rows: bins.map((pieces) => pieces.map(({ row }) => row)) };
     if (!best || placesOf(next) < placesOf(best)) best = next;
     if (tokens > (1 - littlePadding) * placesOf(next)) break;
   }
@@ -52,11 +60,7 @@ export function packMicroBatches(
   budget: number,
   padId: number,
 ): MicroBatch[] {
-  // The last token is only predicted, never read.
-  const { width, rows } = packed(
-    sequences.map(({ promptIds, completionIds }) => promptIds.length + completionIds.length - 1),
-    budget,
-  );
+  const { width, rows } = packed(sequences.map(inputTokens), budget);
   const batches: MicroBatch[] = [];
   for (let start = 0; start < rows.length; ) {
     const count = fittingRows(budget, width, rows.length - start);
@@ -68,47 +72,22 @@ export function packMicroBatches(
 
 function fill(
   sequences: readonly TrainingSequence[],
-  rows: readonly (readonly Piece[])[],
-  longest: number,
+  rows: readonly (readonly number[])[],
+  width: number,
   padId: number,
 ): MicroBatch {
-  const [width, height] = [roundedWidth(longest), rows.length];
-  const inputIds = new Int32Array(height * width).fill(padId);
-  const positions = new Int32Array(height * width);
+  const batch = microBatchOf(sequences, rows, padId, roundedWidth(width));
+  const positions = new Int32Array(batch.inputIds.length);
   // Padding is a segment of its own: it sees itself, so that no row of the attention is empty.
-  const segments = new Int32Array(height * width).fill(-1);
-  const places: number[] = [];
-  const targets: number[] = [];
-  let tokens = 0;
-  rows.forEach((pieces, row) => {
-    let offset = row * width;
-    for (const [segment, piece] of pieces.entries()) {
-      const { promptIds, completionIds, learned } = sequences[piece.row]!;
-      const all = [...promptIds, ...completionIds.slice(0, -1)];
-      inputIds.set(all, offset);
-      positions.set(
-        all.map((_, t) => t),
-        offset,
-      );
-      segments.fill(segment, offset, offset + all.length);
-      const first = offset + promptIds.length - 1;
-      completionIds.forEach((id, j) => {
-        if (learned?.[j] === false) return;
-        places.push(first + j);
-        targets.push(id);
-      });
-      offset += all.length;
-      tokens += all.length;
+  const segments = new Int32Array(batch.inputIds.length).fill(-1);
+  rows.forEach((order, row) => {
+    let offset = row * batch.width;
+    for (const [segment, i] of order.entries()) {
+      const length = inputTokens(sequences[i]!);
+      for (let t = 0; t < length; t++) positions[offset + t] = t;
+      segments.fill(segment, offset, offset + length);
+      offset += length;
     }
   });
-  return {
-    order: rows.flat().map((piece) => piece.row),
-    height,
-    width,
-    inputIds,
-    places: Int32Array.from(places),
-    targets: Int32Array.from(targets),
-    tokens,
-    layout: { positions, segments },
-  };
+  return { ...batch, layout: { positions, segments } };
 }

@@ -172,7 +172,14 @@ function wholeBatch(
 ): readonly [MicroBatch, readonly number[]] {
   const sequences = prompts.map((promptIds, b) => ({ promptIds, completionIds: completions[b]! }));
   const order = sequences.map((_, b) => b);
-  return [microBatchOf(sequences, order, 0), order] as const;
+  return [
+    microBatchOf(
+      sequences,
+      order.map((i) => [i]),
+      0,
+    ),
+    order,
+  ] as const;
 }
 
 /** (1 - mix) A + mix B: the policy after updates that the case does not show. */
