@@ -1,6 +1,7 @@
 /** Owns what a stage is given when it runs: names, folders, seed, log, progress, stop. Knows no recipe and no lock. */
 
 import type { ProgressStream } from '../track/progress.ts';
+import { ReckonError } from '../util/errors.ts';
 
 /** What a run settled on at its first start; a resumed run computes with the same. */
 export interface ResolvedCompute {
@@ -45,4 +46,14 @@ export interface StageContext<Recipe = unknown, Stage = unknown> {
   setOutput(path: string): void;
   /** Seconds of the whole command so far, earlier attempts included. */
   elapsedSeconds(): number;
+}
+
+/** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
+export function parentOf({ name, parent }: Pick<StageContext, 'name' | 'parent'>): string {
+  if (parent !== null) return parent;
+  throw new ReckonError(
+    'recipe',
+    'no-model',
+    `${name}: no earlier stage left a model; begin with a 'prepare' stage`,
+  );
 }

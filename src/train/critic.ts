@@ -6,6 +6,7 @@ import { type Decoder, loadModel, readSafetensors, ValueHead, writeSafetensors }
 import { AdamW } from '../optim/index.ts';
 import { loadTokenizer } from '../text/index.ts';
 import { backward, fromBytes, noGrad, scope, type Tensor } from '../torch/index.ts';
+import { parentOf } from './context.ts';
 import {
   gathered,
   type MicroBatch,
@@ -14,7 +15,7 @@ import {
   type TrainingSequence,
   trainingStates,
 } from './micro-batches.ts';
-import { parentOf, type Session, type SessionOptions, type TrainContext } from './session.ts';
+import type { Session, SessionOptions, TrainContext } from './session.ts';
 import { requireSameTokens } from './teacher.ts';
 
 /** A sequence with what its value loss needs, one number a completion token. */

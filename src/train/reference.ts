@@ -9,7 +9,8 @@ import { type Decoder, loadModel, saveModel } from '../models/index.ts';
 import { mergedParameters } from '../nn/index.ts';
 import { noGrad, scope } from '../torch/index.ts';
 import { ReckonError } from '../util/errors.ts';
-import { parentOf, type Session, type TrainContext } from './session.ts';
+import { parentOf } from './context.ts';
+import type { Session, TrainContext } from './session.ts';
 import { loadTeacher } from './teacher.ts';
 
 export interface ReferenceOptions {

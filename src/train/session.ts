@@ -37,7 +37,7 @@ import { writeFileAtomic } from '../util/files.ts';
 import { JsonlWriter, truncateJsonl } from '../util/jsonl.ts';
 import { BudgetClock, type TokenBudget } from './budget.ts';
 import { computeWith } from './compute.ts';
-import type { StageContext, StageOutcome } from './context.ts';
+import { parentOf, type StageContext, type StageOutcome } from './context.ts';
 import { type LimitOptions, Limits } from './limits.ts';
 import { type RemoteRollouts, RolloutEngines } from './rollout-engine.ts';
 
@@ -331,14 +331,4 @@ export class Session implements Disposable {
     this.optimizer[Symbol.dispose]();
     this.policy[Symbol.dispose]();
   }
-}
-
-/** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
-export function parentOf(context: Pick<TrainContext, 'name' | 'parent'>): string {
-  if (context.parent !== null) return context.parent;
-  throw new ReckonError(
-    'recipe',
-    'no-model',
-    `${context.name}: no earlier stage left a model; begin with a 'prepare' stage`,
-  );
 }

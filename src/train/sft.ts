@@ -13,7 +13,7 @@ import { loadTokenizer, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { hash32 } from '../util/rng.ts';
 import { BestModel } from './best-model.ts';
-import type { StageOutcome } from './context.ts';
+import { parentOf, type StageOutcome } from './context.ts';
 import { accumulateCrossEntropy } from './cross-entropy.ts';
 import {
   demonstrationBatches,
@@ -24,7 +24,7 @@ import { cutMicroBatches, paddingShare, type TrainingSequence } from './micro-ba
 import { extentOf, itemsOfStep, type StageLength } from './order.ts';
 import { packMicroBatches } from './packed-batches.ts';
 import { sequenceLogps } from './sequence-logps.ts';
-import { parentOf, Session, type SessionOptions, type TrainContext } from './session.ts';
+import { Session, type SessionOptions, type TrainContext } from './session.ts';
 import { readSupervised, wholeSequence } from './supervised-rows.ts';
 
 export interface SftOptions

@@ -15,13 +15,13 @@ import { encodePrompt } from '../../prompts/index.ts';
 import { readRun, stabilityOf } from '../../report/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
-import type { StageOutcome } from '../../train/context.ts';
+import { parentOf, type StageOutcome } from '../../train/context.ts';
 import { formatPercent } from '../../util/format.ts';
 import { progressOf } from '../evaluation-progress.ts';
 import type { RunStageContext } from '../stages.ts';
 import { withEngine } from './engine.ts';
 import { requireEvaluationRoom } from './evaluation-room.ts';
-import { parentOf, problemsOf, taskOf } from './task.ts';
+import { problemsOf, taskOf } from './task.ts';
 
 /** Samples and judges completions of held-out problems. */
 export async function evaluate(context: RunStageContext<'evaluate'>): Promise<StageOutcome> {

@@ -4,11 +4,10 @@ import { writeCheckpoint } from '../../checkpoints/index.ts';
 import { saveModel } from '../../models/index.ts';
 import { loadTokenizer } from '../../text/index.ts';
 import { computeWith } from '../../train/compute.ts';
-import type { StageOutcome } from '../../train/context.ts';
+import { parentOf, type StageOutcome } from '../../train/context.ts';
 import type { RunStageContext } from '../stages.ts';
 import { requireLaterEvaluations } from './evaluation-room.ts';
 import { initialModel } from './initial-model.ts';
-import { parentOf } from './task.ts';
 
 /** Writes a model that later stages name in `from` or as their teacher. */
 export async function model(context: RunStageContext<'model'>): Promise<StageOutcome> {

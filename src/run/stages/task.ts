@@ -76,13 +76,3 @@ export function problemsOf({ name, splits }: Task, split: keyof Splits): readonl
   const found = `evaluation.split is ${split}, and ${name} has no such problems (${sizes.join(', ')})`;
   throw new ReckonError('recipe', 'no-problems', `${found}; choose another part, or other task.splits`);
 }
-
-/** The model folder that a stage starts from; throws `no-model` where no earlier stage left one. */
-export function parentOf(context: { readonly name: string; readonly parent: string | null }): string {
-  if (context.parent !== null) return context.parent;
-  throw new ReckonError(
-    'recipe',
-    'no-model',
-    `${context.name}: no earlier stage left a model; begin with a 'prepare' stage`,
-  );
-}
