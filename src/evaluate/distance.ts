@@ -105,7 +105,7 @@ function ofSequence(
         const length = Math.min(chunk, count - start);
         scope(() => {
           const logitsP_NV = p.logits(hiddenP.narrow(0, start, length), vocabulary);
-          const logitsQ_NV = q.logits(hiddenQ.narrow(0, start, length), vocabulary).to('f32');
+          const logitsQ_NV = q.logits(hiddenQ.narrow(0, start, length), vocabulary);
           const part = divergences(logitsP_NV, logitsQ_NV, temperature);
           for (const name of names) values[name].set(part[name], start);
           products.pq += logitsP_NV.mul(logitsQ_NV).sum().item();

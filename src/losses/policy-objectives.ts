@@ -1,10 +1,8 @@
 /** Owns the per-token policy terms of GRPO's family, without KL, entropy and denominators. Knows no batch. */
 
-import { noGrad, op, type Tensor, zeros } from '../torch/index.ts';
+import { noGrad, type Tensor, where, zeros } from '../torch/index.ts';
 import type { PolicyGradientInputs, PolicyGradientOptions } from './policy-gradient.ts';
 import { type Rows, rowMeans, rowSums, spreadRows } from './rows.ts';
-
-const where = op('aten::where', 'self') as (condition: Tensor, yes: Tensor, no: Tensor) => Tensor;
 
 /**
  * `clip`: -min(ratio A, clip(ratio) A) (PPO, GRPO, GSPO and most others). `cispo`: -sg(min(ratio, high)) A logp.

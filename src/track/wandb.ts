@@ -1,10 +1,11 @@
 /** Owns Weights & Biases: a small child process on the user's own Python package, told by lines of JSON. Measures nothing. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { stripVTControlCharacters } from 'node:util';
+import { sha256 } from '../util/files.ts';
+import { numberToJson } from '../util/jsonl.ts';
 import {
   scalarsOf,
   type TrackedEvaluation,
@@ -143,7 +144,7 @@ export class WandbTracker implements Tracker {
     for (const row of rows) {
       const named = Object.entries({ ...scalarsOf(row), step: row.step }).map(([name, value]) => [
         `${stage}/${name}`,
-        finite(value),
+        numberToJson(value),
       ]);
       this.send({ stage, step: row.step, log: Object.fromEntries(named) as object });
     }
@@ -152,7 +153,7 @@ export class WandbTracker implements Tracker {
   evaluation({ label, values }: TrackedEvaluation): void {
     const named = Object.entries(values).map(([name, value]) => [
       `evaluation/${label}/${name}`,
-      finite(value),
+      numberToJson(value),
     ]);
     this.send({ summary: Object.fromEntries(named) as object });
   }
@@ -230,15 +231,9 @@ export function pythonCommand(): string {
 }
 
 function initOf({ directory, name, config }: TrackedRun, options: WandbOptions): object {
-  const id = createHash('sha256').update(directory).digest('hex').slice(0, 16);
+  const id = sha256(directory).slice(0, 16);
   const { project, entity = null, mode } = options;
   return { project, entity, mode, id, name: options.name ?? name, dir: directory, config };
-}
-
-/** JSON has no NaN; the child makes numbers of these words. */
-function finite(value: number): number | string {
-  if (Number.isFinite(value)) return value;
-  return Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
 }
 
 function problemOf(code: number | null, python: string, problem: string): string | null {

@@ -17,7 +17,7 @@ import {
 } from '../rewards/intrinsic/soft-bellman.ts';
 import {
   emptyValues,
-  sliceValues,
+  firstValues,
   softValueNames,
   teacherScores,
 } from '../rewards/intrinsic/teacher-scores.ts';
@@ -97,8 +97,7 @@ export class TeacherRewards implements Disposable {
   rewardsOf(rollouts: readonly Rollout[]): DenseRewards {
     const values = this.valuesOf(rollouts.map((rollout) => this.sequenceOf(rollout)));
     const raw = rollouts.map((rollout, i) => {
-      const length = rollout.completionIds.length;
-      const own = sliceValues(values[i]!, 0, length);
+      const own = firstValues(values[i]!, rollout.completionIds.length);
       return intrinsicRewards(own, endOf(rollout, values[i]!), this.options);
     });
     const known = raw.flat().filter((value) => value !== null);

@@ -25,7 +25,7 @@ export function ownLogps(
       const hidden_TD = model.forward(ids(all, [1, all.length], model.device)).select(0, 0);
       const count = sampledIds.length;
       const predicting_ND = hidden_TD.narrow(0, promptIds.length - 1, count);
-      const logits_NV = model.logits(predicting_ND).to('f32');
+      const logits_NV = model.logits(predicting_ND);
       const logp_NV = filterLogits(logits_NV, parameters).logSoftmax(-1);
       return [...logp_NV.gather(-1, ids([...sampledIds], [count, 1], model.device)).toFloat32()];
     }),

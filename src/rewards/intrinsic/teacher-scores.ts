@@ -56,8 +56,8 @@ export function emptyValues(tokens: number): SoftValues {
   return { q: q!, v: v!, mean: mean!, logp: logp! };
 }
 
-/** The values of tokens `start` and on. */
-export function sliceValues(values: SoftValues, start: number, end: number): SoftValues {
-  const [q, v, mean, logp] = softValueNames.map((name) => values[name].subarray(start, end));
+/** The values of the first tokens, as views. */
+export function firstValues(values: SoftValues, tokens: number): SoftValues {
+  const [q, v, mean, logp] = softValueNames.map((name) => values[name].subarray(0, tokens));
   return { q: q!, v: v!, mean: mean!, logp: logp! };
 }
