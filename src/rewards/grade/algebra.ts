@@ -3,6 +3,7 @@
 import {
   addR,
   compareR,
+  floorR,
   formatR,
   isInteger,
   mulR,
@@ -38,7 +39,7 @@ const MAX_POWER = 40;
 /** Names of atoms hold what they are made of, so nested ones can double at every level. */
 const MAX_NAME = 5000;
 
-export const NONE: Polynomial = new Map();
+const NONE: Polynomial = new Map();
 
 export function constant(value: Rational): Polynomial {
   return value.p === 0n ? NONE : new Map([['', { coefficient: value, powers: [] }]]);
@@ -69,7 +70,7 @@ export function rationalValue({ top, bottom }: Quotient): Rational | null {
   return p === null || q === null || q.p === 0n ? null : rational(p.p * q.q, p.q * q.p);
 }
 
-export function addP(a: Polynomial, b: Polynomial): Polynomial {
+function addP(a: Polynomial, b: Polynomial): Polynomial {
   const sum = new Map(a);
   for (const [key, term] of b) {
     const coefficient = addR(sum.get(key)?.coefficient ?? ZERO, term.coefficient);
@@ -139,7 +140,7 @@ export function sameQ(a: Quotient, b: Quotient): boolean {
   return sameP(mulP(a.top, b.bottom), mulP(b.top, a.bottom));
 }
 
-export function sameP(a: Polynomial, b: Polynomial): boolean {
+function sameP(a: Polynomial, b: Polynomial): boolean {
   if (a.size !== b.size) return false;
   for (const [key, term] of a) {
     const other = b.get(key);
@@ -191,7 +192,7 @@ function normal(coefficient: Rational, powers: readonly Power[]): Polynomial {
       else joined.set(name, ONE);
       continue;
     }
-    const taken = floorOf(exponent);
+    const taken = floorR(exponent);
     factor = mulR(factor, powR(rational(base), taken));
     const rest = addR(exponent, rational(-taken));
     if (rest.p === 0n) joined.delete(name);
@@ -205,13 +206,13 @@ function normal(coefficient: Rational, powers: readonly Power[]): Polynomial {
   return new Map([[key, { coefficient: factor, powers: sorted }]]);
 }
 
-function floorOf({ p, q }: Rational): bigint {
-  const quotient = p / q;
-  return p < 0n && quotient * q !== p ? quotient - 1n : quotient;
+/** The prime powers of a positive rational, those of its denominator with negative counts. */
+export function factorise({ p, q }: Rational): (readonly [prime: bigint, count: number])[] {
+  return [...primePowers(p), ...primePowers(q).map(([prime, count]) => [prime, -count] as const)];
 }
 
-/** The prime powers of n up to a bound on the work; what is left over counts as one prime. */
-export function factorise(n: bigint): [prime: bigint, count: number][] {
+/** Up to a bound on the work; what is left over counts as one prime. */
+function primePowers(n: bigint): (readonly [prime: bigint, count: number])[] {
   const found: [bigint, number][] = [];
   let rest = n;
   for (let prime = 2n; prime * prime <= rest && prime < 20_000n; prime += prime === 2n ? 1n : 2n) {

@@ -11,7 +11,7 @@ import { some } from './structure.ts';
 import { Unreadable } from './tokens.ts';
 
 /** Longest answer that is parsed. */
-export const MAX_ANSWER = 6000;
+const MAX_ANSWER = 6000;
 
 /** Both sides in normal form beside the comparison; null for a side that could not be read. */
 export interface AnswerComparison extends Comparison {

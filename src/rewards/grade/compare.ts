@@ -66,11 +66,8 @@ function compareQuantities(a: Expr, b: Expr): Comparison {
 }
 
 function compareScalarOnly(a: Expr, b: Expr): Comparison {
-  return shapeOf(a) === 'scalar' && shapeOf(b) === 'scalar'
-    ? compareScalars(a, b)
-    : a.kind === 'quantity' && shapeOf(b) === 'scalar'
-      ? compareScalars(a, b)
-      : DIFFERENT;
+  const comparable = (shapeOf(a) === 'scalar' || a.kind === 'quantity') && shapeOf(b) === 'scalar';
+  return comparable ? compareScalars(a, b) : DIFFERENT;
 }
 
 function normalQuantity(expr: Expr): Expr {

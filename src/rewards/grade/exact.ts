@@ -135,10 +135,8 @@ function numberRoot(base: Rational, exponent: Rational): Quotient {
   }
   if (base.p < 0n && exponent.q !== 2n) return whole(atom(`pow:${base.p}/${base.q}`, exponent));
   let value: Polynomial = base.p < 0n ? atom('i', rational(exponent.p)) : UNIT;
-  for (const [prime, count] of factorise(abs(base.p)))
+  for (const [prime, count] of factorise(absR(base)))
     value = mulP(value, atom(`#${prime}`, mulR(rational(count), exponent)));
-  for (const [prime, count] of factorise(base.q))
-    value = mulP(value, atom(`#${prime}`, mulR(rational(-count), exponent)));
   return whole(value);
 }
 
@@ -180,11 +178,7 @@ function symbolicPower(base: Quotient, exponent: Quotient): Quotient {
     const rest = keyOf(whole(powers.map(([own, power]) => atom(own, power)).reduce(mulP)));
     if (number === null) value = mulQ(value, whole(atom(`exp:${name}^${rest}`, share)));
     else {
-      const parts: [bigint, number][] = [
-        ...factorise(number.p),
-        ...factorise(number.q).map(([p, n]): [bigint, number] => [p, -n]),
-      ];
-      for (const [prime, count] of parts)
+      for (const [prime, count] of factorise(number))
         value = mulQ(value, whole(atom(`exp:${prime}^${rest}`, mulR(share, rational(count)))));
     }
   }
@@ -225,11 +219,7 @@ function logarithm(inner: Quotient): Quotient {
   const value = rationalValue(inner);
   if (value !== null && value.p > 0n) {
     let result: Quotient = whole(constant(ZERO));
-    const parts: [bigint, number][] = [
-      ...factorise(value.p),
-      ...factorise(value.q).map(([p, n]): [bigint, number] => [p, -n]),
-    ];
-    for (const [prime, count] of parts)
+    for (const [prime, count] of factorise(value))
       result = addQ(result, mulQ(whole(constant(rational(count))), whole(atom(`ln(${prime})`))));
     return result;
   }

@@ -1,5 +1,6 @@
 /** Owns the verdicts that need no worker: plain numbers, and profiles that only compare strings. Linear in the text. */
 
+import { formatR, isInteger, rational } from '../../util/rational.ts';
 import { extractAnswer, MAX_TEXT } from './extract.ts';
 import type { Graded } from './graded.ts';
 import { type GradeRow, judge } from './judge.ts';
@@ -60,13 +61,9 @@ function plainNumber(text: string): Plain | null {
 }
 
 function fractionOf(minus: string, top: string, bottom: string): Plain | null {
-  let [p, q] = [BigInt(top), BigInt(bottom)];
-  if (q === 0n) return null;
-  let [a, b] = [p, q];
-  while (b !== 0n) [a, b] = [b, a % b];
-  [p, q] = [p / a, q / a];
-  const value = q === 1n ? String(p) : `${p}/${q}`;
-  return { value: p === 0n ? '0' : minus + value, whole: q === 1n };
+  if (BigInt(bottom) === 0n) return null;
+  const value = rational(BigInt(top), BigInt(bottom));
+  return { value: value.p === 0n ? '0' : minus + formatR(value), whole: isInteger(value) };
 }
 
 /** Equal numbers are decided, and so are a whole number and another number; decimals may still be a rounding. */

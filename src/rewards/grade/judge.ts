@@ -105,7 +105,7 @@ function judgeDefault(text: string, reference: string, extract: Extract): Graded
 }
 
 /** A reference that holds marks of an answer, or prose around it, is a worked solution; anything else is the answer. */
-export function referenceAnswer(reference: string): string {
+function referenceAnswer(reference: string): string {
   const marked = /\\boxed|\\fbox|####|<answer>/.test(reference);
   if (!marked && (!/[a-z]{2,}\s/i.test(reference) || isBareAnswer(reference))) return reference;
   return extractAnswer(reference, isBareAnswer) ?? reference;

@@ -245,7 +245,7 @@ function bars(parser: Parser, open: string): Expr {
 }
 
 function command(parser: Parser, name: string): Expr {
-  if (/^[dtcs]?frac$/.test(name) || name === 'cfrac') return withUnit(parser, fractionAtom(parser));
+  if (/^[dtcs]?frac$/.test(name)) return withUnit(parser, fractionAtom(parser));
   if (/^[dt]?binom$/.test(name)) return call('binom', argument(parser), argument(parser));
   if (name === 'sqrt') return withUnit(parser, root(parser));
   if (FUNCTIONS.has(name) || COLLECTORS.has(name)) return functionOf(parser, name);
@@ -269,11 +269,7 @@ function command(parser: Parser, name: string): Expr {
   if (name === 'neg' || name === 'lnot') return call('not', parseFactor(parser));
   if (name === 'ldots' || name === 'cdots' || name === 'dots' || name === 'dotsc' || name === 'dotsb')
     return symbol('...');
-  if (name === 'underset' || name === 'overset' || name === 'stackrel') {
-    argument(parser);
-    return argument(parser);
-  }
-  if (name === 'color' || name === 'textcolor') {
+  if (['underset', 'overset', 'stackrel', 'color', 'textcolor'].includes(name)) {
     argument(parser);
     return argument(parser);
   }
@@ -366,7 +362,7 @@ function functionArguments(parser: Parser): readonly Expr[] {
   if (token === undefined) throw new Unreadable('no-argument');
   if (token.kind === 'open') {
     parser.at++;
-    const inside = group(parser, token.text === '{' ? '{' : token.text);
+    const inside = group(parser, token.text);
     return inside.kind === 'list' ? inside.items : [inside];
   }
   const factors = [parseFactor(parser)];
@@ -433,8 +429,7 @@ function environment(parser: Parser, name: string): Expr {
   }
   parser.at++;
   const filled = rows.filter((row) => row.length > 0);
-  if (/matrix|array/.test(name)) return { kind: 'matrix', rows: filled };
-  if (/cases/.test(name)) return { kind: 'matrix', rows: filled };
+  if (/matrix|array|cases/.test(name)) return { kind: 'matrix', rows: filled };
   const items = filled.flat();
   return items.length === 1 ? items[0]! : { kind: 'list', open: '', close: '', items };
 }

@@ -142,7 +142,7 @@ function close(x: Complex, y: Complex): boolean {
 }
 
 /** A value for every letter, from its name and the point's number alone. */
-export function randomPoint(index: number): Point {
+function randomPoint(index: number): Point {
   return (name) => {
     const rng = new Rng({ seed: index, purpose: 'grade', id: name });
     const size = 0.3 + 2.1 * rng.uniform();

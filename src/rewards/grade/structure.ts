@@ -102,7 +102,7 @@ function isNamePart(expr: Expr): boolean {
 }
 
 /** Whether no letter but the constants occurs. */
-export function isConstant(expr: Expr): boolean {
+function isConstant(expr: Expr): boolean {
   // What is bound by a limit, a sum or an integral is free nowhere.
   if (expr.kind === 'call' && /^(lim|sum|prod|int)$/.test(expr.name)) return true;
   if (expr.kind === 'symbol') return ['pi', 'e', 'i', 'oo'].includes(expr.name);

@@ -32,7 +32,7 @@ export class Unreadable extends Error {
   override readonly name = 'Unreadable';
 }
 
-export const MAX_TOKENS = 4000;
+const MAX_TOKENS = 4000;
 const MAX_DIGITS = 4000;
 
 /** Commands that carry text or a style around one argument. */
@@ -340,7 +340,7 @@ export function isDigit(character: string | undefined): boolean {
   return character !== undefined && character >= '0' && character <= '9';
 }
 
-export function isLetter(character: string | undefined): boolean {
+function isLetter(character: string | undefined): boolean {
   if (character === undefined) return false;
   return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z');
 }

@@ -254,7 +254,7 @@ function normalisePrm800k(answer: string): string {
 }
 
 /** A number that Python's float reads and that is whole, as its digits; null for others. */
-export function wholeFloat(text: string): string | null {
+function wholeFloat(text: string): string | null {
   const value = floatOf(text);
   if (value === null || !Number.isFinite(value) || Math.abs(value - Math.round(value)) > 1e-7) return null;
   return Number.isSafeInteger(Math.round(value))
@@ -307,7 +307,7 @@ const SIGNS: Readonly<Record<string, string>> = {
 };
 
 /** LaTeX as plain text, the way that pylatexenc writes it and PRM800K reads it on. */
-export function latexToText(latex: string): string {
+function latexToText(latex: string): string {
   const source = latex
     .replaceAll('\\tfrac', '\\frac')
     .replaceAll('\\dfrac', '\\frac')

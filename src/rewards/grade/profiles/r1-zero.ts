@@ -53,7 +53,7 @@ function rawGroup(text: string, at: number): string | null {
 }
 
 /** Equal by the mathd rules, or by PRM800K's with algebra; the slow form also by LaTeX semantics. */
-export function gradeA5(answer: string, reference: string, fast: boolean): boolean {
+function gradeA5(answer: string, reference: string, fast: boolean): boolean {
   const truth = /\\boxed|####/.test(reference) ? markedAnswer(reference) : reference;
   if (truth === null) return false;
   if (normaliseMathd(answer) === normaliseMathd(truth) || equalBySympyRules(answer, truth)) return true;
