@@ -22,7 +22,7 @@ export function positive(text: string): number {
 }
 
 /** Reads a number of 0 or more. */
-export function notNegative(text: string): number {
+function notNegative(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);
   if (value >= 0 && Number.isFinite(value)) return value;
   throw new InvalidArgumentError('it must be a number, 0 or more.');

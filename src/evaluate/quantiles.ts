@@ -1,7 +1,7 @@
 /** Owns quantiles of the normal and of Student's distribution. Knows nothing of what is estimated with them. */
 
 /** P(X <= x) of a standard normal, by Marsaglia's series (2004); exact to double precision for |x| < 7. */
-export function normalCdf(x: number): number {
+function normalCdf(x: number): number {
   if (Math.abs(x) > 7) return x > 0 ? 1 : 0;
   let term = x;
   let sum = x;
@@ -13,7 +13,7 @@ export function normalCdf(x: number): number {
 }
 
 /** P(X <= t) of Student's distribution with whole degrees of freedom (the finite sums of Abramowitz and Stegun 26.7). */
-export function studentCdf(t: number, freedom: number): number {
+function studentCdf(t: number, freedom: number): number {
   const angle = Math.atan(t / Math.sqrt(freedom));
   const cosine = Math.cos(angle);
   const odd = freedom % 2 === 1;

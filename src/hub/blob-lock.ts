@@ -31,7 +31,7 @@ const pollMs = 100;
 const quietMs = 60_000;
 
 /** Where the lock of a file lies. */
-export function lockPath(cache: string, id: RepoId, checksum: string): string {
+function lockPath(cache: string, id: RepoId, checksum: string): string {
   return join(cache, '.locks', basename(repoFolder(cache, id)), `${checksum}.lock`);
 }
 

@@ -24,7 +24,7 @@ export function blobPath(cache: string, id: RepoId, checksum: string): string {
 }
 
 /** The commit that a revision was when it was last asked for, or null. */
-export function cachedCommit(cache: string, id: RepoId): string | null {
+function cachedCommit(cache: string, id: RepoId): string | null {
   if (isCommit(id.revision)) return id.revision;
   const path = join(repoFolder(cache, id), 'refs', ...id.revision.split('/'));
   return existsSync(path) ? readFileSync(path, 'utf8').trim() : null;

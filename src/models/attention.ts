@@ -67,7 +67,7 @@ export function attendHeads(qkv: Tensor, groups: number, { mask, starts }: Sight
 }
 
 /** Additive mask [B, T, T]: 0 where a token sees an earlier one or itself of its own segment, -inf elsewhere. */
-export function segmentMask(segments_BT: Tensor, like: Tensor): Tensor {
+function segmentMask(segments_BT: Tensor, like: Tensor): Tensor {
   const length = segments_BT.size(1);
   const apart = segments_BT.unsqueeze(2).eq(segments_BT.unsqueeze(1)).logicalNot();
   return zeros([segments_BT.size(0), length, length], like.dtype, like.device)

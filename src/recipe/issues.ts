@@ -24,7 +24,7 @@ export function describeIssue(issue: z.core.$ZodIssue, raw: unknown): RecipeProb
 }
 
 /** The keys that the schema knows at a path; an empty list for values that are no objects. */
-export function knownKeys(path: KeyPath, raw: unknown): string[] {
+function knownKeys(path: KeyPath, raw: unknown): string[] {
   return Object.keys(schemaAt(path, raw)?.properties ?? {});
 }
 

@@ -1,6 +1,6 @@
 /** Owns turning what a recipe says of a reward into the reward. Reads no recipe. */
 
-import { builtInRewards, type MadeReward, makeBuiltIn, type RewardSettings } from './built-in.ts';
+import { type MadeReward, makeBuiltIn, type RewardSettings } from './built-in.ts';
 import type { Reward } from './reward.ts';
 import type { Task } from './task.ts';
 import type { UserRewardOptions } from './user-function.ts';
@@ -42,6 +42,3 @@ function functionsOf(choice: RewardChoice, task: Task, maxCompletionTokens: numb
   const correct = task.rewards['correct'] ?? (() => null);
   return makeBuiltIn(choice.name, choice, { correct, maxCompletionTokens });
 }
-
-/** Names that a recipe may give beside a task's own. */
-export const builtInNames: readonly string[] = Object.keys(builtInRewards);

@@ -76,7 +76,7 @@ export function writeRunRecipe(path: string, recipe: Recipe): void {
 }
 
 /** True for names that a run directory is made of. */
-export function isRunEntry(name: string): boolean {
+function isRunEntry(name: string): boolean {
   if (KNOWN_FILES.includes(name) || name === LOCK_FILE || name.startsWith(`${LOCK_FILE}.stale-`)) return true;
   return isStageFolder(name) || (name.startsWith('.') && name.includes('.tmp-'));
 }

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where Linux has the counters; often only root may read them. */
-export const POWERCAP = '/sys/class/powercap';
+const POWERCAP = '/sys/class/powercap';
 
 /** Something that counts energy from when it was made. */
 export interface EnergyMeter {

@@ -133,7 +133,7 @@ export function experienceOf(
 }
 
 /** A completion with one token more, which is not read: the state before it is the one after the completion. */
-export function withNextState(
+function withNextState(
   { promptIds, completionIds }: Rollout,
   padId: number,
 ): {

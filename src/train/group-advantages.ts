@@ -104,7 +104,7 @@ function sequencesOf(
 }
 
 /** Rewards as estimators of advantages take them. */
-export function rewardBatch(
+function rewardBatch(
   groups: readonly ScoredGroup[],
   weights: RewardWeights,
   rewards: StandIns = [],

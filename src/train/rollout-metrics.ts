@@ -74,7 +74,7 @@ export function updateMetrics(
 }
 
 /** Of importance weights, where the sampler is another distribution than the policy. */
-export function importanceMetrics(
+function importanceMetrics(
   updates: readonly Pick<UpdateSums, 'importance'>[],
   targets: number,
 ): MetricRecord {

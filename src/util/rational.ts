@@ -12,11 +12,11 @@ export class TooLarge extends Error {
 }
 
 /** Bits that a numerator or denominator may have. */
-export const MAX_BITS = 40_000;
+const MAX_BITS = 40_000;
 
 export const ZERO: Rational = { p: 0n, q: 1n };
 export const ONE: Rational = { p: 1n, q: 1n };
-export const MINUS_ONE: Rational = { p: -1n, q: 1n };
+const MINUS_ONE: Rational = { p: -1n, q: 1n };
 
 /** p / q in lowest terms; throws RangeError where q is 0. */
 export function rational(p: bigint | number, q: bigint | number = 1n): Rational {
@@ -110,7 +110,7 @@ export function abs(x: bigint): bigint {
 }
 
 /** How many binary digits |x| has, at most a few too many. */
-export function bitLength(x: bigint): number {
+function bitLength(x: bigint): number {
   const magnitude = abs(x);
   if (magnitude <= 0xffff_ffffn) return 32 - Math.clz32(Number(magnitude));
   return magnitude.toString(16).length * 4;
