@@ -4,7 +4,7 @@ import type { Recipe } from '../recipe/index.ts';
 import { devices, kernelLevel } from '../torch/index.ts';
 import type { ResolvedCompute } from '../train/context.ts';
 import { ReckonError } from '../util/errors.ts';
-import { automaticThreads, describeCpu } from './machine.ts';
+import { automaticThreads, describeCpu, isFasterInBf16 } from './machine.ts';
 import { measuredThreads } from './threads.ts';
 
 /**
@@ -36,7 +36,5 @@ export async function resolveCompute(
 
 /** bf16 where there are instructions for it (measured: about twice as fast as f32, masters stay f32), else f32. */
 function fasterDtype(device: string): 'f32' | 'bf16' {
-  const { capabilities } = describeCpu();
-  const native = capabilities.includes('avx512_bf16') || capabilities.includes('amx_bf16');
-  return device.startsWith('cuda') || (device === 'cpu' && native) ? 'bf16' : 'f32';
+  return device.startsWith('cuda') || (device === 'cpu' && isFasterInBf16(describeCpu())) ? 'bf16' : 'f32';
 }

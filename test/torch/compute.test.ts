@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { resolveCompute } from '../../src/run/compute.ts';
+import { isFasterInBf16, thisMachine } from '../../src/run/machine.ts';
 import { measuredThreads } from '../../src/run/threads.ts';
 import { kernelLevel, kernelLevels, threads, useKernels } from '../../src/torch/index.ts';
 import { computeWith } from '../../src/train/compute.ts';
@@ -33,6 +34,12 @@ describe('a recipe that leaves the device to the machine', () => {
       dtype: expect.stringMatching(dtype),
       threads: 2,
     });
+  });
+
+  it('is estimated in the dtype that it gets', async () => {
+    const { dtype } = await resolveCompute({ compute }, ['cpu']);
+    expect(thisMachine().bf16).toBe(dtype === 'bf16');
+    expect(isFasterInBf16({ capabilities: ['asimd', 'bf16'] })).toBe(false);
   });
 
   it('is told what there is where the device that it asks for is not', async () => {
