@@ -25,7 +25,6 @@ export { Op } from './op.ts';
 export { type PackedMatrix, type PackedProduct, packed, packedLinear } from './packed.ts';
 export { product, productInto } from './product.ts';
 export {
-  defaultThreads,
   describeRuntime,
   devices,
   Generator,

@@ -1,6 +1,5 @@
 /** Owns what is process-wide in libtorch: threads, devices, generators, and what it says of itself. */
 
-import { grantedProcessors } from '../util/capacity.ts';
 import { messageOf, ReckonError } from '../util/errors.ts';
 import { native, type RuntimeDescription } from './addon.ts';
 import { Tensor } from './tensor.ts';
@@ -21,19 +20,6 @@ export function setThreads(count: number): void {
   } catch (error) {
     throw new ReckonError('usage', 'bad-threads', messageOf(error));
   }
-}
-
-/** The thread count asked for by RECKON_THREADS, else as many as there are processors granted. */
-export function defaultThreads(): number {
-  const asked = process.env['RECKON_THREADS'];
-  if (asked === undefined || asked === '') return grantedProcessors();
-  const count = Number(asked);
-  if (Number.isInteger(count) && count >= 1) return count;
-  throw new ReckonError(
-    'usage',
-    'bad-threads',
-    `RECKON_THREADS must be a whole number of 1 or more, found '${asked}'`,
-  );
 }
 
 /** The devices that tensors can live on here, the best one first. */

@@ -132,25 +132,15 @@ export function experienceOf(
   });
 }
 
-/** A completion with one token more, which is not read: the state before it is the one after the completion. */
-function withNextState(
-  { promptIds, completionIds }: Rollout,
-  padId: number,
-): {
-  readonly promptIds: readonly number[];
-  readonly completionIds: readonly number[];
-} {
-  return { promptIds, completionIds: [...completionIds, padId] };
-}
-
 /** Values of the states after completions that were cut off, by place. */
 function valuesAfter(observers: Observers, rollouts: readonly Rollout[]): Map<number, number> {
   const padId = padIdOf(observers.policy);
   const cutOff = rollouts.map((_, i) => i).filter((i) => !endedByItself(rollouts[i]!));
   const sequences = cutOff.map((i) => {
-    const longer = withNextState(rollouts[i]!, padId);
-    const last = longer.completionIds.length - 1;
-    return { ...longer, learned: longer.completionIds.map((_, t) => t === last) };
+    const { promptIds, completionIds } = rollouts[i]!;
+    const learned = [...completionIds.map(() => false), true];
+    // The token more is not read: the state before it is the one after the completion.
+    return { promptIds, completionIds: [...completionIds, padId], learned };
   });
   const batches = cutFor(observers, sequences);
   const values = scattered(
