@@ -46,7 +46,7 @@ export type RampShape = 'linear' | 'cosine' | '1-sqrt';
 export interface ScheduleShape {
   readonly steps: number;
   readonly warmupSteps: number;
-  /** The factor at the end (`linear`, the cosines, `wsd`); default 0. */
+  /** The factor at the end; default 0. `constant`, `cosine-restarts` and `inverse-sqrt` do not read it. */
   readonly minRatio?: number;
   /** Half waves of `cosine` times a half (0.5 is one fall), whole falls of `cosine-restarts`. */
   readonly cycles?: number;
