@@ -21,7 +21,7 @@ export interface AnswerComparison extends Comparison {
 
 /** Whether two answers mean the same; an unreadable reference cannot be judged but by its own letters. */
 export function compareAnswerTexts(prediction: string, reference: string): AnswerComparison {
-  const [left, right] = [tidy(prediction), tidy(reference)];
+  const [left, right] = withoutLabels(tidy(prediction), tidy(reference));
   const [a, b] = [readingsOf(left), readingsOf(right)];
   const forms = { prediction: a[0] ? opaque(a[0]) : null, reference: b[0] ? opaque(b[0]) : null };
   if (left !== '' && squeeze(left) === squeeze(right)) return { equal: true, reason: 'identical', ...forms };
@@ -39,9 +39,22 @@ export function compareAnswerTexts(prediction: string, reference: string): Answe
   return { ...verdict, ...forms };
 }
 
+/** The letter of a choice with what it stands for behind it: "C. x = 4", "(C) x = 4". */
+const LABELLED = /^(?:([A-J])[.:)]|\(([A-J])\))\s+(?!.*(?:^|[\s(])[A-J][.:)])(\S.*)$/s;
+const LETTER = /^(?:\\text(?:bf|rm)?\s*\{)?\(?([A-J])\)?\.?\}?$/;
+
+/** A labelled choice beside another is its letter where the other has one, and what it stands for where it has none. */
+function withoutLabels(left: string, right: string): readonly [string, string] {
+  const [a, b] = [LABELLED.exec(left), LABELLED.exec(right)];
+  const letter = (match: RegExpExecArray, other: string) =>
+    LABELLED.test(other) || LETTER.test(other) ? (match[1] ?? match[2])! : match[3]!;
+  return [a === null ? left : letter(a, right), b === null ? right : letter(b, left)];
+}
+
 /** Whether a text is an answer as it stands: it can be read, and holds no prose. */
 export function isBareAnswer(text: string): boolean {
-  const tree = readingsOf(tidy(text))[0];
+  const tidied = tidy(text);
+  const tree = readingsOf(LABELLED.exec(tidied)?.[3] ?? tidied)[0];
   if (tree === undefined) return false;
   if (tree.kind === 'text') return tree.text.length <= 60;
   return !some(tree, (part) => part.kind === 'text' && part.text.length > 2);
@@ -78,16 +91,22 @@ function read(text: string, grouping: boolean): Expr | null {
   }
 }
 
+/** A bracket behind a value that says what it is about: (approximately 3.14), \\text{(about }3.14\\text{ m)}. */
+const APPROXIMATION =
+  /(?<=\S)(?:\s|\\q?quad|\\[,;: ])*(?:\\text\{\s*)?\(\s*(?:\\approx|≈|approx(?:imately|\.)?|about|roughly)(?![a-z])[^()]*\)\s*\}?$/;
+
 /** The answer without what only wraps or ends it. */
 export function tidy(text: string): string {
   let tidied = cleanAnswer(text).trim();
   tidied = tidied.replace(/^\*\*|\*\*$/g, '').trim();
-  tidied = tidied.replace(/(?<=[^\d.])[.]+$|(?<=\d)\.$|[,;:]+$/, '').trim();
+  tidied = tidied.replace(APPROXIMATION, '').trim();
+  tidied = tidied.replace(/(?<=[^\d.,\s])[.]+$|(?<=\d)\.$|[,;:]+$/, '').trim();
   return tidied.replace(/\\+$/, '').trim();
 }
 
+/** Without what changes nothing; a space between two numbers parts them. */
 function squeeze(text: string): string {
-  return text.replace(/[\s$]|\\[,;:! ]|\\left|\\right/g, '');
+  return text.replace(/(?<!\d)\s+|\s+(?!\d)|\$|\\[,;:! ]|\\left|\\right/g, '');
 }
 
 /** "1000,99" for 1000.99: one comma as the decimal mark, against the same digits with a point; the one of "1,000" groups. */

@@ -99,9 +99,15 @@ const SPELLINGS: Readonly<Record<string, string>> = {
   '\ufeff': '',
 };
 
-const SUPERSCRIPTS = '⁰¹²³⁴⁵⁶⁷⁸⁹';
 const SUBSCRIPTS = '₀₁₂₃₄₅₆₇₈₉';
-const RAISED: Readonly<Record<string, string>> = { '⁻': '-', '⁺': '+', ⁿ: 'n' };
+const RAISED: Readonly<Record<string, string>> = {
+  ...Object.fromEntries([...'⁰¹²³⁴⁵⁶⁷⁸⁹'].map((sign, digit) => [sign, String(digit)])),
+  '⁻': '-',
+  '⁺': '+',
+  ⁿ: 'n',
+};
+const RAISED_RUN = /[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+/g;
+const LOWERED_RUN = /[₀₁₂₃₄₅₆₇₈₉]+/g;
 
 /**
  * Commands whose backslash and first letter a careless string literal turned into one control character. Tabs and line
@@ -120,8 +126,19 @@ const plain = /^[ -~\n]*$/;
 export function cleanAnswer(text: string): string {
   if (plain.test(text)) return text;
   let out = '';
-  for (const character of mend(text)) out += spell(character);
+  for (const character of scripts(mend(text))) out += spell(character);
   return out;
+}
+
+/** A root sign takes all of the number behind it, unlike TeX's; raised and lowered signs side by side are one script. */
+function scripts(text: string): string {
+  return text
+    .replace(/[√∛∜]\s*(\d+(?:\.\d+)?|[a-zπ]|(?=[({]))/gi, (root, radicand: string) => {
+      const index = root[0] === '√' ? '' : `[${root[0] === '∛' ? 3 : 4}]`;
+      return radicand === '' ? `\\sqrt${index} ` : `\\sqrt${index}{${radicand}}`;
+    })
+    .replace(RAISED_RUN, (run) => `^{${[...run].map((sign) => RAISED[sign]).join('')}}`)
+    .replace(LOWERED_RUN, (run) => `_{${[...run].map((sign) => SUBSCRIPTS.indexOf(sign)).join('')}}`);
 }
 
 function mend(text: string): string {
@@ -143,11 +160,6 @@ function spell(character: string): string {
   if (character <= '~') return character;
   const spelling = SPELLINGS[character];
   if (spelling !== undefined) return spelling;
-  const raised = SUPERSCRIPTS.indexOf(character);
-  if (raised >= 0) return `^{${raised}}`;
-  const lowered = SUBSCRIPTS.indexOf(character);
-  if (lowered >= 0) return `_{${lowered}}`;
-  if (RAISED[character] !== undefined) return `^{${RAISED[character]}}`;
   const code = character.codePointAt(0)!;
   // Full-width ASCII lies at a fixed distance from ASCII.
   if (code >= 0xff01 && code <= 0xff5e) return String.fromCodePoint(code - 0xfee0);

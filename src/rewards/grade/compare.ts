@@ -1,5 +1,6 @@
 /** Owns the equality of two answers of any shape: scalars, lists, intervals, matrices, relations, quantities, texts. */
 
+import { opaque } from './exact.ts';
 import type { Expr, ListExpr } from './expression.ts';
 import { UNITS } from './names.ts';
 import { type Comparison, compareScalars, DIFFERENT } from './scalar.ts';
@@ -27,11 +28,14 @@ export function compareAnswers(a: Expr, b: Expr): Comparison {
 
 /** A list of one element, in whatever brackets, is that element. */
 function unwrap(expr: Expr): Expr {
-  return expr.kind === 'list' && expr.items.length === 1 ? unwrap(expr.items[0]!) : expr;
+  if (expr.kind !== 'list') return expr;
+  const items = expr.open === '{' ? distinct(expr.items) : expr.items;
+  return items.length === 1 ? unwrap(items[0]!) : expr;
 }
 
 function compareValues(left: Settled, right: Settled): Comparison {
   const [a, b] = [unwrap(left.value), unwrap(right.value)];
+  if (isAllReals(a) && isAllReals(b)) return { equal: true, reason: 'exact' };
   const [shapeA, shapeB] = [shapeOf(a), shapeOf(b)];
   if (a.kind === 'quantity' || b.kind === 'quantity') return compareQuantities(a, b);
   if (shapeA === 'text' || shapeB === 'text') return compareTexts(a, b);
@@ -42,6 +46,15 @@ function compareValues(left: Settled, right: Settled): Comparison {
     return compareRelations(a, b);
   }
   return compareScalars(a, b);
+}
+
+/** Every way to write the real line as an answer. */
+function isAllReals(expr: Expr): boolean {
+  if (expr.kind === 'text') return /^(?:all |the )*real(?:s| numbers?)$/i.test(expr.text);
+  if (expr.kind === 'symbol') return expr.name === 'R';
+  if (expr.kind !== 'list' || expr.open !== '(' || expr.close !== ')' || expr.items.length !== 2)
+    return false;
+  return opaque(expr) === '((-1*oo),(1*oo))';
 }
 
 function shapeOf({ kind }: Expr): Shape {
@@ -60,9 +73,19 @@ function compareQuantities(a: Expr, b: Expr): Comparison {
     const [share, unit] = unitA === null ? [b, unitB] : [a, unitA];
     const other = share === a ? y : x;
     if (unit === '%' || unit === 'degree') return compareScalarOnly(normalQuantity(share), other);
-    return plain;
+    const [dimension, factor] = UNITS.get(unit ?? '') ?? [];
+    if (dimension === 'count') return compareScalarOnly(scaled(amountOf(share), factor!), other);
+    return sameUnitAsLetter(amountOf(share), unit, other) ? { equal: true, reason: 'exact' } : plain;
   }
   return compareUnits(x, unitA, y, unitB);
+}
+
+/** Whether a product is an amount and the letter of its unit: 8 m, where the other side says so in words. */
+function sameUnitAsLetter(amount: Expr, unit: string | null, other: Expr): boolean {
+  if (unit === null || other.kind !== 'product') return false;
+  const letter = other.factors.at(-1)!;
+  if (letter.kind !== 'symbol' || letter.name !== unit) return false;
+  return compareScalarOnly(amount, { kind: 'product', factors: other.factors.slice(0, -1) }).equal === true;
 }
 
 function compareScalarOnly(a: Expr, b: Expr): Comparison {
@@ -148,9 +171,12 @@ function compareMatrices(a: Expr, b: Expr): Comparison {
 }
 
 /** Tuples and intervals in order; sets and bare lists in any order; a bare list may stand for a tuple. */
-function compareLists(a: Expr, b: Expr): Comparison {
-  if (a.kind !== 'list' || b.kind !== 'list') return DIFFERENT;
-  const [left, right] = [itemsOf(a), itemsOf(b)];
+function compareLists(one: Expr, other: Expr): Comparison {
+  if (one.kind !== 'list' || other.kind !== 'list') return DIFFERENT;
+  const [a, b] = [asPoint(one, other), asPoint(other, one)];
+  const [left, right] = [itemsOf(a), itemsOf(b)].map((items, i) =>
+    isSet(i === 0 ? a : b) ? distinct(items) : items,
+  ) as [Expr[], Expr[]];
   if (left.length !== right.length) return compareFlattened(left, right);
   if (isInterval(a) || isInterval(b)) {
     const bracketed = a.open !== '' && b.open !== '';
@@ -161,6 +187,16 @@ function compareLists(a: Expr, b: Expr): Comparison {
   return isUnordered(a) && isUnordered(b) ? compareUnordered(left, right) : ordered;
 }
 
+/** "y = 2, x = 1" beside the point (1, 2): single letters in the order of the alphabet are its coordinates. */
+function asPoint(list: ListExpr, other: ListExpr): ListExpr {
+  if (list.open !== '' || other.open !== '(' || other.items.some((item) => settle(item).name !== null))
+    return list;
+  const names = list.items.map((item) => settle(item).name ?? '');
+  const distinctLetters = new Set(names).size === names.length && names.every((name) => /^[a-z]$/.test(name));
+  if (!distinctLetters) return list;
+  return { ...list, items: [...names].sort().map((name) => list.items[names.indexOf(name)]!) };
+}
+
 /** Values that are sets themselves (a ± b) are taken into the list. */
 function itemsOf(list: ListExpr): Expr[] {
   return list.items.flatMap((item) => {
@@ -169,6 +205,18 @@ function itemsOf(list: ListExpr): Expr[] {
     if (spread) return [...value.items];
     return name === null ? [value] : [item];
   });
+}
+
+/** Braces make a set, and so does a list of several tuples or points: what is in it twice is in it once. */
+function isSet({ open, items }: ListExpr): boolean {
+  return open === '{' || (open === '' && items.every(({ kind }) => kind === 'list'));
+}
+
+function distinct(items: readonly Expr[]): Expr[] {
+  if (items.length > MAX_UNORDERED) return [...items];
+  return items.filter(
+    (item, i) => !items.slice(0, i).some((earlier) => compareItems(earlier, item).equal === true),
+  );
 }
 
 function isInterval({ open, close, items }: ListExpr): boolean {
@@ -220,13 +268,19 @@ function compareUnordered(a: readonly Expr[], b: readonly Expr[]): Comparison {
   const rest = [...b];
   let verdict: Comparison = { equal: true, reason: 'exact' };
   for (const item of a) {
-    const results = rest.map((other) => compareItems(item, other));
+    const results = rest.map((other) => (differInUnit(item, other) ? DIFFERENT : compareItems(item, other)));
     const place = results.findIndex(({ equal }) => equal === true);
     if (place < 0) return results.find(({ equal }) => equal === null) ?? DIFFERENT;
     verdict = weaker(verdict, results[place]!);
     rest.splice(place, 1);
   }
   return verdict;
+}
+
+/** Unknown units that differ: of one value that says nothing, of several it says which is which. */
+function differInUnit(a: Expr, b: Expr): boolean {
+  const [left, right] = [unitOf(a), unitOf(b)];
+  return left !== null && right !== null && left !== right && !(UNITS.has(left) && UNITS.has(right));
 }
 
 /** Equations whose differences are multiples of one another; inequalities too, by a factor that keeps the sign. */

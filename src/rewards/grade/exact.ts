@@ -256,6 +256,8 @@ function numberFunction(name: string, values: readonly Rational[]): Rational | n
       return b === undefined || b.p === 0n
         ? null
         : rational(a.p * b.q - floorR(rational(a.p * b.q, a.q * b.p)) * b.p * a.q, a.q * b.q);
+    case 'factorial2':
+      return isInteger(a) && a.p >= 0n ? rational(factorial(a.p, 2n)) : null;
     case 'factorial':
       return isInteger(a) && a.p >= 0n ? rational(factorial(a.p)) : null;
     case 'binom':
@@ -269,10 +271,11 @@ function numberFunction(name: string, values: readonly Rational[]): Rational | n
   }
 }
 
-function factorial(n: bigint): bigint {
+/** The product of n, n - step, ... down to 1 or 2. */
+function factorial(n: bigint, step = 1n): bigint {
   if (n > MAX_FACTORIAL) throw new TooLarge();
   let product = 1n;
-  for (let i = 2n; i <= n; i++) product *= i;
+  for (let i = n; i > 1n; i -= step) product *= i;
   return product;
 }
 

@@ -1,6 +1,7 @@
 /** Owns where an answer stands in a text: boxes, tags, marks, phrases, the last formula, the last number. Judges none. */
 
 import { braceEnds } from '../../text/braces.ts';
+import { expressionAround, isCutOff, isMeant, lastNumber } from './last-number.ts';
 import { isDigit } from './tokens.ts';
 
 /** A piece of text that was taken for the answer, and where it ends in the whole. */
@@ -16,7 +17,7 @@ const MAX_BARE = 400;
 /** Content of every `\\boxed{}` and `\\fbox{}`, outermost only, unclosed ones left out; linear in the text. */
 export function boxesIn(text: string): (Found & { start: number })[] {
   const found: (Found & { start: number })[] = [];
-  const pattern = /\\(?:boxed|fbox)|<\|begin_of_box\|>/g;
+  const pattern = /\\(?:boxed|fbox|beginboxed)|<\|begin_of_box\|>/g;
   let ends: ReadonlyMap<number, number> | null = null;
   for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
     const start = match.index;
@@ -70,19 +71,19 @@ export function lastBoxes(text: string): Found | null {
   for (let i = boxes.length - 2; i >= 0; i--) {
     const between = text.slice(boxes[i]!.end, boxes[i + 1]!.start);
     if (between.length > 60 || !onlyJoins(between)) break;
-    answers.unshift(boxes[i]!.answer);
+    answers.push(boxes[i]!.answer);
   }
-  return { answer: answers.join(', '), end: last.end };
+  return { answer: answers.reverse().join(', '), end: last.end };
 }
 
 function onlyJoins(between: string): boolean {
   const rest = between
     .replace(/\\(?:text|textrm|mathrm|mbox)\s*\{([^{}]*)\}/g, ' $1 ')
     .replace(/\\(?:quad|qquad|[,;:! ()[\]])/g, ' ');
-  // One other word may follow a box, a unit for instance, where a joiner follows it.
-  return (
-    /^(?:[\s,;$.]|and\b|or\b|和|或)*$/.test(rest) || /^\s*[a-z]+\s*(?:,|,?\s*(?:and|or)\b)\s*$/.test(rest)
-  );
+  // Boxes that only space parts are attempts, of which the last counts; side by side they are one formula.
+  if (/^(?:[\s,;$.]|and\b|or\b|和|或)*$/.test(rest)) return between === '' || /[,;]|and|or|和|或/.test(rest);
+  // What a box is for, or one other word, a unit for instance, may follow it where a joiner follows that.
+  return /^\s*(?:(?:for|when|if|where)\s[^.!?]*?|[a-z]+)\s*(?:,|,?\s*(?:and|or)\b)\s*\$*$/.test(rest);
 }
 
 /** What stands in the last `<answer>`, closed or not. */
@@ -111,7 +112,7 @@ function lineFrom(text: string, from: number): string {
 }
 
 const PHRASES =
-  /(?:(?:final|correct|my)\s+)?\b(?:answer|result)\b\s*(?:is|are|be|:|=|：)(?:\s*(?:therefore|thus|equal to|then|:))*|\*\*\s*(?:final\s+)?answer\s*(?::\s*)?\*\*:?|\b(?:final\s+)?answer\b\s*(?=\$|\\\(|\\\[)|(?:最终)?(?:答案|结果)(?:\s*(?:是|为|：|:|应为|等于))+|(?:^|\n)A:(?=\s)/gi;
+  /(?:(?:final|correct|my)\s+)?\b(?:answer|result)\b\s*(?:is|are|be|:|=|：)(?:\s*(?:therefore|thus|equal to|then|:))*|\*\*\s*(?:final\s+)?answer\s*(?::\s*)?\*\*:?|\b(?:final\s+)?answer\b\s*(?=\$|\\\(|\\\[)|(?:最终)?(?:答案|结果|回答)(?:\s*(?:是|为|：|:|应为|等于))+|(?:^|\n)A:(?=\s)/gi;
 
 /** What stands behind the last phrase that announces an answer: the formula that follows, or the rest of the sentence. */
 export function afterPhrase(text: string): Found | null {
@@ -194,24 +195,6 @@ function closing(text: string, from: number, closer: string): number {
   return at;
 }
 
-const NUMBER =
-  /[-−]?(?:\d{1,3}(?:(?:,|\s?\{, ?\}|,\\!|\\,)\d{3})+(?!\d)|\d+(?:,\d{1,2}(?![\d,]))?)(?:\.\d+)?(?:[eE][-+]?\d{1,4}(?![a-zA-Z\d]))?(?:\s*\/\s*\d+(?:\.\d+)?)?(?:\s*\\?%)?|[-−]?\.\d+/g;
-
-/** The last number in running text; a hyphen after a letter or digit is no sign. */
-export function lastNumber(text: string): Found | null {
-  const tail = text.slice(-20_000);
-  let last: RegExpExecArray | null = null;
-  NUMBER.lastIndex = 0;
-  for (let match = NUMBER.exec(tail); match !== null; match = NUMBER.exec(tail)) last = match;
-  if (last === null) return null;
-  const before = tail[last.index - 1];
-  const joined = /^[-−]/.test(last[0]) && before !== undefined && /[\w)]/.test(before);
-  return {
-    answer: joined ? last[0].slice(1) : last[0],
-    end: text.length - tail.length + last.index + last[0].length,
-  };
-}
-
 /** Everything behind the thoughts of a model that thinks in tags; the whole where nothing is behind them. */
 export function afterThinking(text: string): string {
   const close = text.lastIndexOf('</think>');
@@ -227,29 +210,37 @@ export function afterThinking(text: string): string {
 export function extractAnswer(whole: string, isBare: (text: string) => boolean): string | null {
   const text = afterThinking(whole.slice(-MAX_TEXT));
   const tag = lastTag(text);
-  if (tag !== null) return tag.answer === '' ? null : inside(tag.answer, isBare);
-  const marked = [lastBoxes(text), afterHashes(text), afterPhrase(text)].filter((found) => found !== null);
+  if (tag !== null) return tag.answer === '' ? null : inside(tag.answer, isBare, 'announced');
+  const box = lastBoxes(text);
+  const marked = [box, afterHashes(text), afterPhrase(text)].filter((found) => found !== null);
   const last = marked.sort((a, b) => b.end - a.end)[0];
-  if (last !== undefined) return last.answer === '' ? null : inside(last.answer, isBare);
-  return inside(text, isBare);
+  if (last === undefined) return inside(text, isBare, 'text');
+  return last.answer === '' ? null : inside(last.answer, isBare, last === box ? 'boxed' : 'announced');
 }
 
 /** A program is no answer, and the numbers in it are none. */
 const CODE = /__\w+__|\b(?:eval|exec|open|getattr|setattr|compile|system|require|Function)\s*\(/;
 
-function inside(text: string, isBare: (text: string) => boolean): string | null {
+function inside(
+  text: string,
+  isBare: (text: string) => boolean,
+  where: 'boxed' | 'announced' | 'text',
+): string | null {
   const trimmed = text.trim();
   if (trimmed === '') return null;
   const box = lastBoxes(trimmed);
-  if (box !== null) return box.answer === '' ? null : box.answer;
-  if (trimmed.length <= MAX_BARE && isBare(trimmed)) return trimmed;
+  const short = trimmed.length <= MAX_BARE;
+  // A box within a box is only a part of the answer, unless it is all of it.
+  const whole = box !== null && box.end === trimmed.length && /^\\[a-z]*box[^\\]*$/.test(trimmed);
+  if (box !== null && (where !== 'boxed' || whole)) return box.answer === '' ? null : box.answer;
+  if (short && isBare(trimmed)) return trimmed;
   if (CODE.test(trimmed)) return null;
-  const formula = formulasIn(trimmed)
-    .filter(({ answer }) => !/^[a-zA-Z]?$/.test(answer) && isBare(answer))
-    .at(-1);
+  const formula = formulasIn(trimmed).findLast(({ answer }) => !/^[a-zA-Z]?$/.test(answer) && isBare(answer));
   const number = lastNumber(trimmed);
   if (formula !== undefined && (number === null || number.end <= formula.end)) return formula.answer;
-  if (number !== null) return number.answer;
-  // A box that never closes was cut off: what it holds is not known.
-  return trimmed.length <= MAX_BARE && !trimmed.includes('\\boxed') ? trimmed : null;
+  // What a box that never closes holds is not known.
+  if (number === null) return short && !trimmed.includes('\\boxed') ? trimmed : null;
+  if (isCutOff(trimmed, number)) return null;
+  if (where !== 'text' && !isMeant(trimmed, number)) return short ? trimmed : null;
+  return expressionAround(trimmed, number) ?? number.answer;
 }

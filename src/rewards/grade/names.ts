@@ -117,6 +117,9 @@ export const RELATIONS: ReadonlyMap<string, RelationOperator> = new Map(
     to: '→',
     rightarrow: '→',
     mapsto: '→',
+    longrightarrow: '→',
+    Rightarrow: '→',
+    Longrightarrow: '→',
     subset: '⊂',
     subseteq: '⊆',
     supseteq: '⊆',
@@ -187,6 +190,12 @@ export const UNITS: ReadonlyMap<string, readonly [dimension: string, factor: num
     dollar: ['money', 1],
     degree: ['angle', 1],
     deg: ['angle', 1],
+    dozen: ['count', 12],
+    hundred: ['count', 100],
+    thousand: ['count', 1e3],
+    million: ['count', 1e6],
+    billion: ['count', 1e9],
+    trillion: ['count', 1e12],
   } satisfies Record<string, [string, number]>),
 );
 

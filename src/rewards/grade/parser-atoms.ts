@@ -110,12 +110,21 @@ function atomOf(parser: Parser, token: Token): Expr {
 function letter(parser: Parser, name: string): Expr {
   const named = subscripted(parser, name === 'I' && peek(parser)?.text === 'pi' ? 'i' : name);
   const token = peek(parser);
-  if (/^[fghFGHP]/.test(named) && token?.kind === 'open' && token.text === '(' && !token.spaced) {
+  const applies = /^[fghFGHP]/.test(named) || isDefined(parser);
+  if (applies && token?.kind === 'open' && token.text === '(' && !token.spaced) {
     parser.at++;
     const inside = group(parser, '(');
     return call(`f:${named}`, ...(inside.kind === 'list' ? inside.items : [inside]));
   }
   return symbol(named);
+}
+
+/** Whether a letter stands before a letter in brackets and an equals sign, first in its item: p(x) = ... */
+function isDefined({ tokens, at }: Parser): boolean {
+  const [before, open, inside, close, sign] = [tokens[at - 2], ...tokens.slice(at, at + 4)];
+  const first = before === undefined || (before.kind === 'op' && before.text === ',');
+  const named = open?.text === '(' && inside?.kind === 'letter' && close?.text === ')';
+  return first && named && sign?.text === '=';
 }
 
 /** The name with `_` and what follows it; indices are names, so they are kept as written. */
@@ -156,8 +165,21 @@ function word(parser: Parser, { text }: Token): Expr {
   if (text === 'frac' || text === 'dfrac') return fractionAtom(parser);
   const known = /^(sqrt|sin|cos|tan|ln|log|pi)(?=[a-zA-Z]$)/.exec(text)?.[1];
   if (known === 'pi') return product([symbol('pi'), symbol(text.slice(2))]);
-  if (text.length > 2 && !/^[A-Z]+$/.test(text) && !isProduct(parser)) return wordText(parser, text);
+  const prose = text.length > 2 || /^no$/i.test(text) || (/^[a-z]{2}$/.test(text) && isProse(peek(parser)));
+  if (prose && !/^(?!NO$)[A-Z]+$/.test(text) && !isProduct(parser)) return wordText(parser, text);
+  // Three points or more are a name whose order tells: ABC is not ACB.
+  if (/^[A-Z]{3,}$/.test(text) && !isProduct(parser)) return symbol(text);
   return firstLetter(parser, text);
+}
+
+/** Two letters before a word are a word ("no solution"), not a product. */
+function isProse(next: Token | undefined): boolean {
+  return (
+    next?.kind === 'word' &&
+    next.spaced &&
+    !(FUNCTIONS.has(next.text) || COLLECTORS.has(next.text) || CONSTANTS.has(next.text)) &&
+    !(GREEK.has(next.text) || JOINERS.has(next.text) || next.text === 'mod' || next.text === 'sqrt')
+  );
 }
 
 /** A run of letters right behind a number, or with a power or an index, is a product of letters. */
@@ -217,6 +239,10 @@ function rationalOf(whole: string, decimals: string): { p: bigint; q: bigint } {
 function group(parser: Parser, open: string): Expr {
   const bars = parser.bars;
   parser.bars = 0;
+  // {x | x > 0}: what satisfies the condition.
+  const mark = parser.tokens[parser.at + 1];
+  if (open === '\\{' && peek(parser)?.kind === 'letter' && mark?.kind === 'op' && /^[|:]$/.test(mark.text))
+    parser.at += 2;
   let items = parseItems(parser);
   // { n \\choose k }
   if (peek(parser)?.text === 'choose' && items.length === 1) {
@@ -240,7 +266,10 @@ function bars(parser: Parser, open: string): Expr {
   const inside = parseSum(parser);
   parser.bars--;
   const token = parser.tokens[parser.at++];
-  if (token?.text !== open) throw new Unreadable('unclosed');
+  // |x||y|: the second pair opens where the first one closes.
+  if (open === '|' && token?.text === '||')
+    (parser.tokens as Token[]).splice(parser.at, 0, { ...token, text: '|', spaced: false });
+  else if (token?.text !== open) throw new Unreadable('unclosed');
   return call('abs', inside);
 }
 
@@ -265,7 +294,7 @@ function command(parser: Parser, name: string): Expr {
   )
     return bigOperator(parser, name);
   if (name === 'angle' || name === 'triangle' || name === 'measuredangle')
-    return call(name === 'triangle' ? name : 'angle', points(parser));
+    return name === 'triangle' ? call(name, points(parser, name)) : call('angle', points(parser, 'angle'));
   if (name === 'neg' || name === 'lnot') return call('not', parseFactor(parser));
   if (name === 'ldots' || name === 'cdots' || name === 'dots' || name === 'dotsc' || name === 'dotsb')
     return symbol('...');
@@ -277,7 +306,7 @@ function command(parser: Parser, name: string): Expr {
 }
 
 /** The capital letters that name an angle or a triangle; a number or another factor where there are none. */
-function points(parser: Parser): Expr {
+function points(parser: Parser, name: string): Expr {
   const letters: Expr[] = [];
   for (;;) {
     const token = peek(parser);
@@ -285,7 +314,11 @@ function points(parser: Parser): Expr {
     parser.at++;
     letters.push(...[...token.text].map(symbol));
   }
-  return letters.length === 0 ? parseFactor(parser) : product(letters);
+  if (letters.length === 0) return parseFactor(parser);
+  if (name !== 'angle' || letters.length !== 3) return product(letters);
+  // The vertex of an angle stands between its two arms.
+  const [arm, vertex, other] = letters.map((point) => (point.kind === 'symbol' ? point.name : ''));
+  return symbol([arm, other].sort().join(vertex));
 }
 
 /** One argument of a command: a group, or a single digit or letter (`\frac12`, `\sqrt2`). */
@@ -379,6 +412,13 @@ function functionArguments(parser: Parser): readonly Expr[] {
 
 function accented(parser: Parser, name: string): Expr {
   const inside = argument(parser);
+  const ends = inside.kind === 'product' ? inside.factors : [];
+  if (
+    ends.length === 2 &&
+    /^(?:vec|overrightarrow)$/.test(name) &&
+    ends.every(({ kind }) => kind === 'symbol')
+  )
+    return symbol(`vec:${ends.map((end) => (end.kind === 'symbol' ? end.name : '')).join('')}`);
   // A line over a segment's ends is that segment.
   if (inside.kind === 'product') return inside;
   if (inside.kind === 'symbol')
@@ -400,7 +440,9 @@ function bigOperator(parser: Parser, name: string): Expr {
     const token = peek(parser);
     if (token?.text !== '_' && token?.text !== '^') break;
     parser.at++;
-    bounds[token.text] = peek(parser)?.text === '{' ? bound(parser) : scriptOf(parser);
+    const empty = peek(parser)?.text === '{' && parser.tokens[parser.at + 1]?.text === '}';
+    if (empty) parser.at += 2;
+    else bounds[token.text] = peek(parser)?.text === '{' ? bound(parser) : scriptOf(parser);
   }
   return call(name, bounds._, bounds['^'], parseTerm(parser));
 }
@@ -435,7 +477,7 @@ function environment(parser: Parser, name: string): Expr {
 }
 
 /** A number with the unit words behind it. */
-function withUnit(parser: Parser, value: Expr): Expr {
+export function withUnit(parser: Parser, value: Expr): Expr {
   const start = parser.at;
   let unit = '';
   for (;;) {

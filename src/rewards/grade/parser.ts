@@ -3,8 +3,8 @@
 import { ONE, rational } from '../../util/rational.ts';
 import { cleanAnswer } from './clean.ts';
 import { call, type Expr, power, product, type RelationOperator, sum, symbol } from './expression.ts';
-import { JOINERS, RELATIONS } from './names.ts';
-import { parseAtom, startsAtom, subscripted } from './parser-atoms.ts';
+import { JOINERS, RELATIONS, UNITS } from './names.ts';
+import { parseAtom, startsAtom, subscripted, withUnit } from './parser-atoms.ts';
 import { type Token, tokenize, Unreadable } from './tokens.ts';
 
 const MAX_DEPTH = 80;
@@ -88,8 +88,10 @@ export function parseRelation(parser: Parser): Expr {
     const before = parts.at(-1)!;
     // "a = \boxed{..}" and "x =" leave nothing on one side.
     if (isSeparatorOrEnd(parser)) throw new Unreadable('nothing-after');
-    const right = parseUnion(parser);
-    if (operator === ':') parts[parts.length - 1] = ratio(before, right);
+    const clock = operator === ':' ? clockTime(parser, before) : null;
+    const right = clock ?? parseUnion(parser);
+    if (clock !== null) parts[parts.length - 1] = clock;
+    else if (operator === ':') parts[parts.length - 1] = ratio(before, right);
     else {
       operators.push(operator);
       parts.push(right);
@@ -101,6 +103,21 @@ export function parseRelation(parser: Parser): Expr {
 
 function isSeparatorOrEnd(parser: Parser): boolean {
   return peek(parser) === undefined || peek(parser)?.kind === 'close';
+}
+
+/** 3:05, 12:00 and 7:30 p.m. are times: they have a zero before the minutes, or half a day's name behind. */
+function clockTime(parser: Parser, hours: Expr): Expr | null {
+  const [minutes, half, point, last] = parser.tokens.slice(parser.at, parser.at + 4);
+  if (hours.kind !== 'number' || minutes?.kind !== 'number' || !/^[0-5]\d$/.test(minutes.text)) return null;
+  const written = half?.kind === 'text' || half?.kind === 'word' ? half.text : '';
+  const spelled =
+    half?.kind === 'letter' && point?.text === '.' ? `${half.text}.${last?.text ?? ''}` : written;
+  const name = /^\s*([ap])\.?\s*m\.?$/i.exec(spelled)?.[1]?.toLowerCase() ?? null;
+  if (name === null && !minutes.text.startsWith('0')) return null;
+  parser.at++;
+  if (name !== null) parser.at += spelled === written ? 1 : 3;
+  if (name !== null && peek(parser)?.text === '.') parser.at++;
+  return { kind: 'text', text: `${hours.value.p}:${minutes.text}${name === null ? '' : ` ${name}m`}` };
 }
 
 /** a : b is the number a / b; longer ratios are kept whole. */
@@ -212,14 +229,33 @@ export function parseTerm(parser: Parser): Expr {
       parser.at++;
       const modulus = signedFactor(parser);
       factors.splice(0, factors.length, call('mod', product([...factors]), modulus));
+    } else if (token.kind === 'number' && factors.at(-1)!.kind === 'quantity') {
+      // 2 hours 30 minutes; 3 boxes of 12 is nothing that can be told.
+      const whole = togetherWith(factors.at(-1)!, parseFactor(parser));
+      if (whole === null) throw new Unreadable('two-quantities');
+      factors[factors.length - 1] = whole;
     } else if (startsAtom(parser, factors)) {
       const mixed = mixedNumber(parser, factors.at(-1)!);
-      if (mixed !== null) factors[factors.length - 1] = mixed;
+      if (mixed !== null) factors[factors.length - 1] = postfixed(parser, mixed);
       else if (token.kind === 'number' && factors.at(-1)!.kind === 'number') break;
       else factors.push(parseFactor(parser));
     } else break;
   }
   return product(factors);
+}
+
+/** The sum of two quantities of one dimension, in the first one's unit; null for others. */
+function togetherWith(large: Expr, small: Expr): Expr | null {
+  if (large.kind !== 'quantity' || small.kind !== 'quantity') return null;
+  const [first, second] = [large, small].map(({ unit }) => UNITS.get(unit.toLowerCase().replace(/s$/, '')));
+  if (first === undefined || second === undefined || first[0] !== second[0] || first[1] <= second[1])
+    return null;
+  const share = call('frac', decimal(second[1]), decimal(first[1]));
+  return { ...large, value: sum([large.value, product([share, small.value])]) };
+}
+
+function decimal(factor: number): Expr {
+  return { kind: 'number', value: rational(BigInt(Math.round(factor * 1e12)), 10n ** 12n) };
 }
 
 function timesAt({ kind, text }: Token): boolean {
@@ -244,6 +280,7 @@ function mixedNumber(parser: Parser, whole: Expr): Expr | null {
   if (whole.kind !== 'number' || whole.decimals !== undefined || whole.value.q !== 1n) return null;
   const start = parser.at;
   const token = parser.tokens[start]!;
+  if (parser.tokens[start - 1]?.kind !== 'number' || token.line) return null;
   let fraction: Expr | null = null;
   if (token.kind === 'command' && /^[dt]?frac$/.test(token.text)) fraction = parseAtom(parser);
   else if (
@@ -255,14 +292,15 @@ function mixedNumber(parser: Parser, whole: Expr): Expr | null {
     fraction = call('frac', literal(token), literal(parser.tokens[start + 2]!));
     parser.at += 3;
   }
-  const parts = fraction?.kind === 'call' && fraction.name === 'frac' ? fraction.args : null;
+  const bare = fraction?.kind === 'quantity' ? fraction.value : fraction;
+  const parts = bare?.kind === 'call' && bare.name === 'frac' ? bare.args : null;
   const [top, bottom] = parts ?? [];
   const proper =
     top?.kind === 'number' &&
     bottom?.kind === 'number' &&
     top.value.q === 1n &&
     bottom.value.q === 1n &&
-    top.value.p > 0n &&
+    top.value.p >= 0n &&
     top.value.p < bottom.value.p;
   if (!proper || peek(parser)?.text === '^') {
     parser.at = start;
@@ -270,7 +308,8 @@ function mixedNumber(parser: Parser, whole: Expr): Expr | null {
   }
   const rest = rational(top.value.p, bottom.value.p);
   const sign = whole.value.p < 0n ? -1n : 1n;
-  return { kind: 'number', value: rational(whole.value.p * rest.q + sign * rest.p, rest.q) };
+  const value: Expr = { kind: 'number', value: rational(whole.value.p * rest.q + sign * rest.p, rest.q) };
+  return fraction?.kind === 'quantity' ? { ...fraction, value } : withUnit(parser, value);
 }
 
 export function literal(token: Token): Expr {
@@ -284,16 +323,28 @@ export function literal(token: Token): Expr {
 /** An atom with its powers, factorials, per cents and degrees. */
 export function parseFactor(parser: Parser): Expr {
   enter(parser);
-  let base = parseAtom(parser);
+  const factor = postfixed(parser, parseAtom(parser));
+  parser.depth--;
+  return factor;
+}
+
+function postfixed(parser: Parser, atom: Expr): Expr {
+  let base = atom;
   for (;;) {
     const token = peek(parser);
     if (token === undefined) break;
     if (token.text === '^' || token.text === '**') {
       parser.at++;
       base = raised(parser, base);
+      if (base.kind === 'power' && isLiteral(base.base) && isLiteral(base.exponent))
+        base = withUnit(parser, base);
     } else if (token.kind === 'op' && token.text === '!') {
       parser.at++;
-      base = call('factorial', base);
+      // Two signs that touch are the product of every second number, not the factorial of one.
+      const next = peek(parser);
+      const twice = next?.kind === 'op' && next.text === '!' && !next.spaced;
+      if (twice) parser.at++;
+      base = call(twice ? 'factorial2' : 'factorial', base);
     } else if (token.kind === 'op' && token.text === '%') {
       parser.at++;
       base = { kind: 'quantity', value: base, unit: '%' };
@@ -314,7 +365,6 @@ export function parseFactor(parser: Parser): Expr {
       base = { kind: 'quantity', value: base, unit: `mod ${print(parseAtom(parser))}` };
     } else break;
   }
-  parser.depth--;
   return base;
 }
 
@@ -324,6 +374,12 @@ function raised(parser: Parser, base: Expr): Expr {
   if (inner?.kind === 'command' && (inner.text === 'circ' || inner.text === 'degree')) {
     parser.at += token?.text === '{' ? 3 : 1;
     return { kind: 'quantity', value: base, unit: 'degree' };
+  }
+  // 3^{+} and 3^{-}: a limit from one side.
+  const side = inner?.kind === 'op' && /^[-+]$/.test(inner.text) && token !== inner ? inner.text : null;
+  if (side !== null && parser.tokens[parser.at + 2]?.text === '}') {
+    parser.at += 3;
+    return call(`from${side}`, base);
   }
   if (inner?.kind === 'command' && inner.text === 'prime') {
     parser.at += token?.text === '{' ? 3 : 1;
@@ -339,15 +395,19 @@ function raised(parser: Parser, base: Expr): Expr {
   return power(base, exponent);
 }
 
+function isLiteral(expr: Expr): boolean {
+  return expr.kind === 'number';
+}
+
 /** The argument of ^ or _: a group, a command with its arguments, or one digit or letter. */
 export function scriptOf(parser: Parser): Expr {
   const sign = signAt(parser);
   const token = peek(parser);
   if (token === undefined) throw new Unreadable('nothing-raised');
-  if (token.kind === 'letter') {
-    // One letter alone: an index behind it belongs to what carries the script.
+  // One letter or number alone: what stands behind it belongs to what carries the script.
+  if (token.kind === 'letter' || token.kind === 'number') {
     parser.at++;
-    return signed(sign, symbol(token.text));
+    return signed(sign, token.kind === 'letter' ? symbol(token.text) : literal(token));
   }
   return signed(sign, parseAtom(parser));
 }

@@ -20,6 +20,8 @@ const POINTS = 6;
 const CLOSE = 1e-9;
 /** Digits that a rounded value must show before it may stand for the exact one. */
 const LEAST_DIGITS = 5;
+/** Digits from which a decimal may be the print of the double that is nearest to the exact number. */
+const DOUBLE_DIGITS = 15;
 
 /** Compares two scalars: numbers exactly, expressions by algebra, and what algebra cannot decide at seeded points. */
 export function compareScalars(a: Expr, b: Expr): Comparison {
@@ -67,7 +69,9 @@ function compareNumbers(x: Rational, a: Expr, y: Rational, b: Expr): Comparison 
 /** Whether `value`, written as a decimal, is what the other number rounds to at as many digits. */
 function isRounding(expr: Expr, value: Rational, other: Rational): boolean {
   const decimals = decimalsOf(expr);
-  if (decimals === 0 || isInteger(other) || significant(value, decimals) < LEAST_DIGITS) return false;
+  const digits = significant(value, decimals);
+  if (decimals === 0 || isInteger(other) || digits < LEAST_DIGITS) return false;
+  if (digits >= DOUBLE_DIGITS && toNumber(value) === toNumber(other)) return true;
   const scale = 10n ** BigInt(decimals);
   const off = rational((value.p * other.q - other.p * value.q) * scale * 2n, value.q * other.q);
   return off.p <= off.q && -off.p <= off.q;
@@ -93,6 +97,7 @@ function roundedRoot(a: Expr, b: Expr): Comparison {
 /** The same for a constant that is known in double precision alone. */
 function roundsTo(decimal: Expr, other: Expr): boolean {
   const decimals = decimalsOf(decimal);
+  if (isDoubleOfRoot(decimal, other)) return true;
   if (decimals === 0 || decimals > 15) return false;
   const written = evaluateAt(decimal, randomPoint(0));
   const { re, im } = evaluateAt(other, randomPoint(1));
@@ -102,6 +107,17 @@ function roundsTo(decimal: Expr, other: Expr): boolean {
     return false;
   if (String(Math.abs(written.re)).replace(/^0?\.0*|\./g, '').length < LEAST_DIGITS) return false;
   return Math.abs(written.re - re) <= 0.5 * 10 ** -decimals * (1 + 1e-9);
+}
+
+/** Whether a decimal is the double that is nearest to one square root; no double of a sum of roots is that exact. */
+function isDoubleOfRoot(decimal: Expr, other: Expr): boolean {
+  const written = quotientOf(decimal);
+  const value = written === null ? null : rationalValue(written);
+  if (value === null || significant(value, decimalsOf(decimal)) < DOUBLE_DIGITS) return false;
+  const quotient = quotientOf({ kind: 'product', factors: [other, other] });
+  const square = quotient === null ? null : rationalValue(quotient);
+  if (square === null) return false;
+  return Math.sign(evaluateAt(other, randomPoint(0)).re) * Math.sqrt(toNumber(square)) === toNumber(value);
 }
 
 /** Agreement at seeded points, of which the first are positive: it says `numeric`, since it proves nothing. */

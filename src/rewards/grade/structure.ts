@@ -4,6 +4,7 @@ import { inverseR, mulR, negR, type Rational, TooLarge } from '../../util/ration
 import { addQ, numberIn, type Polynomial, type Quotient } from './algebra.ts';
 import { exact } from './exact.ts';
 import { type Expr, type ListExpr, type RelationOperator, symbol } from './expression.ts';
+import { matrixValue } from './matrices.ts';
 
 /** A value with the name that it was given, such as x in x = 5. */
 export interface Settled {
@@ -21,7 +22,7 @@ const MINUS_INFINITY: Expr = {
 export function settle(expr: Expr): Settled {
   if (expr.kind === 'plusminus' || hasPlusMinus(expr)) return { value: bothSigns(expr), name: null };
   if (expr.kind === 'call' && expr.name === 'union') return { value: unionOf(expr.args), name: null };
-  if (expr.kind !== 'relation') return { value: expr, name: null };
+  if (expr.kind !== 'relation') return { value: matrixValue(expr) ?? expr, name: null };
   const { parts, operators } = expr;
   const first = parts[0]!;
   if (operators.every((operator) => operator === '=' || operator === '≈' || operator === '≡'))

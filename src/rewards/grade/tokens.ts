@@ -21,6 +21,8 @@ export interface Token {
   readonly text: string;
   /** White space came before it. */
   readonly spaced: boolean;
+  /** A new line came before it. */
+  readonly line?: boolean;
   readonly value?: Rational;
   readonly decimals?: number;
   /** The number was written with plain commas between thousands. */
@@ -104,9 +106,10 @@ export function tokenize(text: string, grouping = true): Token[] {
     if (cursor.at >= text.length) return tokens;
     const token = next(cursor, spaced);
     if (token === null) continue;
+    const line = spaced && text.slice(start, cursor.at).includes('\n');
     if (token.kind === 'open') cursor.depth++;
     if (token.kind === 'close') cursor.depth--;
-    tokens.push(token);
+    tokens.push(line ? { ...token, line } : token);
     if (tokens.length > MAX_TOKENS) throw new Unreadable('too-long');
   }
 }
@@ -135,6 +138,10 @@ function next(cursor: Cursor, spaced: boolean): Token | null {
   const character = text[at]!;
   if (isDigit(character) || (character === '.' && isDigit(text[at + 1]))) return numberToken(cursor, spaced);
   if (character === '\\') return commandToken(cursor, spaced);
+  if (text.startsWith('...', at)) {
+    cursor.at += 3;
+    return { kind: 'command', text: 'ldots', spaced };
+  }
   if (isLetter(character)) return wordToken(cursor, spaced);
   if ('([{'.includes(character)) return bracket(cursor, 'open', character, spaced);
   if (')]}'.includes(character)) return bracket(cursor, 'close', character, spaced);
@@ -261,7 +268,8 @@ function numberToken(cursor: Cursor, spaced: boolean): Token {
   // No number of thousands begins with 0: in 0,125 the comma is another thing.
   if (/^[1-9]\d{0,2}$/.test(digits)) {
     for (;;) {
-      const length = groupSeparator(text, cursor.at, cursor.grouping && cursor.depth <= 0);
+      const plain = cursor.grouping && cursor.depth <= 0;
+      const length = groupSeparator(text, cursor.at, plain, start);
       if (length === 0) break;
       if (text[cursor.at] === ',' && length === 1) grouped = true;
       digits += text.slice(cursor.at + length, cursor.at + length + 3);
@@ -275,6 +283,8 @@ function numberToken(cursor: Cursor, spaced: boolean): Token {
     digits += after;
     decimals = after.length;
   }
+  const period = decimals > 0 || text[cursor.at - 1] === '.' ? periodAt(cursor) : '';
+  if (period !== '') return repeating(digits, decimals, period, spaced);
   const exponent = exponentAt(cursor);
   if (cursor.at === start || digits.length > MAX_DIGITS) throw new Unreadable('number');
   const value = scaled(BigInt(digits), exponent - decimals);
@@ -290,8 +300,9 @@ function numberToken(cursor: Cursor, spaced: boolean): Token {
 }
 
 /** The length of what separates thousands here, or 0: exactly three digits must follow. */
-function groupSeparator(text: string, at: number, plainComma: boolean): number {
+function groupSeparator(text: string, at: number, plain: boolean, start: number): number {
   const separators = [
+    ',\\! ',
     ',\\!',
     '{,}',
     '{, }',
@@ -301,14 +312,36 @@ function groupSeparator(text: string, at: number, plainComma: boolean): number {
     '{\\,}',
     '\\;',
     "'",
-    ...(plainComma ? [','] : []),
+    ...(plain ? [','] : []),
+    // Spaces between thousands are told from a list of numbers only where one number is all there is.
+    ...(plain && /(?:^|=)[-+$\\\s]*$/.test(text.slice(0, start)) ? [' '] : []),
   ];
   for (const separator of separators) {
     if (!text.startsWith(separator, at)) continue;
     const after = at + separator.length;
-    if (digitsAt(text, after).length === 3) return separator.length;
+    if (digitsAt(text, after).length !== 3) continue;
+    if (separator !== ' ' || !/^\s*[/\\]/.test(text.slice(after + 3, after + 8))) return separator.length;
   }
   return 0;
+}
+
+/** The digits under a line or dots that end a decimal and repeat without end; the cursor passes them. */
+function periodAt(cursor: Cursor): string {
+  const rest = cursor.text.slice(cursor.at, cursor.at + 60);
+  const match = /^\s*(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\\(?:bar|dot)\s*(\d))/.exec(rest);
+  if (match === null) return '';
+  cursor.at += match[0].length;
+  const last = /^\d*\\dot\s*\{?(\d)\}?/.exec(cursor.text.slice(cursor.at, cursor.at + 60));
+  if (!match[0].includes('dot') || last === null) return (match[1] ?? match[2])!;
+  // Two dots mark the first and the last digit that repeat.
+  cursor.at += last[0].length;
+  return (match[1] ?? match[2])! + last[0].replace(/\D/g, '');
+}
+
+function repeating(digits: string, decimals: number, period: string, spaced: boolean): Token {
+  const whole = BigInt(digits + period) - BigInt(digits);
+  const value = rational(whole, (10n ** BigInt(period.length) - 1n) * 10n ** BigInt(decimals));
+  return { kind: 'number', text: `${digits}(${period})`, spaced, value };
 }
 
 function exponentAt(cursor: Cursor): number {
