@@ -2,6 +2,7 @@
 
 import { ReckonError } from '../util/errors.ts';
 import { JinjaTemplate, type Rendered } from './jinja.ts';
+import { stripped } from './python-strings.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** One turn; further keys (tool calls, reasoning) reach the template as they are. */
@@ -69,7 +70,7 @@ export class ChatTemplate {
     const ends = this.tokenizer.byteEnds(ids);
     const assistant = ids.map(() => 0);
     for (const [start, end] of generated) {
-      const [first, last] = [bytesUpTo(text, start), bytesUpTo(text, end)];
+      const [first, last] = [this.bytesUpTo(text, start), this.bytesUpTo(text, end)];
       if (first === last) continue;
       ids.forEach((_, i) => {
         const begin = i === 0 ? 0 : ends[i - 1]!;
@@ -86,36 +87,46 @@ export class ChatTemplate {
       throw new ReckonError('usage', 'bad-chat', message);
     }
     const rendered = this.template.render({
-      messages,
+      messages: continueFinalMessage ? [...messages.slice(0, -1), marked(messages.at(-1))] : messages,
       add_generation_prompt: addGenerationPrompt,
+      // What transformers always sets: templates ask whether these are defined.
+      tools: null,
+      documents: null,
       ...this.tokenizer.specialTexts,
       ...variables,
     });
     return continueFinalMessage ? { ...rendered, text: opened(rendered.text, messages) } : rendered;
   }
+
+  private bytesUpTo(text: string, end: number): number {
+    return Buffer.byteLength(this.tokenizer.normalized(text.slice(0, end)));
+  }
 }
 
-/** The text cut behind the last message's content, whose trailing spaces a template may have trimmed. */
+/** A noncharacter of Unicode behind the content that goes on; a template that trims takes the space behind it away. */
+const mark = '\uFDD2';
+
+function marked(message: ChatMessage | undefined): ChatMessage | undefined {
+  return typeof message?.content === 'string'
+    ? { ...message, content: `${message.content}${mark} ` }
+    : message;
+}
+
+/** The text cut behind the last message's content; trailing spaces are left out where the template trims. */
 function opened(text: string, messages: readonly ChatMessage[]): string {
   const content = messages.at(-1)?.content;
-  const trimmed = typeof content === 'string' ? content.trim() : '';
-  const place = text.lastIndexOf(trimmed);
-  if (typeof content !== 'string' || place < 0) {
+  const place = text.lastIndexOf(mark);
+  if (typeof content !== 'string' || place < 0 || !text.includes(stripped(content))) {
     const message = 'the final message does not stand in the rendered chat, so it cannot be continued';
     throw new ReckonError('data', 'bad-chat', message);
   }
-  const leading = content.trimStart();
-  const kept = text.startsWith(leading, place) ? leading.length : trimmed.length;
-  return text.slice(0, place + kept);
+  const kept = text.slice(0, place);
+  return text[place + 1] === ' ' ? kept : stripped(kept, null, 'right');
 }
 
 /** Whether a prompt's ids begin the whole conversation's ids, as training on completions takes for granted. */
 export function isPrefix(promptIds: readonly number[], allIds: readonly number[]): boolean {
   return promptIds.length <= allIds.length && promptIds.every((id, i) => id === allIds[i]);
-}
-
-function bytesUpTo(text: string, end: number): number {
-  return Buffer.byteLength(text.slice(0, end).normalize('NFC'));
 }
 
 function templateOf({ files }: Tokenizer): string {

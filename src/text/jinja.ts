@@ -33,6 +33,7 @@ interface Node {
   readonly computed?: boolean;
   readonly object?: Node;
   readonly property?: { readonly value?: unknown };
+  readonly callee?: { readonly value?: unknown };
   readonly value?: unknown;
 }
 
@@ -107,10 +108,12 @@ class PythonInterpreter extends Base {
   }
 
   override applyFilter(operand: Value, filter: Node, scope: Environment): Value {
-    const isTrim = filter.type === 'Identifier' && filter.value === 'trim' && operand.type === 'StringValue';
-    return isTrim
-      ? stringValue(stripped(operand.value as string))
-      : super.applyFilter(operand, filter, scope);
+    const name = filter.type === 'Identifier' ? filter.value : filter.callee?.value;
+    if (name === 'string') return stringValue(python(operand, false));
+    if (name === 'trim' && filter.type === 'Identifier' && operand.type === 'StringValue')
+      return stringValue(stripped(operand.value as string));
+    const filtered = super.applyFilter(operand, filter, scope);
+    return name === 'tojson' ? stringValue(withPythonNumbers(filtered.value as string)) : filtered;
   }
 }
 
@@ -152,9 +155,24 @@ function python(value: Value, quoted: boolean): string {
       return `{${[...(value.value as Map<string, Value>)]
         .map(([key, item]) => `${quote(key)}: ${python(item, true)}`)
         .join(', ')}}`;
+    case 'FloatValue':
+      return pythonNumber(value.value as number) ?? value.toString();
     default:
       return value.toString();
   }
+}
+
+/** Python turns to powers of ten below 1e-4, JavaScript below 1e-6, and with one digit; null for any other number. */
+function pythonNumber(value: number): string | null {
+  const [digits, exponent] = value.toExponential().split('e');
+  return Number(exponent) < -4 ? `${digits}e-${exponent!.slice(1).padStart(2, '0')}` : null;
+}
+
+/** JSON whose numbers are written as Python writes them. */
+function withPythonNumbers(json: string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.e+-]*/g, (part) =>
+    part.startsWith('"') ? part : (pythonNumber(Number(part)) ?? part),
+  );
 }
 
 function quote(text: string): string {

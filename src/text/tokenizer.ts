@@ -58,6 +58,11 @@ export class Tokenizer {
     return this.hub.encode(text).ids;
   }
 
+  /** The text as the vocabulary sees it: composed by NFC, say, or as it is where the tokenizer changes nothing. */
+  normalized(text: string): string {
+    return this.hub.normalizer?.normalize(text) ?? text;
+  }
+
   /** Where each id's bytes end in the UTF-8 text that they stand for (after the tokenizer's normalisation). */
   byteEnds(ids: readonly number[]): number[] {
     let end = 0;

@@ -13,6 +13,12 @@ describe('strings in templates', () => {
     ["[{{ '\\n\\n  x \\n'.lstrip('\\n').rstrip('\\n') }}]", '[  x ]'],
     ["{{ 'prefix-body'.removeprefix('prefix-') }}{{ 'body.txt'.removesuffix('.txt') }}", 'bodybody'],
     ["{{ 'abc'.find('c') }} {{ 'abc'.find('x') }} {{ 'abcabc'.count('b') }}", '2 -1 2'],
+    [
+      "{{ 0.00001 }} {{ [0.0001, -0.00000025] | tojson }} {{ 'x' ~ 0.00005 }}",
+      '1e-05 [0.0001, -2.5e-07] x5e-05',
+    ],
+    ["{{ {'a': '0.00001 0.00002', 'b': 0.00003} | tojson }}", '{"a": "0.00001 0.00002", "b": 3e-05}'],
+    ["{{ [1, {'x': none, 'y': true}] | string }} {{ 'a' | string }}", "[1, {'x': None, 'y': True}] a"],
     ['{{ True }} {{ False }} {{ None }} {{ [True, None] }}', 'True False None [True, None]'],
   ])('%s', (template, expected) => {
     expect(render(template)).toBe(expected);
