@@ -81,7 +81,7 @@ export function scheduleFactor(name: ScheduleName, step: number, shape: Schedule
     case 'cosine-restarts':
       return progress >= 1 ? 0 : wave(((shape.cycles ?? 1) * progress) % 1);
     case 'polynomial':
-      return progress > 1 ? minRatio : (1 - minRatio) * (1 - progress) ** (shape.power ?? 1) + minRatio;
+      return step > steps ? minRatio : (1 - minRatio) * (1 - progress) ** (shape.power ?? 1) + minRatio;
     case 'inverse-sqrt': {
       const timescale = shape.timescale ?? (warmupSteps || 10_000);
       return 1 / Math.sqrt((step + timescale - warmupSteps) / timescale);

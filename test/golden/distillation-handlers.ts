@@ -3,7 +3,7 @@
 import { backwardThroughDivergence, divergenceTerms } from '../../src/losses/index.ts';
 import { backward, type DType, full, ids, noGrad, scope, type Tensor, zeros } from '../../src/torch/index.ts';
 import type { Case, Got, Handlers, Tensors } from './case.ts';
-import { gradientsOf, trainableModel } from './model-step.ts';
+import { gradientsOf, paddedLayout, trainableModel } from './model-step.ts';
 
 export const distillationHandlers: Handlers = {
   'gkd.loss': (one, inputs) => {
@@ -26,7 +26,7 @@ export const distillationHandlers: Handlers = {
     const loss = scope(() => {
       const statesOf = (model: typeof student) => ({
         hidden_ND: model
-          .forward(inputs.get('input_ids')!)
+          .forward(inputs.get('input_ids')!, paddedLayout(inputs.get('attention_mask')))
           .view([-1, model.config.hiddenSize])
           .indexSelect(0, ids(places)),
         head_VD: model.headWeight,

@@ -11,8 +11,9 @@ import {
   useAdapter,
   withAdapter,
 } from '../../src/nn/index.ts';
-import { arange, type DType, ids, noGrad, scope, type Tensor } from '../../src/torch/index.ts';
+import { type DType, ids, noGrad, scope, type Tensor } from '../../src/torch/index.ts';
 import { type Case, type Got, type Handlers, root, type Tensors } from './case.ts';
+import { paddedLayout } from './model-step.ts';
 
 export const loraHandlers: Handlers = {
   lora: (one, inputs) => {
@@ -53,12 +54,8 @@ function logitsOf(model: Decoder, inputs: Tensors): Float32Array {
   return noGrad(() => scope(() => model.logits(hiddenOf(model, inputs)).toFloat32()));
 }
 
-/** Padding, on whichever side, is a segment of its own; positions count it, as a plain call of the reference does. */
 function hiddenOf(model: Decoder, inputs: Tensors): Tensor {
-  const segments = inputs.get('attention_mask')!;
-  const positions = arange(0, segments.size(1)).unsqueeze(0).expand(segments.shape).contiguous();
-  const layout = { positions_BT: positions, segments_BT: segments };
-  return model.forward(inputs.get('input_ids')!, layout);
+  return model.forward(inputs.get('input_ids')!, paddedLayout(inputs.get('attention_mask')));
 }
 
 /** Through the trainer's own path: states that predict a label, chunked log-probabilities, their backward pass. */

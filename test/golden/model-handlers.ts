@@ -18,6 +18,7 @@ import {
 } from '../../src/torch/index.ts';
 import { cutMicroBatches, predictingStates } from '../../src/train/micro-batches.ts';
 import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
+import { paddedLayout, positionsOf } from './model-step.ts';
 
 export const modelHandlers: Handlers = {
   'model.logits': (one, inputs) => {
@@ -116,9 +117,7 @@ function logitsOf(model: Decoder, inputs: Tensors): Got {
     });
     return { ...got, ...ropeOf(model, inputs.get('input_ids')!.size(1)) };
   }
-  using counted = noGrad(() =>
-    scope(() => arange(0, mask.size(1)).unsqueeze(0).expand(mask.shape).contiguous()),
-  );
+  using counted = noGrad(() => scope(() => positionsOf(mask)));
   const logits = run(model, inputs, { positions_BT: counted, segments_BT: mask });
   if (!given) return { logits };
   return { logits, logits_with_position_ids: run(model, inputs, { positions_BT: given, segments_BT: mask }) };
@@ -156,7 +155,8 @@ function lossAndGradients(model: Decoder, inputs: Tensors): Got {
     i % width > 0 && label !== -100 ? [[i - 1, label] as const] : [],
   );
   return scope(() => {
-    const hidden = model.forward(inputs.get('input_ids')!).view([-1, model.config.hiddenSize]);
+    const layout = paddedLayout(inputs.get('attention_mask'));
+    const hidden = model.forward(inputs.get('input_ids')!, layout).view([-1, model.config.hiddenSize]);
     const loss = backwardThroughLogps(
       hidden.indexSelect(0, ids(rows.map(([place]) => place))),
       model.headWeight,
@@ -198,6 +198,7 @@ function completionLogps(one: Case, model: Decoder, inputs: Tensors): Got {
     const logps = mask.map((row) => row.map(() => 0));
     const entropies = mask.map((row) => row.map(() => 0));
     for (const batch of cutMicroBatches(sequences, 24, model.config.padTokenId ?? 0)) {
+      if (batch.targets.length === 0) continue;
       scope(() => {
         const { hidden_ND, targets_N } = noGrad(() => predictingStates(model, batch));
         const values = tokenLogps(hidden_ND, model.headWeight, targets_N, {

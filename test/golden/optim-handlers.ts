@@ -39,7 +39,7 @@ export const optimHandlers: Handlers = {
       return got;
     }),
   'optim.schedule': (one) => {
-    const [name, shape] = scheduleOf(one);
+    const [name, shape] = scheduleOf(one.params);
     const lr: number = one.params['lr'];
     return { lr: valuesOf(one.expected['lr']).map((_, step) => lr * scheduleFactor(name, step, shape)) };
   },
@@ -113,11 +113,10 @@ function adamw(one: Case, inputs: Tensors, dtype: DType): Got {
 
 function ratesOf({ params }: Case): number[] {
   const { steps, lr, lr_scheduler: scheduler } = params;
-  return Array.from({ length: steps as number }, (_, step) => {
-    if (scheduler === null) return lr;
-    const shape = { steps: scheduler.num_training_steps, warmupSteps: scheduler.num_warmup_steps };
-    return lr * scheduleFactor(scheduler.name, step, shape);
-  });
+  const [name, shape] = scheduler ? scheduleOf({ kwargs: {}, ...scheduler, lr }) : [null, null];
+  return Array.from({ length: steps as number }, (_, step) =>
+    name === null ? lr : lr * scheduleFactor(name, step, shape),
+  );
 }
 
 /** Least squares on a line of matrices, from the gradient to the clipped step. */
@@ -150,7 +149,7 @@ function toyRegression({ params }: Case, inputs: Tensors): Got {
 }
 
 /** A schedule of transformers by our names. */
-function scheduleOf({ params }: Case): [ScheduleName, ScheduleShape] {
+function scheduleOf(params: Case['params']): [ScheduleName, ScheduleShape] {
   const { name, lr, kwargs } = params;
   const minRatio = kwargs.min_lr_rate ?? kwargs.min_lr_ratio ?? (kwargs.min_lr ?? kwargs.lr_end ?? 0) / lr;
   const constant = name === 'constant';

@@ -7,7 +7,7 @@ import { cutMicroBatches, type TrainingSequence } from '../../src/train/micro-ba
 import { pairSequences } from '../../src/train/pairs.ts';
 import { pairObjective } from '../../src/train/preference-objective.ts';
 import { backwardThroughSequenceLogps, sequenceLogps } from '../../src/train/sequence-logps.ts';
-import type { Case, Got } from './case.ts';
+import type { Case, Got, Tensors } from './case.ts';
 import { padded } from './model-step.ts';
 import { labelsOf, meanOver, type TokenStatistics, tokenStatistics } from './token-statistics.ts';
 
@@ -29,10 +29,12 @@ export function pairStep(
     reference: sequenceLogps(reference, sequences, batches),
     zeroPoint: 0,
   };
+  const objective = params['loss_type']?.[0] ?? 'sigmoid';
   const options = {
-    objective: params['loss_type']?.[0] ?? 'sigmoid',
+    objective,
     beta: params['beta'],
-    labelSmoothing: 0,
+    // TRL's logistic losses know no smoothing.
+    labelSmoothing: ['sigmoid', 'sigmoid_norm'].includes(objective) ? 0 : (params['label_smoothing'] ?? 0),
     gamma: 0,
     nllWeight: 0,
     desirableWeight: 1,
@@ -83,16 +85,23 @@ export function pairRectangle(
   };
 }
 
+/** `input_ids` and `completion_mask` of the rectangle, as tensors. */
+export function pairTensors(sequences: readonly TrainingSequence[]): Tensors {
+  const rectangle = pairRectangle(sequences, 0);
+  return new Map(
+    ['input_ids', 'completion_mask'].map((name) => {
+      const rows = rectangle[`batch.${name}`]!;
+      return [name, ids(rows.flat(), [rows.length, rows[0]!.length])];
+    }),
+  );
+}
+
 function statisticsOf(model: Decoder, sequences: readonly TrainingSequence[]): Got {
   return noGrad(() =>
     scope(() => {
-      const rectangle = pairRectangle(sequences, 0);
-      const matrix = (name: string) => {
-        const rows = rectangle[name]!;
-        return ids(rows.flat(), [rows.length, rows[0]!.length]);
-      };
-      const inputs = matrix('batch.input_ids');
-      const labels = labelsOf(inputs, matrix('batch.completion_mask'));
+      const tensors = pairTensors(sequences);
+      const inputs = tensors.get('input_ids')!;
+      const labels = labelsOf(inputs, tensors.get('completion_mask')!);
       return pairStatistics(tokenStatistics(model.logits(model.forward(inputs)), labels));
     }),
   );

@@ -12,6 +12,7 @@ import {
   type PreferenceOptions,
   preferenceLoss,
 } from '../../src/losses/index.ts';
+import type { Decoder } from '../../src/models/index.ts';
 import {
   backward,
   cat,
@@ -25,7 +26,7 @@ import {
 import { pairSequences } from '../../src/train/pairs.ts';
 import { type Case, chunked, type Got, type Handlers, type Tensors } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
-import { pairRectangle, pairStatistics, pairStep } from './pair-step.ts';
+import { pairRectangle, pairStatistics, pairStep, pairTensors } from './pair-step.ts';
 import { labelsOf, meanOver, type TokenStatistics, tokenStatistics } from './token-statistics.ts';
 
 export const preferenceHandlers: Handlers = {
@@ -33,13 +34,19 @@ export const preferenceHandlers: Handlers = {
     const pairs = (one.inputs['examples']!.value as PairIds[]).map(pairOf);
     using policy = trainableModel(one);
     using reference = trainableModel(one, 'ref_model');
+    const step = isTrained(one) ? pairStep : wholeStep;
     return {
       ...pairRectangle(pairSequences(pairs), one.params['pad_token_id']),
-      ...pairStep(one, policy, reference, pairs),
+      ...step(one, policy, reference, pairs),
       ...gradientsOf(policy),
     };
   },
-  'dpo.loss': (one, inputs) => inBothDtypes((dtype) => dpo(one, inputs, dtype)),
+  'dpo.loss': (one, inputs) =>
+    inBothDtypes((dtype) => {
+      const logits = leafOf(inputs, 'logits', dtype);
+      const { loss, ...got } = dpo(one, inputs, logits);
+      return { ...gradientOf(loss, logits), ...got };
+    }),
   'kto.loss': (one, inputs) => inBothDtypes((dtype) => kto(one, inputs, dtype)),
   'cpo.loss': (one, inputs) => inBothDtypes((dtype) => cpo(one, inputs, dtype)),
   'orpo.loss': (one, inputs) => inBothDtypes((dtype) => orpo(one, inputs, dtype)),
@@ -87,14 +94,35 @@ function dpoOptions({ params }: Case): PreferenceOptions {
   };
 }
 
-function dpo(one: Case, inputs: Tensors, dtype: DType): Got {
+/** Whether the trainer has the case's loss: one alone, of summed log-ratios, with the constants that it knows. */
+function isTrained({ params }: Case): boolean {
+  const plain = (params['ld_alpha'] ?? null) === null && !params['use_weighting'];
+  const divergence = params['f_divergence_type'] ?? 'reverse_kl';
+  const own = divergence === 'reverse_kl' && (params['discopop_tau'] ?? 0.05) === 0.05;
+  return plain && own && params['loss_type'].length === 1 && (params['loss_weights']?.[0] ?? 1) === 1;
+}
+
+/** A step of the losses that the trainer does not have, on the whole logits of all rows at once. */
+function wholeStep(one: Case, policy: Decoder, reference: Decoder, pairs: readonly PreferencePair[]): Got {
+  return scope(() => {
+    const inputs = pairTensors(pairSequences(pairs));
+    const logitsOf = (model: Decoder) => model.logits(model.forward(inputs.get('input_ids')!));
+    const ref = noGrad(() => logitsOf(reference));
+    const { loss, ...got } = dpo(one, new Map([...inputs, ['ref_logits', ref]]), logitsOf(policy));
+    backward(loss);
+    return { ...got, loss: loss.item() };
+  });
+}
+
+function dpo(one: Case, inputs: Tensors, logits: Tensor): Got & { readonly loss: Tensor } {
   const { params } = one;
-  const logits = leafOf(inputs, 'logits', dtype);
+  const { dtype } = logits;
   const labels = labelsOf(inputs.get('input_ids')!, inputs.get('completion_mask')!);
   const policy = tokenStatistics(logits, labels);
   const reference = tokenStatistics(inputs.get('ref_logits')!.to(dtype), labels);
   const lengths = inputs.get('completion_mask')!.to(dtype).sum(1);
-  const weights = params['ld_alpha'] === null ? policy.mask : desensitised(policy.mask, params['ld_alpha']);
+  const alpha: number | null = params['ld_alpha'] ?? null;
+  const weights = alpha === null ? policy.mask : desensitised(policy.mask, alpha);
   const sums = (statistics: TokenStatistics) => halves(statistics.logps.mul(weights).sum(1));
   const pairs = { policy: sums(policy), reference: sums(reference), lengths: halves(lengths) };
   const weightsOf: readonly number[] = params['loss_weights'] ?? params['loss_type'].map(() => 1);
@@ -111,7 +139,7 @@ function dpo(one: Case, inputs: Tensors, dtype: DType): Got {
   const { rewards } = found[0]!;
   const weighted_P = params['use_weighting'] ? losses_P.mul(onPolicyWeights(logits, policy)) : losses_P;
   return {
-    ...gradientOf(weighted_P.mean(), logits),
+    loss: weighted_P.mean(),
     metrics: { ...pairMetrics(pairs.policy, rewards), ...pairStatistics(policy) },
     chosen_logps: pairs.policy.chosen_P.toFloat64(),
     rejected_logps: pairs.policy.rejected_P.toFloat64(),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AdamW, clipGradNorm, learningRateAt } from '../../src/optim/index.ts';
+import { AdamW, clipGradNorm, learningRateAt, scheduleFactor } from '../../src/optim/index.ts';
 import { scope, tensor } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
@@ -173,4 +173,13 @@ describe('learningRateAt', () => {
       expect(learningRateAt(1, { ...single, steps: 2 })).toBeGreaterThan(0);
     },
   );
+});
+
+describe('schedules', () => {
+  it('polynomial: at its floor beyond the last step, also where the warm-up is longer than the run', () => {
+    const shape = { steps: 2, warmupSteps: 4, minRatio: 0.1 };
+    const factors = [0, 1, 2, 3, 4, 5].map((step) => scheduleFactor('polynomial', step, shape));
+    // As transformers 5.18 has it.
+    expect(factors).toEqual([0, 0.25, 0.5, 0.75, 0.1, 0.1]);
+  });
 });
