@@ -5,12 +5,20 @@ import type { ChatMessage } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import { readJsonl } from '../util/jsonl.ts';
 
+/** Columns of conversations beside their messages, by TRL's names: what their chat template is told. */
+export interface ChatColumns {
+  /** Definitions of tools, as a list or as its JSON. */
+  readonly tools?: string | readonly unknown[] | null | undefined;
+  /** Further variables of the template. */
+  readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null | undefined;
+}
+
 /** One line of a file: a text or a conversation learned whole, or a prompt with the completion that is learned. */
 export type SupervisedExample =
   | { readonly text: string }
-  | { readonly messages: readonly ChatMessage[] }
+  | ({ readonly messages: readonly ChatMessage[] } & ChatColumns)
   | { readonly prompt: string; readonly completion: string }
-  | { readonly prompt: readonly ChatMessage[]; readonly completion: readonly ChatMessage[] };
+  | ({ readonly prompt: readonly ChatMessage[]; readonly completion: readonly ChatMessage[] } & ChatColumns);
 
 /** A pair as text. */
 export interface PairText {
@@ -29,9 +37,14 @@ export interface PreferencePair {
 const messagesSchema = z
   .array(z.looseObject({ role: z.string(), content: z.unknown() }))
   .min(1) as unknown as z.ZodType<readonly ChatMessage[]>;
+const toolsSchema = z.union([z.array(z.unknown()), z.string().refine(isListAsJson, 'no list as JSON')]);
+const chatColumns = {
+  tools: toolsSchema.nullish(),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+};
 const exampleSchemas: readonly z.ZodType<SupervisedExample>[] = [
-  z.object({ messages: messagesSchema }),
-  z.object({ prompt: messagesSchema, completion: messagesSchema }),
+  z.object({ messages: messagesSchema, ...chatColumns }),
+  z.object({ prompt: messagesSchema, completion: messagesSchema, ...chatColumns }),
   z.object({ prompt: z.string(), completion: z.string() }),
   z.object({ text: z.string() }),
 ];
@@ -44,7 +57,8 @@ const pairSchemas: readonly z.ZodType<PairText | PreferencePair>[] = [
 
 /** The supervised examples of a JSONL file. A line that is none is an error that names it, as is a file without any. */
 export function readExamples(path: string): SupervisedExample[] {
-  const wanted = 'text, messages, or prompt and completion (both texts or both messages)';
+  const wanted =
+    'text, messages, or prompt and completion (both texts or both messages), and tools as a list or its JSON';
   return readRows(path, exampleSchemas, wanted);
 }
 
@@ -64,6 +78,14 @@ function readRows<T>(path: string, schemas: readonly z.ZodType<T>[], wanted: str
   const rows = readJsonl(path, parse, { torn: 'refused' });
   if (rows.length > 0) return rows;
   throw new ReckonError('data', 'no-rows', `${path} is empty; a line of it holds ${wanted}`);
+}
+
+function isListAsJson(text: string): boolean {
+  try {
+    return Array.isArray(JSON.parse(text));
+  } catch {
+    return false;
+  }
 }
 
 /** `prompt (text), answer (number)`. */

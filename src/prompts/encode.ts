@@ -9,9 +9,12 @@ import { ReckonError } from '../util/errors.ts';
  * follows it would have nothing to be predicted from.
  */
 export function encodePrompt(tokenizer: Tokenizer, text: string): number[] {
-  const ids = encodeExactly(tokenizer, text);
-  const begun = tokenizer.bosId === null || ids[0] === tokenizer.bosId ? ids : [tokenizer.bosId, ...ids];
-  return withTokens(begun, 'a prompt', 'begins no text');
+  return withTokens(begun(tokenizer, encodeExactly(tokenizer, text)), 'a prompt', 'begins no text');
+}
+
+/** Ids after the tokenizer's bos where it has one and they do not begin with it. */
+export function begun({ bosId }: Tokenizer, ids: number[]): number[] {
+  return bosId === null || ids[0] === bosId ? ids : [bosId, ...ids];
 }
 
 /** The ids of a completion to learn, ended by the tokenizer's eos where it has one; one of no token is an error. */

@@ -1,6 +1,6 @@
 /** Owns the public face of prompts. */
 
-export { encodeCompletion, encodePrompt } from './encode.ts';
+export { begun, encodeCompletion, encodePrompt } from './encode.ts';
 export { completionLengths, type LengthReport, type NamedText, promptLengths } from './lengths.ts';
 export {
   type PromptTemplate,

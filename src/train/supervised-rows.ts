@@ -3,7 +3,8 @@
  * completion, or a conversation. Knows no loss.
  */
 
-import { readExamples, type SupervisedExample } from '../data/training-rows.ts';
+import { type ChatColumns, readExamples, type SupervisedExample } from '../data/training-rows.ts';
+import { begun } from '../prompts/index.ts';
 import { type ChatMessage, ChatTemplate, type Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 import type { TrainingSequence } from './micro-batches.ts';
@@ -39,7 +40,8 @@ export class SupervisedRows {
   /**
    * The row of an example; null where nothing is left to learn. A prompt and its completion are encoded as one text, as
    * the reference trainers do; the prompt's own length in tokens says where the completion begins. Plain text gets the
-   * tokenizer's eos unless it ends so already; a conversation ends as its template ends it.
+   * tokenizer's bos, as prompts do that are sampled from, and its eos unless it ends so already; a conversation begins and
+   * ends as its template has it.
    */
   row(example: SupervisedExample): SupervisedRow | null {
     const { completionOnly, maxLength } = this.options;
@@ -60,32 +62,34 @@ export class SupervisedRows {
     readonly marked?: readonly boolean[];
   } {
     if ('text' in example) return { ids: this.ended(example.text), promptLength: 0 };
-    if ('messages' in example) return { ...this.conversation(example.messages), promptLength: 0 };
-    const { prompt, completion } = example;
-    if (typeof prompt === 'string') {
-      return {
-        ids: this.ended(`${prompt}${completion}`),
-        promptLength: this.tokenizer.encode(prompt).length,
-      };
+    if (isText(example)) {
+      const { prompt, completion } = example;
+      const promptLength = begun(this.tokenizer, this.tokenizer.encode(prompt)).length;
+      return { ids: this.ended(`${prompt}${completion}`), promptLength };
     }
-    const whole = [...prompt, ...(completion as readonly ChatMessage[])];
-    const opened = this.chat.encode(prompt, { addGenerationPrompt: true });
-    return { ...this.conversation(whole), promptLength: opened.length };
+    const variables = templateVariables(example);
+    if ('messages' in example) return { ...this.conversation(example.messages, variables), promptLength: 0 };
+    const opened = this.chat.encode(example.prompt, { addGenerationPrompt: true, variables });
+    const whole = [...example.prompt, ...example.completion];
+    return { ...this.conversation(whole, variables), promptLength: opened.length };
   }
 
   private ended(text: string): number[] {
     const { eosId } = this.tokenizer;
-    const ids = this.tokenizer.encode(text);
+    const ids = begun(this.tokenizer, this.tokenizer.encode(text));
     return eosId === null || ids.at(-1) === eosId ? ids : [...ids, eosId];
   }
 
-  private conversation(messages: readonly ChatMessage[]): { ids: number[]; marked?: boolean[] } {
-    if (!this.options.assistantOnly) return { ids: this.chat.encode(messages) };
+  private conversation(
+    messages: readonly ChatMessage[],
+    variables: Readonly<Record<string, unknown>>,
+  ): { ids: number[]; marked?: boolean[] } {
+    if (!this.options.assistantOnly) return { ids: this.chat.encode(messages, { variables }) };
     if (this.tokenizer.idOf('<|im_start|>') === null || this.chat.hasMarks) {
-      const { ids, assistant } = this.chat.encodeMarked(messages);
+      const { ids, assistant } = this.chat.encodeMarked(messages, { variables });
       return { ids, marked: assistant.map((one) => one === 1) };
     }
-    const ids = this.chat.encode(messages);
+    const ids = this.chat.encode(messages, { variables });
     return { ids, marked: this.chatMlMarks(ids) };
   }
 
@@ -107,6 +111,18 @@ export class SupervisedRows {
     this.template ??= new ChatTemplate(this.tokenizer);
     return this.template;
   }
+}
+
+function isText(example: SupervisedExample): example is PromptText {
+  return 'prompt' in example && typeof example.prompt === 'string';
+}
+
+type PromptText = Extract<SupervisedExample, { readonly prompt: string }>;
+
+/** What a row tells the chat template beside its messages; tools may be written as JSON. */
+function templateVariables({ tools, chat_template_kwargs: more }: ChatColumns): Record<string, unknown> {
+  const list = typeof tools === 'string' ? JSON.parse(tools) : tools;
+  return { ...(list == null ? {} : { tools: list }), ...more };
 }
 
 /** A row as trainers take it; its first token is never predicted. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModel } from '../../src/models/index.ts';
+import { encodePrompt } from '../../src/prompts/index.ts';
 import { Tokenizer } from '../../src/text/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
 import { cutMicroBatches, paddingShare, type TrainingSequence } from '../../src/train/micro-batches.ts';
@@ -118,25 +119,23 @@ describe('supervised rows', () => {
     const example = { prompt: '1 2 3 4\n', completion: '1+2' };
     const row = new SupervisedRows(tokenizer, options).row(example)!;
     expect(tokenizer.decode(row.ids)).toBe('1 2 3 4\n1+2');
-    expect(row.ids.at(-1)).toBe(2);
+    expect([row.ids[0], row.ids.at(-1)]).toEqual([1, 2]);
     expect(row.learned.filter(Boolean).length).toBe(4);
-    expect(sequenceOf(row)).toEqual({ promptIds: row.ids.slice(0, 8), completionIds: row.ids.slice(8) });
+    expect(sequenceOf(row)).toEqual({ promptIds: row.ids.slice(0, 9), completionIds: row.ids.slice(9) });
+    expect(sequenceOf(row).promptIds).toEqual(encodePrompt(tokenizer, example.prompt));
     const all = new SupervisedRows(tokenizer, { ...options, completionOnly: false }).row(example)!;
     expect(all.learned.every(Boolean)).toBe(true);
     expect(sequenceOf(all)).toEqual(wholeSequence(sequenceOf(row)));
-    expect(new SupervisedRows(tokenizer, options).row({ text: '1+2' })!.learned).toEqual([
-      true,
-      true,
-      true,
-      true,
-    ]);
+    const text = new SupervisedRows(tokenizer, options).row({ text: '1+2' })!;
+    expect(text.learned).toEqual([true, true, true, true, true]);
+    expect(text.ids).toEqual([1, ...tokenizer.encode('1+2'), 2]);
   });
 
   it('are cut on the right, and left out where nothing is left to learn', () => {
     const example = { prompt: '1 2 3 4\n', completion: '1+2' };
-    const row = new SupervisedRows(tokenizer, { ...options, maxLength: 10 }).row(example)!;
-    expect([row.ids.length, row.learned.filter(Boolean).length]).toEqual([10, 2]);
-    expect(new SupervisedRows(tokenizer, { ...options, maxLength: 8 }).row(example)).toBeNull();
+    const row = new SupervisedRows(tokenizer, { ...options, maxLength: 11 }).row(example)!;
+    expect([row.ids.length, row.learned.filter(Boolean).length]).toEqual([11, 2]);
+    expect(new SupervisedRows(tokenizer, { ...options, maxLength: 9 }).row(example)).toBeNull();
   });
 
   it('of a file that are cut or left out are counted and told of', () => {
@@ -177,6 +176,25 @@ describe('supervised rows', () => {
     const halves = { prompt: messages.slice(0, 3), completion: messages.slice(3) };
     const last = new SupervisedRows(chatty, options).row(halves)!;
     expect(chatty.decode(last.ids.filter((_, t) => last.learned[t]))).toBe('9#');
+  });
+
+  it('of a conversation tell its template the tools and variables of their columns', () => {
+    const { tokenizer: file, config } = tokenizer.files;
+    const template =
+      "{% for t in tools or [] %}{{ t.name }}={% endfor %}{{ sign or '' }}{% for m in messages %}{{ m.content }}#{% endfor %}";
+    const chatty = new Tokenizer({ tokenizer: file, config: { ...config, chat_template: template } });
+    const path = join(mkdtempSync(join(tmpdir(), 'reckon-rows-')), 'rows.jsonl');
+    const textOf = (columns: object) => {
+      const messages = [{ role: 'user', content: '1' }];
+      writeFileSync(path, JSON.stringify({ messages, ...columns }));
+      const [row] = readSupervised(path, chatty, { ...options, completionOnly: false });
+      return chatty.decode([...row!.promptIds, ...row!.completionIds]);
+    };
+    expect(textOf({})).toBe('1#');
+    expect(textOf({ tools: [{ name: '7' }] })).toBe('7=1#');
+    expect(textOf({ tools: '[{"name": "8"}]' })).toBe('8=1#');
+    expect(textOf({ tools: null, chat_template_kwargs: { sign: '+' } })).toBe('+1#');
+    expect(() => textOf({ tools: 'add' })).toThrow(/tools as a list or its JSON/);
   });
 
   it('keep turns that are not learned out of the loss', () => {
