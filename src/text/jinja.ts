@@ -89,9 +89,13 @@ class PythonInterpreter extends Base {
 
   override evaluateBinaryExpression(node: Node, scope: Environment): Value {
     const operator = node.operator!.value;
-    if (operator !== '*' && operator !== '~') return super.evaluateBinaryExpression(node, scope);
+    if (!['*', '~', '%'].includes(operator)) return super.evaluateBinaryExpression(node, scope);
     const [left, right] = [this.evaluate(node.left!, scope), this.evaluate(node.right!, scope)];
     if (operator === '~') return stringValue(python(left, false) + python(right, false));
+    if (operator === '%' && left.type === 'IntegerValue' && right.type === 'IntegerValue') {
+      const [dividend, divisor] = [Number(left.value), Number(right.value)];
+      return runtimeValue(dividend - divisor * Math.floor(dividend / divisor));
+    }
     if (left.type !== 'StringValue' || right.type !== 'IntegerValue')
       return super.evaluateBinaryExpression(node, scope);
     return stringValue((left.value as string).repeat(Math.max(0, Number(right.value))));
@@ -110,8 +114,12 @@ class PythonInterpreter extends Base {
   override applyFilter(operand: Value, filter: Node, scope: Environment): Value {
     const name = filter.type === 'Identifier' ? filter.value : filter.callee?.value;
     if (name === 'string') return stringValue(python(operand, false));
-    if (name === 'trim' && filter.type === 'Identifier' && operand.type === 'StringValue')
-      return stringValue(stripped(operand.value as string));
+    if (filter.type === 'Identifier' && operand.type === 'StringValue') {
+      const text = operand.value as string;
+      if (name === 'trim') return stringValue(stripped(text));
+      // Characters, not UTF-16 units.
+      if (name === 'length') return runtimeValue([...text].length);
+    }
     const filtered = super.applyFilter(operand, filter, scope);
     return name === 'tojson' ? stringValue(withPythonNumbers(filtered.value as string)) : filtered;
   }
@@ -177,7 +185,13 @@ function withPythonNumbers(json: string): string {
 
 function quote(text: string): string {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
-  const escaped = text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('\t', '\\t');
+  const escaped = text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('\n', '\\n')
+    .replaceAll('\t', '\\t')
+    .replaceAll('\r', '\\r')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is escaped
+    .replace(/[\x00-\x1f\x7f-\xa0\xad]/g, (one) => `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`);
   return mark + (mark === "'" ? escaped.replaceAll("'", "\\'") : escaped) + mark;
 }
 
@@ -230,6 +244,7 @@ function guarded<T>(what: string, work: () => T): T {
 /** `{%+` keeps the spaces before a tag, `+%}` the newline after it: an empty expression between does both. */
 function prepared(source: string): string {
   return source
+    .replace(/\r\n?/g, '\n')
     .replace(/\{%([-+]?)\s*generation\s*([-+]?)%\}/g, `{%$1 if true %}{{ "${opening}" }}{% endif $2%}`)
     .replace(/\{%([-+]?)\s*endgeneration\s*([-+]?)%\}/g, `{%$1 if true %}{{ "${closing}" }}{% endif $2%}`)
     .replaceAll('{%+', '{{ "" }}{%')

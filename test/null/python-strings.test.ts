@@ -18,6 +18,9 @@ describe('strings in templates', () => {
       '1e-05 [0.0001, -2.5e-07] x5e-05',
     ],
     ["{{ {'a': '0.00001 0.00002', 'b': 0.00003} | tojson }}", '{"a": "0.00001 0.00002", "b": 3e-05}'],
+    ["a\r\n{% if true %}\r\nb\r{% endif %}\r\n{{ 'c' }}\r\n", 'a\nb\nc'],
+    ['{{ -5 % 3 }} {{ 5 % -3 }} {{ 7 % 3 }}', '1 -1 1'],
+    ["{{ '👍🏽é'|length }} {{ [1, 2]|length }}", '3 2'],
     ["{{ [1, {'x': none, 'y': true}] | string }} {{ 'a' | string }}", "[1, {'x': None, 'y': True}] a"],
     ['{{ True }} {{ False }} {{ None }} {{ [True, None] }}', 'True False None [True, None]'],
   ])('%s', (template, expected) => {
@@ -28,6 +31,10 @@ describe('strings in templates', () => {
     const template =
       "{% set c = messages[0].content %}[{{ c.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') }}|{{ c.split('</think>')[-1].lstrip('\\n') }}]";
     expect(render(template, '<think>\n  indented \n</think>\n\n  so')).toBe('[  indented |  so]');
+  });
+
+  it('are quoted in lists as Python quotes them', () => {
+    expect(render('{{ [messages[0].content] }}', 'a\rb\x00\xa0\xadé')).toBe("['a\\rb\\x00\\xa0\\xadé']");
   });
 
   it('have the spaces of Python at their ends, in the method and in the filter', () => {
