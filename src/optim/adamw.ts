@@ -15,9 +15,12 @@ export interface AdamWOptions {
   readonly decays?: (name: string, parameter: Tensor) => boolean;
 }
 
-/** Matrices decay, embeddings and the head included; biases and norms, which have one dimension, do not. */
-export function decaysByDefault(_name: string, parameter: Tensor): boolean {
-  return parameter.shape.length >= 2;
+/**
+ * Matrices decay, embeddings and the head included; biases and norms, which have one dimension, do not. DoRA's magnitudes
+ * are lengths of a weight's rows and decay, as transformers has it.
+ */
+export function decaysByDefault(name: string, parameter: Tensor): boolean {
+  return parameter.shape.length >= 2 || name.endsWith('lora_magnitude_vector');
 }
 
 interface Slot {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AdamW, clipGradNorm, learningRateAt, scheduleFactor } from '../../src/optim/index.ts';
-import { scope, tensor } from '../../src/torch/index.ts';
+import { AdamW, clipGradNorm, decaysByDefault, learningRateAt, scheduleFactor } from '../../src/optim/index.ts';
+import { scope, tensor, zeros } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
@@ -34,6 +34,17 @@ function adamTwin(
 
 describe('AdamW', () => {
   const options = { betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1 } as const;
+
+  it('decays matrices and magnitudes of DoRA, not biases and norms, as transformers and PEFT do', () => {
+    scope(() => {
+      const decaying = (name: string, shape: number[]) => decaysByDefault(name, zeros(shape));
+      const layer = 'model.layers.0.self_attn.q_proj';
+      expect(decaying(`${layer}.lora_A.weight`, [2, 4])).toBe(true);
+      expect(decaying(`${layer}.lora_magnitude_vector`, [4])).toBe(true);
+      expect(decaying(`${layer}.bias`, [4])).toBe(false);
+      expect(decaying('model.norm.weight', [4])).toBe(false);
+    });
+  });
 
   it('equals its formula over 20 steps, decays matrices only, and goes on exactly from a saved state', () => {
     const starts = { matrix: draw(6), vector: draw(5) };

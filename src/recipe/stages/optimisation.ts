@@ -86,7 +86,11 @@ export function optimisationKeys(defaults: OptimisationDefaults): OptimisationKe
     minLearningRateRatio: share()
       .default(0)
       .describe('learning rate of the last step over its peak; at 0 that step changes nothing'),
-    weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices'),
+    weightDecay: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe("decoupled weight decay of matrices and of DoRA's magnitudes"),
     betas: z
       .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
       .default([0.9, 0.95])
