@@ -96,6 +96,8 @@ function clipped(
 
 const smallestWeight = Math.log(1e-8);
 const largestWeight = 20;
+/** Without a decay the weight of a large ratio would have no bound. */
+const leastDecay = 1e-4;
 
 /**
  * e^lambda w^k e^(-lambda w) of the ratio w of each token's sequence, by the sign of its advantage; no gradient (VESPO).
@@ -115,8 +117,10 @@ export function gammaWeights(
     }
     const log_N = spreadRows(log_R.clamp(smallestWeight, largestWeight), segments);
     const ratio_N = log_N.exp();
-    const weight = ({ k, lambda }: { k: number; lambda: number }) =>
-      log_N.mul(k).sub(ratio_N.mul(lambda)).add(lambda).exp();
+    const weight = ({ k, lambda }: { k: number; lambda: number }) => {
+      const decay = Math.max(leastDecay, lambda);
+      return log_N.mul(k).sub(ratio_N.mul(decay)).add(decay).exp();
+    };
     return where(advantages_N.lt(0), weight(negative), weight(positive));
   });
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   backwardThroughLogps,
   backwardThroughTokenLosses,
+  gammaWeights,
   highEntropyMask,
   type KlEstimator,
   klPerToken,
@@ -184,6 +185,26 @@ describe('policyGradientLoss', () => {
       const gamma = Math.exp(3 + 2 * log - 3 * Math.exp(log));
       const vespo = logps.reduce((sum, logp) => sum - gamma * advantage * logp, 0);
       expect(lossOf({ name: 'vespo', ...phi })).toBeCloseTo(vespo, 5);
+    });
+  });
+});
+
+describe('the weight of VESPO', () => {
+  it('is bounded where its decay is 0', () => {
+    scope(() => {
+      const free = { k: 6, lambda: 0 };
+      const [weight] = gammaWeights(
+        {
+          logps_N: tensor([0]),
+          oldLogps_N: tensor([-40]),
+          referenceLogps_N: null,
+          advantages_N: tensor([1]),
+          weights_N: tensor([1]),
+          rows: { rows_N: ids([0]), count: 1 },
+        },
+        { name: 'vespo', positive: free, negative: free },
+      ).toFloat64();
+      expect(weight).toBe(0);
     });
   });
 });
