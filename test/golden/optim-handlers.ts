@@ -38,11 +38,9 @@ export const optimHandlers: Handlers = {
       });
       return got;
     }),
-  'optim.schedule': (one) => {
-    const [name, shape] = scheduleOf(one.params);
-    const lr: number = one.params['lr'];
-    return { lr: valuesOf(one.expected['lr']).map((_, step) => lr * scheduleFactor(name, step, shape)) };
-  },
+  'optim.schedule': (one) => ({
+    lr: valuesOf(one.expected['lr']).map((_, step) => rateAt(one.params, step)),
+  }),
   'optim.decay_names': (one) => {
     const options = { dtype: 'f32', computeDtype: 'f32', device: 'cpu' } as const;
     using model = loadModel(join(root, one.uses['model']!), options);
@@ -113,9 +111,8 @@ function adamw(one: Case, inputs: Tensors, dtype: DType): Got {
 
 function ratesOf({ params }: Case): number[] {
   const { steps, lr, lr_scheduler: scheduler } = params;
-  const [name, shape] = scheduler ? scheduleOf({ kwargs: {}, ...scheduler, lr }) : [null, null];
   return Array.from({ length: steps as number }, (_, step) =>
-    name === null ? lr : lr * scheduleFactor(name, step, shape),
+    scheduler ? rateAt({ kwargs: {}, ...scheduler, lr }, step) : lr,
   );
 }
 
@@ -146,6 +143,12 @@ function toyRegression({ params }: Case, inputs: Tensors): Got {
     optimizer.step(params['lr']);
   }
   return { W: W.toFloat32(), b: b.toFloat32(), losses, grad_norms: norms };
+}
+
+/** The learning rate of step 0, 1, ... of a schedule of transformers. */
+export function rateAt(params: Case['params'], step: number): number {
+  const [name, shape] = scheduleOf(params);
+  return params['lr'] * scheduleFactor(name, step, shape);
 }
 
 /** A schedule of transformers by our names. */

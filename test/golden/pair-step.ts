@@ -14,12 +14,16 @@ import { labelsOf, meanOver, type TokenStatistics, tokenStatistics } from './tok
 /** Small enough that the pairs are cut into several micro-batches. */
 const microBatchTokens = 24;
 
-/** The loss and its metrics; the gradient is accumulated in the policy. */
+/** TRL's logistic losses know no smoothing. */
+const smoothless = ['sigmoid', 'sigmoid_norm'];
+
+/** The loss and its metrics; the gradient of a share of the loss is accumulated in the policy. */
 export function pairStep(
   { params }: Case,
   policy: Decoder,
   reference: Decoder,
   pairs: readonly PreferencePair[],
+  share = 1,
 ): { readonly loss: number; readonly metrics: Got } {
   const sequences = pairSequences(pairs);
   const batches = cutMicroBatches(sequences, microBatchTokens, policy.config.padTokenId ?? 0);
@@ -29,12 +33,11 @@ export function pairStep(
     reference: sequenceLogps(reference, sequences, batches),
     zeroPoint: 0,
   };
-  const objective = params['loss_type']?.[0] ?? 'sigmoid';
+  const objective = [params['loss_type'] ?? 'sigmoid'].flat()[0];
   const options = {
     objective,
     beta: params['beta'],
-    // TRL's logistic losses know no smoothing.
-    labelSmoothing: ['sigmoid', 'sigmoid_norm'].includes(objective) ? 0 : (params['label_smoothing'] ?? 0),
+    labelSmoothing: smoothless.includes(objective) ? 0 : (params['label_smoothing'] ?? 0),
     gamma: 0,
     nllWeight: 0,
     desirableWeight: 1,
@@ -51,9 +54,9 @@ export function pairStep(
       'logps/chosen': ours['preference/logp_chosen'],
       'logps/rejected': ours['preference/logp_rejected'],
     };
-    return loss;
+    return loss.mul(share);
   });
-  return { loss, metrics: { ...metrics, ...before } };
+  return { loss: loss / share, metrics: { ...metrics, ...before } };
 }
 
 /** Entropy over all completion tokens, accuracy over the chosen, mean logits of either. */

@@ -14,7 +14,7 @@ import {
   type RatioLevel,
   type Rows,
 } from '../../src/losses/index.ts';
-import { backward, type DType, ids, scope, type Tensor, tensor } from '../../src/torch/index.ts';
+import { backward, type DType, ids, scope, type Tensor, tensor, where } from '../../src/torch/index.ts';
 import type { Case, Got, Handlers, Tensors } from './case.ts';
 
 export const policyHandlers: Handlers = {
@@ -173,7 +173,8 @@ interface Special {
   readonly denominator?: LossDenominator;
 }
 
-function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got {
+/** Loss, gradients and metrics of one micro-batch of rectangles, by TRL's names. */
+export function lossOf(one: Pick<Case, 'params'>, inputs: Tensors, dtype: DType, special: Special): Got {
   const { params } = one;
   return scope(() => {
     const toolMask = inputs.get('tool_mask');
@@ -189,7 +190,7 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
     const accumulation = accumulationOf(params);
     const ratio = inputs.get('importance_sampling_ratio');
     const oldLogps_N = flat.of(inputs.get('old_per_token_logps')) ?? logps_N.detach();
-    const samplingLogps_N = flat.of(inputs.get('sampling_per_token_logps'));
+    const samplingLogps_N = knownOr(flat.of(inputs.get('sampling_per_token_logps')), logps_N.detach());
     const mask_N = high ? flat.numbers([...high]) : undefined;
     const given = {
       logps_N,
@@ -210,14 +211,22 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
     const result = policyGradientLoss(given, options);
     backward(result.loss);
     const perToken = inputs.get('advantages')!.shape.length > 1;
+    const empty = options.objective?.name === 'gmpo' ? emptyMeans(flat, inputs) / accumulation : 0;
     const got: Got = {
-      loss: result.loss.item(),
+      loss: result.loss.item() + empty,
       grad_per_token_logps: flat.unflatten(logps_N.grad!.toFloat64()),
       metrics: {
         ...metricsOf(flat, result, options, perToken),
         entropy: flat.meanOf(entropies_N.detach().toFloat64()),
         ...(options.objective?.name === 'vespo'
-          ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective), perToken) }
+          ? {
+              'vespo/phi_seq_mean': phiMean(
+                flat,
+                gammaWeights(given, options.objective),
+                perToken,
+                ratio && !perToken ? phiWithoutTokens(inputs, ratio, options.objective) : undefined,
+              ),
+            }
           : {}),
         ...(bonus === 0
           ? {}
@@ -233,7 +242,7 @@ function lossOf(one: Case, inputs: Tensors, dtype: DType, special: Special): Got
 }
 
 /** TRL logs the policy's part before it divides by the number of micro-batches. */
-function beforeDivision(params: Case['params']): number {
+export function beforeDivision(params: Case['params']): number {
   return params['loss_type'] in denominators ? accumulationOf(params) : 1;
 }
 
@@ -262,14 +271,54 @@ function highEntropyShare(params: Case['params']): number {
   return params['top_entropy_quantile'] ?? 1;
 }
 
-/** Over tokens where each has its advantage, else over rows; a row without tokens is on-policy and counts 1. */
-export function phiMean(flat: Flat, phi_N: Tensor, perToken: boolean): number {
+/** Over tokens where each has its advantage, else over rows; a row without tokens is on-policy and counts 1 by default. */
+export function phiMean(
+  flat: Flat,
+  phi_N: Tensor,
+  perToken: boolean,
+  withoutTokens?: ArrayLike<number>,
+): number {
   const values = phi_N.toFloat64();
   if (perToken) return flat.meanOf(values);
-  return flat.meanOf(flat.rowMeansOf(values).map((value) => (Number.isNaN(value) ? 1 : value)));
+  const rows = flat.rowMeansOf(values);
+  return flat.meanOf(
+    rows.map((value, row) => (flat.lengths[row]! > 0 ? value : (withoutTokens?.[row] ?? 1))),
+  );
 }
 
-function accumulationOf(params: Case['params']): number {
+/** VESPO's weight of rows of which only the importance weights are known: of each row as if it had no token. */
+function phiWithoutTokens(
+  inputs: Tensors,
+  ratio: Tensor,
+  objective: Extract<PolicyObjective, { name: 'vespo' }>,
+): Float64Array {
+  const log_R = ratio.to('f64').log().clamp(Math.log(1e-8), 20).sum(1);
+  const none_R = log_R.mul(0);
+  const rows = { rows_N: ids(Array.from({ length: ratio.size(0) }, (_, row) => row)), count: ratio.size(0) };
+  const given = {
+    logps_N: none_R,
+    oldLogps_N: none_R,
+    referenceLogps_N: null,
+    advantages_N: inputs.get('advantages')!.to('f64'),
+    weights_N: none_R,
+    importance: { weights_N: log_R.exp(), level: 'sequence' as const },
+    rows,
+  };
+  return gammaWeights(given, objective).toFloat64();
+}
+
+/** What GMPO's mean over sequences has of rows without tokens: the geometric mean of nothing is 1, and so no gradient. */
+function emptyMeans(flat: Flat, inputs: Tensors): number {
+  const empty = [...inputs.get('advantages')!.toFloat64()].filter((_, row) => flat.lengths[row] === 0);
+  return -empty.reduce((sum, advantage) => sum + advantage, 0) / flat.height;
+}
+
+/** What was sampled with, where it is known: a NaN says nothing of how far the policy has moved. */
+function knownOr(samplingLogps_N: Tensor | undefined, logps_N: Tensor): Tensor | undefined {
+  return samplingLogps_N && where(samplingLogps_N.eq(samplingLogps_N), samplingLogps_N, logps_N);
+}
+
+export function accumulationOf(params: Case['params']): number {
   return params['mode'] === 'eval' ? 1 : (params['current_gradient_accumulation_steps'] ?? 1);
 }
 
@@ -280,13 +329,13 @@ export function optionsOf(params: Case['params'], special: Special): PolicyGradi
     cispo: { name: 'cispo' },
     sapo: {
       name: 'sapo',
-      positive: params['sapo_temperature_pos'],
-      negative: params['sapo_temperature_neg'],
+      positive: params['sapo_temperature_pos'] ?? 1,
+      negative: params['sapo_temperature_neg'] ?? 1.05,
     },
     vespo: {
       name: 'vespo',
-      positive: { k: params['vespo_k_pos'], lambda: params['vespo_lambda_pos'] },
-      negative: { k: params['vespo_k_neg'], lambda: params['vespo_lambda_neg'] },
+      positive: { k: params['vespo_k_pos'] ?? 2, lambda: params['vespo_lambda_pos'] ?? 3 },
+      negative: { k: params['vespo_k_neg'] ?? 3, lambda: params['vespo_lambda_neg'] ?? 2 },
     },
   };
   return {
@@ -301,7 +350,7 @@ export function optionsOf(params: Case['params'], special: Special): PolicyGradi
       beta: params['beta'],
       estimator: 'k3',
       // The trainers of variants know no correction.
-      corrected: params['variant'] === undefined && (params['use_bias_correction_kl'] ?? false),
+      corrected: params['variant'] === undefined && (params['use_bias_correction_kl'] ?? true),
     },
     offPolicyThreshold: params['off_policy_mask_threshold'] ?? null,
     entropyCoefficient: params['entropy_coef'] ?? 0,
@@ -327,7 +376,9 @@ export function weightsOf(
     return lossWeights(lengths, named, params['max_completion_length']).map(
       (weight) => weight / accumulationOf(params),
     );
-  const items: number = params['num_items_in_batch'] ?? lengths.reduce((sum, length) => sum + length, 0);
+  const items =
+    (params['num_items_in_batch'] ?? lengths.reduce((sum, length) => sum + length, 0)) /
+    (params['num_processes'] ?? 1);
   const accumulation = accumulationOf(params);
   const generation = params['mode'] === 'eval' ? 1 : (params['steps_per_generation'] ?? accumulation);
   return lengths.map(() => generation / (Math.max(1, items) * accumulation));
@@ -349,7 +400,10 @@ export function metricsOf(
   const rows = (values: ArrayLike<number>) =>
     flat.rowMeansOf(values).map((value) => (byRow && Number.isNaN(value) ? 0 : value));
   const mean = (values: ArrayLike<number>) => flat.meanOf(byRow ? rows(values) : values);
-  const known = (values: number[]) => values.filter((value) => !Number.isNaN(value));
+  const known = (values: number[]) => {
+    const found = values.filter((value) => !Number.isNaN(value));
+    return found.length > 0 ? found : [Number.NaN];
+  };
   if (name === 'cispo') return { ...kl, cispo_clip_ratio: mean(high) };
   if (name !== 'clip' && name !== 'gmpo') return kl;
   return {

@@ -1,8 +1,8 @@
 /** Owns the golden cases of advantages, and of RLOO whole. */
 
 import {
+  type AdvantageScale,
   decoupledAdvantages,
-  type GroupAdvantages,
   groupAdvantages,
   leaveOneOutAdvantages,
   type MaybeReward,
@@ -20,36 +20,12 @@ import { Flat, metricsOf } from './policy-handlers.ts';
 
 export const rlHandlers: Handlers = {
   'grpo.advantages': ({ params }, inputs) => {
-    const rows = rewardRows(inputs);
-    const size: number = params['num_generations'];
-    const epsilon: number = params['eps'];
-    const decoupled = params['multi_objective_aggregation'] === 'normalize_then_sum';
-    const total = totals(rows, params['reward_weights']);
-    const found = decoupled
-      ? decoupledAdvantages(chunked(rows, size), params['reward_weights'], { epsilon })
-      : groupAdvantages(chunked(total, size), {
-          scale: params['scale_rewards'],
-          epsilon,
-          ddof: params['ddof'],
-        });
-    const advantages = found.advantages.flat();
-    // Where TRL divides by the batch's std, it is that std which it counts as zero or not.
-    const close = (value: number) => Math.abs(value) <= 1e-8;
-    const known = total.filter((value) => value !== null);
-    const flatBatch = decoupled ? known.length > 1 && advantages.every(close) : close(found.rewardStd);
-    const wholeBatch = decoupled || params['scale_rewards'] === 'batch';
-    const metrics = {
-      ...rewardMetrics(rows, total),
-      frac_reward_zero_std: wholeBatch ? Number(flatBatch) : found.noSpreadShare,
-    };
+    const { advantages, metrics } = scoredGroups(params, rewardRows(inputs));
     return { advantages, advantages_f64: advantages, metrics, metrics_f64: metrics };
   },
   rloo: (one, inputs) => {
     const { params } = one;
-    const rows = rewardRows(inputs);
-    const raw = totals(rows, params['reward_weights']);
-    const found = rlooAdvantages(params, raw, inputs);
-    const advantages = found.advantages.flat();
+    const { advantages, metrics } = scoredLeavingOneOut(params, rewardRows(inputs), sequenceKl(inputs));
     const single = rlooLoss(one, inputs, advantages, 'f32');
     const double = rlooLoss(one, inputs, advantages, 'f64');
     return {
@@ -59,13 +35,64 @@ export const rlHandlers: Handlers = {
       advantages,
       advantages_f64: advantages,
       score_metrics: {
-        ...rewardMetrics(rows, raw),
-        frac_reward_zero_std: found.noSpreadShare,
+        ...metrics,
         ...(params['beta'] === 0 ? {} : { kl: tokenMean(sequenceKl(inputs), inputs) }),
       },
     };
   },
 };
+
+/** Advantages of groups, and what TRL logs of their rewards. */
+export interface ScoredRewards {
+  readonly advantages: readonly number[];
+  readonly metrics: Got;
+}
+
+/** GRPO's advantages of rewards [sample][function], and GDPO's. */
+export function scoredGroups(params: Case['params'], rows: readonly MaybeReward[][]): ScoredRewards {
+  const size: number = params['num_generations'];
+  const epsilon: number = params['eps'] ?? 1e-4;
+  const weights = rewardWeights(params, rows);
+  const scale: AdvantageScale = params['scale_rewards'] ?? 'group';
+  const decoupled = params['multi_objective_aggregation'] === 'normalize_then_sum';
+  const total = totals(rows, weights);
+  const found = decoupled
+    ? decoupledAdvantages(chunked(rows, size), weights, { epsilon })
+    : groupAdvantages(chunked(total, size), { scale, epsilon, ddof: params['ddof'] ?? 1 });
+  const advantages = found.advantages.flat();
+  // Where TRL divides by the batch's std, it is that std which it counts as zero or not.
+  const close = (value: number) => Math.abs(value) <= 1e-8;
+  const known = total.filter((value) => value !== null);
+  const flatBatch = decoupled ? known.length > 1 && advantages.every(close) : close(found.rewardStd);
+  const wholeBatch = decoupled || scale === 'batch';
+  const noSpread = wholeBatch ? Number(flatBatch) : found.noSpreadShare;
+  return { advantages, metrics: { ...rewardMetrics(rows, total), frac_reward_zero_std: noSpread } };
+}
+
+/** RLOO's, of rewards clipped and less the summed KL of each sequence. */
+export function scoredLeavingOneOut(
+  params: Case['params'],
+  rows: readonly MaybeReward[][],
+  kl: readonly number[],
+): ScoredRewards {
+  const total = totals(rows, rewardWeights(params, rows));
+  const [least, most] = params['reward_clip_range'] ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const scores = total.map((reward, b) =>
+    reward === null ? null : Math.min(most, Math.max(least, reward)) - params['beta'] * (kl[b] ?? 0),
+  );
+  const found = leaveOneOutAdvantages(chunked(scores, params['num_generations']), {
+    normalize: params['normalize_advantages'],
+    epsilon: params['eps'] ?? 1e-4,
+  });
+  return {
+    advantages: found.advantages.flat(),
+    metrics: { ...rewardMetrics(rows, total), frac_reward_zero_std: found.noSpreadShare },
+  };
+}
+
+function rewardWeights(params: Case['params'], rows: readonly MaybeReward[][]): number[] {
+  return params['reward_weights'] ?? rows[0]!.map(() => 1);
+}
 
 /** Means and standard deviations of the total and of each function, of what was scored. */
 export function rewardMetrics(rows: readonly MaybeReward[][], total: readonly MaybeReward[]): Got {
@@ -90,22 +117,6 @@ function tokenMean(sums: readonly number[], inputs: Tensors): number {
     .toFloat64()
     .reduce((sum, value) => sum + value, 0);
   return sums.reduce((sum, value) => sum + value, 0) / tokens;
-}
-
-function rlooAdvantages(
-  params: Case['params'],
-  total: readonly MaybeReward[],
-  inputs: Tensors,
-): GroupAdvantages {
-  const kl = sequenceKl(inputs);
-  const [least, most] = params['reward_clip_range'] ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-  const scores = total.map((reward, b) =>
-    reward === null ? null : Math.min(most, Math.max(least, reward)) - params['beta'] * (kl[b] ?? 0),
-  );
-  return leaveOneOutAdvantages(chunked(scores, params['num_generations']), {
-    normalize: params['normalize_advantages'],
-    epsilon: params['eps'],
-  });
 }
 
 /** One ratio a sequence, of the summed log-probabilities; a plain mean over sequences. */

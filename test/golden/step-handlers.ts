@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { groupAdvantages, leaveOneOutAdvantages } from '../../src/advantages/index.ts';
+import type { MaybeReward } from '../../src/advantages/index.ts';
 import {
   backwardThroughLogps,
   gammaWeights,
@@ -18,17 +18,25 @@ import type { Decoder } from '../../src/models/index.ts';
 import { noGrad, scope, type Tensor, tensor, where } from '../../src/torch/index.ts';
 import { type MicroBatch, microBatchOf, predictingStates } from '../../src/train/micro-batches.ts';
 import { mean } from '../../src/util/statistics.ts';
-import { type Case, chunked, type Got, type Handlers, root } from './case.ts';
+import { type Case, type Got, type Handlers, root } from './case.ts';
 import { gradientsOf, trainableModel } from './model-step.ts';
-import { Flat, metricsOf, optionsOf, phiMean, weightsOf } from './policy-handlers.ts';
-import { rewardMetrics } from './rl-handlers.ts';
+import {
+  accumulationOf,
+  beforeDivision,
+  Flat,
+  metricsOf,
+  optionsOf,
+  phiMean,
+  weightsOf,
+} from './policy-handlers.ts';
+import { scoredGroups, scoredLeavingOneOut } from './rl-handlers.ts';
 
 export const stepHandlers: Handlers = {
   'grpo.step': (one) => stepOf(one, false),
   'rloo.step': (one) => stepOf(one, true),
 };
 
-interface Rollouts {
+export interface Rollouts {
   readonly prompts: readonly (readonly number[])[];
   readonly completions: readonly (readonly number[])[];
   /** 1 where a token counts in the loss: not a tool's, not of a completion that is left out. */
@@ -102,30 +110,18 @@ function scoredOf(one: Case, rollouts: Rollouts, rloo: boolean): ScoredStep {
   using model = trainableModel(one);
   const old = logpsOf(model, rollouts, params['temperature']).logps;
   const reference = params['beta'] === 0 ? null : referenceOf(one, rollouts);
-  const rows = one.inputs['rewards']!.value as number[][];
-  const factors: number[] = params['reward_weights'] ?? rows[0]!.map(() => 1);
-  const total = rows.map((row) => row.reduce((sum, value, k) => sum + factors[k]! * value, 0));
+  const rows = one.inputs['rewards']!.value as MaybeReward[][];
   const kl = old.map((row, b) => row.reduce((sum, v, t) => sum + v - (reference?.[b]?.[t] ?? v), 0));
-  const size: number = params['num_generations'];
-  const found = rloo
-    ? leaveOneOutAdvantages(
-        chunked(
-          total.map((value, b) => value - params['beta'] * kl[b]!),
-          size,
-        ),
-        { normalize: params['normalize_advantages'], epsilon: 1e-4 },
-      )
-    : groupAdvantages(chunked(total, size), { scale: params['scale_rewards'] });
+  const found = rloo ? scoredLeavingOneOut(params, rows, kl) : scoredGroups(params, rows);
   const given = one.inputs['sampling_logps']?.value as (number | null)[][] | undefined;
   // A token whose sampling log-probability is not known has ratio 1.
   const sampling = given?.map((row, b) => row.map((value, t) => value ?? old[b]![t]!)) ?? null;
   const importance = sampling && importanceOf(params, old, sampling, rollouts);
   const tokens = rollouts.completions.flat().length;
   return {
-    advantages: found.advantages.flat(),
+    advantages: found.advantages,
     metrics: {
-      ...rewardMetrics(rows, total),
-      frac_reward_zero_std: found.noSpreadShare,
+      ...found.metrics,
       ...(rloo && reference ? { kl: kl.reduce((sum, value) => sum + value, 0) / tokens } : {}),
       ...(given && importance ? samplingMetrics(params, old, given, importance, rollouts) : {}),
     },
@@ -142,9 +138,9 @@ function referenceOf(one: Case, rollouts: Rollouts): number[][] {
 }
 
 /** Log-probabilities and entropies of every completion token by sequence, no gradient. */
-function logpsOf(
+export function logpsOf(
   model: Decoder,
-  { prompts, completions }: Rollouts,
+  { prompts, completions }: Pick<Rollouts, 'prompts' | 'completions'>,
   temperature: number,
 ): { logps: number[][]; entropies: number[][] } {
   return noGrad(() =>
@@ -230,8 +226,7 @@ function lossOf(
     (values: TokenLogps) => {
       const logps_N = gathered(values.logps_N);
       const entropies_N = gathered(values.entropies_N);
-      const onPolicy = params['num_iterations'] === 1 && !scored.sampling && params['mix'] === 0;
-      const oldLogps_N = onPolicy ? logps_N.detach() : tokens(scored.old);
+      const oldLogps_N = keepsOld(params, scored) ? tokens(scored.old) : logps_N.detach();
       const given = {
         logps_N,
         oldLogps_N,
@@ -240,7 +235,9 @@ function lossOf(
         weights_N: flat.spread(weights),
         rows: flat.rows,
         entropies_N,
-        entropyWeights_N: flat.numbers((high ?? counted.flat().filter(Boolean)).map((one) => one / total)),
+        entropyWeights_N: flat.numbers(
+          (high ?? counted.flat().filter(Boolean)).map((one) => one / (total * accumulationOf(params))),
+        ),
         ...(high ? { policyWeights_N: flat.numbers(high) } : {}),
         ...(importance_N
           ? {
@@ -259,8 +256,13 @@ function lossOf(
         loss: lossValue,
         loss_metrics: {
           ...metricsOf(flat, result, options),
-          entropy: mean([...entropies_N.detach().toFloat64()]),
-          ...(bonus === 0 ? {} : { entropy_coef: bonus, policy_loss: lossValue + bonus * rewarded }),
+          entropy: flat.meanOf(entropies_N.detach().toFloat64()),
+          ...(bonus === 0
+            ? {}
+            : {
+                entropy_coef: bonus,
+                policy_loss: (lossValue + bonus * rewarded) * beforeDivision(params),
+              }),
           ...(options.objective?.name === 'vespo'
             ? { 'vespo/phi_seq_mean': phiMean(flat, gammaWeights(given, options.objective), false) }
             : {}),
@@ -270,6 +272,13 @@ function lossOf(
     },
   );
   return got;
+}
+
+/** TRL keeps the log-probabilities of a generation that more than one optimizer step learns from; RLOO's always. */
+function keepsOld(params: Case['params'], { sampling }: ScoredStep): boolean {
+  if (params['num_iterations'] === undefined || sampling) return true;
+  const generateEvery = (params['steps_per_generation'] ?? 1) * params['num_iterations'];
+  return (params['current_gradient_accumulation_steps'] ?? 1) % generateEvery !== 0;
 }
 
 /** From the micro-batch's order of tokens to the rectangle's, without the tokens that do not count. */
@@ -318,8 +327,8 @@ function importanceOf(
       {
         level,
         beyond,
-        max: params['vllm_importance_sampling_clip_max'],
-        min: params['vllm_importance_sampling_clip_min'],
+        max: params['vllm_importance_sampling_clip_max'] ?? Number.POSITIVE_INFINITY,
+        min: params['vllm_importance_sampling_clip_min'] ?? null,
       },
       flat.rows,
     ).toFloat64();
@@ -343,12 +352,15 @@ function samplingMetrics(
   const counts = (values: readonly (readonly number[])[]) =>
     values.flatMap((row, b) => row.filter((_, t) => counted[b]![t] === 1));
   const ratios = perSequence(params) ? importance.map((row) => row[0]!) : counts(importance);
+  const orZero = (of: (values: readonly number[]) => number, values: readonly number[]) =>
+    values.length > 0 ? of(values) : 0;
+  const [least, most] = [(v: readonly number[]) => Math.min(...v), (v: readonly number[]) => Math.max(...v)];
   return {
-    'sampling/sampling_logp_difference/mean': mean(differences),
-    'sampling/sampling_logp_difference/max': Math.max(...differences),
-    'sampling/importance_sampling_ratio/min': Math.min(...ratios),
-    'sampling/importance_sampling_ratio/mean': mean(ratios),
-    'sampling/importance_sampling_ratio/max': Math.max(...ratios),
+    'sampling/sampling_logp_difference/mean': orZero(mean, differences),
+    'sampling/sampling_logp_difference/max': orZero(most, differences),
+    'sampling/importance_sampling_ratio/min': orZero(least, ratios),
+    'sampling/importance_sampling_ratio/mean': orZero(mean, ratios),
+    'sampling/importance_sampling_ratio/max': orZero(most, ratios),
   };
 }
 
@@ -430,7 +442,7 @@ function lengthMetrics(one: Case, { completions, truncated }: Rollouts): Got {
   };
 }
 
-function rectangle(rows: readonly (readonly number[])[], width: number): Tensor {
+export function rectangle(rows: readonly (readonly number[])[], width: number): Tensor {
   const flat = rows.flatMap((row) => [...row, ...new Array<number>(width - row.length).fill(0)]);
   return tensor(flat, { dtype: 'f64', shape: [rows.length, width] });
 }

@@ -1,123 +1,192 @@
 /** Owns the golden cases of whole training runs: the trainers' parts in the reference's order of examples. */
 
 import { join } from 'node:path';
-import { groupAdvantages } from '../../src/advantages/index.ts';
-import type { PairText } from '../../src/data/training-rows.ts';
-import { lossWeights } from '../../src/losses/index.ts';
+import type { MaybeReward } from '../../src/advantages/index.ts';
+import type { PairText, SupervisedExample } from '../../src/data/training-rows.ts';
 import { type Decoder, openPolicy } from '../../src/models/index.ts';
 import { trainableParameters } from '../../src/nn/index.ts';
-import { AdamW, clipGradNorm, learningRateAt } from '../../src/optim/index.ts';
+import { AdamW, clipGradNorm, warmupStepsOf } from '../../src/optim/index.ts';
 import { loadTokenizer } from '../../src/text/index.ts';
-import { noGrad, scope, type Tensor } from '../../src/torch/index.ts';
+import { noGrad, scope, type Tensor, tensor } from '../../src/torch/index.ts';
 import { accumulateCrossEntropy } from '../../src/train/cross-entropy.ts';
-import { cutMicroBatches, type MicroBatch, type TrainingSequence } from '../../src/train/micro-batches.ts';
+import { cutMicroBatches, type TrainingSequence } from '../../src/train/micro-batches.ts';
 import { encodePair, pairSequences } from '../../src/train/pairs.ts';
 import {
   accumulatePolicyGradient,
   type PolicySequence,
   recordedLogps,
+  type UpdateSums,
 } from '../../src/train/policy-update.ts';
 import { SupervisedRows, sequenceOf } from '../../src/train/supervised-rows.ts';
 import { mean } from '../../src/util/statistics.ts';
-import { type Case, chunked, type Got, type Handlers, root, type Tensors } from './case.ts';
+import { type Case, type Got, type Handlers, root, type Tensors } from './case.ts';
 import { trainableModel } from './model-step.ts';
+import { rateAt } from './optim-handlers.ts';
 import { pairStep } from './pair-step.ts';
-import { rewardMetrics } from './rl-handlers.ts';
+import { lossOf, optionsOf, weightsOf } from './policy-handlers.ts';
+import { scoredGroups } from './rl-handlers.ts';
 import { metricsOf } from './sft-handlers.ts';
+import { logpsOf, rectangle } from './step-handlers.ts';
 
 export const trainHandlers: Handlers = {
   'train.sft': (one) => supervised(one, trainableModel(one)),
   'train.sft_lora': (one, inputs) => supervised(one, adaptedModel(one, inputs)),
   'train.dpo': (one) => {
+    const { params } = one;
+    if ([params['loss_type'] ?? []].flat().length > 1) return 'of mixed losses, which losses/dpo has';
     const tokenizer = loadTokenizer(join(root, one.uses['model']!));
     const pairs = (one.inputs['examples']!.value as PairText[]).map((pair) => encodePair(tokenizer, pair));
     using start = trainableModel(one, 'ref_model');
     using reference = start.snapshot();
     const model = trainableModel(one);
-    return trained(one, model, slices(pairs, one.params['per_device_train_batch_size']), (part) => ({
-      ...pairStep(one, model, reference, part),
-      tokens: tokensOf(pairSequences(part)),
-    }));
+    return trained(one, model, windowsOf(params, pairs), (window) => {
+      const parts = slices(window, params['per_device_train_batch_size']);
+      const steps = parts.map((part) => pairStep(one, model, reference, part, 1 / parts.length));
+      return {
+        loss: mean(steps.map(({ loss }) => loss)),
+        tokens: tokensOf(pairSequences(window)),
+        metrics: averaged(steps.map(({ metrics }) => metrics)),
+      };
+    });
   },
   'train.grpo': (one) => {
-    const { params } = one;
-    const reuse: number = params['num_iterations'];
+    const params: Case['params'] = {
+      ...one.params,
+      epsilon_low: one.params['epsilon'] ?? 0.2,
+      epsilon_high: one.params['epsilon_high'] ?? one.params['epsilon'] ?? 0.2,
+      // The micro-batches of an optimizer step are counted together.
+      current_gradient_accumulation_steps: 1,
+      steps_per_generation: 1,
+    };
+    const reuse: number = params['num_iterations'] ?? 1;
+    const temperature: number = params['temperature'] ?? 1;
     const generations = (one.inputs['rollouts']!.value as Generation[]).flatMap((generation) =>
       Array.from({ length: reuse }, (_, use) => ({ generation, use })),
     );
     using start = trainableModel(one, 'ref_model');
     using reference = params['beta'] === 0 ? null : start.snapshot();
     let old: Float32Array[] = [];
+    let before: number[][] = [];
     const model = trainableModel(one);
+    const eos = loadTokenizer(join(root, one.uses['model']!)).eosId;
     return trained(one, model, generations.slice(0, params['max_steps']), ({ generation, use }) => {
-      const sequences = rolloutsOf(generation, params);
+      const { all, counts, metrics } = rolloutsOf(generation, params, eos);
+      // What does not count is left out, and the denominators know of it.
+      const sequences = all.filter((_, b) => counts[b]);
       const batches = cutMicroBatches(sequences, 64, model.config.padTokenId ?? 0);
-      const now = recordedLogps(model, batches, 1);
-      if (use === 0) old = now;
+      const rollouts = { prompts: generation.prompt_ids, completions: generation.completion_ids };
+      const now = logpsOf(model, rollouts, temperature);
+      if (use === 0) {
+        old = recordedLogps(model, batches, temperature);
+        before = now.logps;
+      }
+      const lengths = all.map(({ completionIds }, b) => (counts[b] ? completionIds.length : 0));
+      const given = { ...params, num_items_in_batch: lengths.reduce((sum, length) => sum + length, 0) };
       const sums = accumulatePolicyGradient({
         policy: model,
         reference,
         sequences,
         batches,
-        weights: lossWeights(
-          generation.completion_ids.map((ids) => ids.length),
-          params['loss_type'] === 'dapo' ? 'tokens' : 'sequences',
-          params['max_completion_length'],
-        ),
+        weights: weightsOf(given, lengths).filter((_, b) => counts[b]),
         oldLogps: reuse > 1 ? old : null,
-        temperature: 1,
+        temperature,
         truncated: false,
-        loss: {
-          clip: { low: params['epsilon'] ?? 0.2, high: params['epsilon_high'] ?? params['epsilon'] ?? 0.2 },
-          // TRL 1.13 multiplies the estimate with the ratio unless told otherwise.
-          kl: { beta: params['beta'], estimator: 'k3', corrected: params['use_bias_correction_kl'] ?? true },
-        },
+        loss: { ...optionsOf(given, {}), topEntropyShare: params['top_entropy_quantile'] ?? 1 },
       });
-      const scores = rewardMetrics(
-        generation.rewards.map((reward) => [reward]),
-        generation.rewards,
-      );
+      const references = reference && logpsOf(reference, rollouts, temperature).logps;
       return {
         loss: sums.loss,
-        tokens: use === 0 ? tokensOf(sequences) : 0,
+        tokens: use === 0 ? tokensOf(all) : 0,
         metrics: {
-          ...scores,
-          'rewards/reward/mean': scores['reward'],
-          'rewards/reward/std': scores['reward_std'],
-          ...(sums.kl === null ? {} : { kl: sums.kl / sums.targets }),
-          entropy: sums.entropy / sums.targets,
-          ...clipMetrics(params, sequences, batches, now, old),
+          ...metrics,
+          'rewards/reward/mean': metrics['reward'],
+          'rewards/reward/std': metrics['reward_std'],
+          ...batchMetrics(given, all, lengths, { now, old: reuse > 1 ? before : null, references }),
+          ...updateMetrics(sums, given),
         },
       };
     });
   },
 };
 
+/** What the trainer itself measures, in TRL's words: means over tokens. */
+function updateMetrics(sums: UpdateSums, params: Case['params']): Got {
+  const tokens = Math.max(1, sums.targets);
+  const byToken = (params['importance_sampling_level'] ?? 'token') === 'token';
+  const clipped = params['loss_type'] === 'cispo' ? 'cispo_clip_ratio' : 'clip_ratio/region_mean';
+  return {
+    entropy: sums.entropy / tokens,
+    ...(sums.kl === null ? {} : { kl: sums.kl / tokens }),
+    ...(byToken ? { [clipped]: sums.clipped / tokens } : {}),
+  };
+}
+
+/** What TRL logs of a batch, of rectangles as it has them. */
+function batchMetrics(
+  params: Case['params'],
+  sequences: readonly PolicySequence[],
+  lengths: readonly number[],
+  logps: {
+    readonly now: ReturnType<typeof logpsOf>;
+    readonly old: readonly number[][] | null;
+    readonly references: readonly number[][] | null;
+  },
+): Got {
+  const width = Math.max(...sequences.map(({ completionIds }) => completionIds.length));
+  return scope(() => {
+    const counted = lengths.map((length) => new Array<number>(length).fill(1));
+    const inputs = new Map([
+      ['completion_mask', rectangle(counted, width)],
+      ['per_token_logps', rectangle(logps.now.logps, width)],
+      ['entropies', rectangle(logps.now.entropies, width)],
+      ['advantages', tensor(sequences.map(({ advantage }) => advantage))],
+    ]);
+    if (logps.old) inputs.set('old_per_token_logps', rectangle(logps.old, width));
+    if (logps.references) inputs.set('ref_per_token_logps', rectangle(logps.references, width));
+    return lossOf({ params }, inputs, 'f32', {})['metrics'] as Got;
+  });
+}
+
 /** Supervised fine-tuning of whatever the model trains; takes the model over. */
 function supervised(one: Case, model: Decoder): Got {
   const { params } = one;
   const tokenizer = loadTokenizer(join(root, one.uses['model']!));
   const rows = new SupervisedRows(tokenizer, {
-    completionOnly: true,
+    completionOnly: params['completion_only_loss'] ?? true,
     assistantOnly: false,
     maxLength: params['max_length'],
   });
-  const examples = (one.inputs['examples']!.value as { prompt: string; completion: string }[]).map(
-    (example) => sequenceOf(rows.row(example)!),
-  );
-  const size: number = params['per_device_train_batch_size'];
-  const windows = slices(examples, size * params['gradient_accumulation_steps']);
-  return trained(one, model, windows, (window) => {
-    const parts = slices(window, size).map((part) => metricsOf(model, part.map(labelled)));
+  const examples = (one.inputs['examples']!.value as SupervisedExample[]).flatMap((example) => {
+    const row = rows.row(example);
+    return row ? [sequenceOf(row)] : [];
+  });
+  const kind = params['loss_type'] === 'dft' ? 'dft' : 'nll';
+  return trained(one, model, windowsOf(params, examples), (window) => {
+    const parts = slices(window, params['per_device_train_batch_size']);
+    const { entropy, mean_token_accuracy } = averaged(
+      parts.map((part) => metricsOf(model, part.map(labelled))),
+    );
     const batches = cutMicroBatches(window, 64, model.config.padTokenId ?? 0);
-    // The reference averages its measurements over the micro-batches of a window.
-    const average = (name: string) => mean(parts.map((part) => part[name] as number));
     return {
-      loss: accumulateCrossEntropy(model, batches).loss,
+      loss: accumulateCrossEntropy(model, batches, { kind }).loss,
       tokens: tokensOf(window),
-      metrics: { entropy: average('entropy'), mean_token_accuracy: average('mean_token_accuracy') },
+      metrics: { entropy, mean_token_accuracy },
     };
   });
+}
+
+/** The reference averages its measurements over the micro-batches of a window. */
+function averaged(parts: readonly Got[]): Got {
+  const names = Object.keys(parts[0]!);
+  return Object.fromEntries(names.map((name) => [name, mean(parts.map((part) => part[name] as number))]));
+}
+
+/** The examples of each optimizer step, over all epochs; the last window of an epoch may be smaller. */
+function windowsOf<T>(params: Case['params'], examples: readonly T[]): T[][] {
+  const size = params['per_device_train_batch_size'] * (params['gradient_accumulation_steps'] ?? 1);
+  const epoch = slices(examples, size);
+  const windows = Array.from({ length: params['num_train_epochs'] ?? 1 }, () => epoch).flat();
+  return params['max_steps'] > 0 ? windows.slice(0, params['max_steps']) : windows;
 }
 
 /** The case's model with a new adapter that begins as the case says. */
@@ -151,59 +220,26 @@ function adaptedModel(one: Case, inputs: Tensors): Decoder {
 interface Generation {
   readonly prompt_ids: readonly number[][];
   readonly completion_ids: readonly number[][];
-  readonly rewards: readonly number[];
+  readonly rewards: readonly (MaybeReward | MaybeReward[])[];
 }
 
 /** The sequences of a generation with their advantages; no log-probability comes from an engine here. */
 function rolloutsOf(
   { prompt_ids, completion_ids, rewards }: Generation,
   params: Case['params'],
-): PolicySequence[] {
-  const { advantages } = groupAdvantages(chunked(rewards, params['num_generations']), {
-    scale: params['scale_rewards'] ?? 'group',
-  });
-  return prompt_ids.map((promptIds, b) => ({
+  eos: number | null,
+): { readonly all: PolicySequence[]; readonly counts: readonly boolean[]; readonly metrics: Got } {
+  const rows = rewards.map((reward) => [reward].flat());
+  const { advantages, metrics } = scoredGroups(params, rows);
+  const all = prompt_ids.map((promptIds, b) => ({
     promptIds,
     completionIds: completion_ids[b]!,
-    advantage: advantages.flat()[b]!,
+    advantage: advantages[b]!,
     logps: completion_ids[b]!.map(() => 0),
     samplingLogps: [],
   }));
-}
-
-/** Shares of clipped tokens: of all tokens, and the least and largest share of a sequence. */
-function clipMetrics(
-  params: Case['params'],
-  sequences: readonly PolicySequence[],
-  batches: readonly MicroBatch[],
-  now: readonly Float32Array[],
-  old: readonly Float32Array[],
-): Got {
-  const [low, high] = [
-    1 - (params['epsilon'] ?? 0.2),
-    1 + (params['epsilon_high'] ?? params['epsilon'] ?? 0.2),
-  ];
-  const rows = batches.flatMap((batch, i) => {
-    let t = 0;
-    return batch.order.map((b) => {
-      const { completionIds, advantage } = sequences[b]!;
-      const ratios = completionIds.map(() => Math.exp(now[i]![t]! - old[i]![t++]!));
-      return {
-        tokens: ratios.length,
-        low: advantage < 0 ? ratios.filter((ratio) => ratio < low).length : 0,
-        high: advantage > 0 ? ratios.filter((ratio) => ratio > high).length : 0,
-      };
-    });
-  });
-  const total = rows.reduce((sum, row) => sum + row.tokens, 0);
-  const share = (side: 'low' | 'high') => rows.reduce((sum, row) => sum + row[side], 0) / total;
-  return {
-    'clip_ratio/low_mean': share('low'),
-    'clip_ratio/high_mean': share('high'),
-    'clip_ratio/region_mean': share('low') + share('high'),
-    'clip_ratio/low_min': Math.min(...rows.map((row) => row.low / row.tokens)),
-    'clip_ratio/high_max': Math.max(...rows.map((row) => row.high / row.tokens)),
-  };
+  const counts = completion_ids.map((ids) => !params['mask_truncated_completions'] || ids.at(-1) === eos);
+  return { all, counts, metrics };
 }
 
 interface Accumulated {
@@ -222,26 +258,24 @@ function trained<T>(
   const { params } = one;
   using model = policy;
   const parameters = trainableParameters(model);
-  const got = weightsOf(parameters, 'initial');
+  const got = namedWeights(parameters, 'initial');
   using optimizer = new AdamW(parameters, {
     betas: [params['adam_beta1'], params['adam_beta2']],
     epsilon: params['adam_epsilon'] ?? 1e-8,
     weightDecay: params['weight_decay'],
   });
   const schedule = {
-    steps: batches.length,
-    learningRate: params['learning_rate'],
-    warmupSteps: params['warmup_steps'],
-    schedule: params['lr_scheduler_type'],
-    minLearningRateRatio: 0,
+    name: params['lr_scheduler_type'],
+    lr: params['learning_rate'],
+    kwargs: params['lr_scheduler_kwargs'] ?? {},
+    num_training_steps: batches.length,
+    num_warmup_steps: warmupStepsOf(params['warmup_steps'] ?? 0, batches.length),
   };
   let seen = 0;
   const history = batches.map((batch, i) => {
     const { loss, tokens, metrics } = accumulate(batch);
     const gradNorm = clipGradNorm(parameters.values(), params['max_grad_norm']);
-    // Their first step is our step 0: a warm-up begins with a rate of 0, and without one the rate is the peak.
-    const learningRate =
-      i === 0 && schedule.warmupSteps === 0 ? schedule.learningRate : learningRateAt(i, schedule);
+    const learningRate = rateAt(schedule, i);
     optimizer.step(learningRate);
     seen += tokens;
     return {
@@ -253,10 +287,10 @@ function trained<T>(
       step: i + 1,
     };
   });
-  return { ...got, ...weightsOf(parameters, 'final'), history };
+  return { ...got, ...namedWeights(parameters, 'final'), history };
 }
 
-function weightsOf(parameters: ReadonlyMap<string, Tensor>, name: 'initial' | 'final'): Got {
+function namedWeights(parameters: ReadonlyMap<string, Tensor>, name: 'initial' | 'final'): Got {
   return scope(() =>
     Object.fromEntries([...parameters].map(([path, value]) => [`${name}.${path}`, value.toFloat32()])),
   );
