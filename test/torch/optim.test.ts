@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { AdamW, clipGradNorm, decaysByDefault, learningRateAt, scheduleFactor } from '../../src/optim/index.ts';
+import {
+  AdamW,
+  clipGradNorm,
+  decaysByDefault,
+  learningRateAt,
+  scheduleFactor,
+} from '../../src/optim/index.ts';
 import { scope, tensor, zeros } from '../../src/torch/index.ts';
 import { Rng } from '../../src/util/rng.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
