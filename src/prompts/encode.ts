@@ -4,7 +4,7 @@ import type { Tokenizer } from '../text/index.ts';
 import { ReckonError } from '../util/errors.ts';
 
 /**
- * The ids of a prompt, after the tokenizer's bos where it has one and the text (of a chat template) does not begin with it.
+ * The ids of a prompt, after bos where the tokenizer begins texts with it and the text (of a chat template) does not begin so.
  * A text that the tokenizer would change, but for Unicode's composed forms, is an error, and so is a prompt of no token: what
  * follows it would have nothing to be predicted from.
  */
@@ -12,9 +12,9 @@ export function encodePrompt(tokenizer: Tokenizer, text: string): number[] {
   return withTokens(begun(tokenizer, encodeExactly(tokenizer, text)), 'a prompt', 'begins no text');
 }
 
-/** Ids after the tokenizer's bos where it has one and they do not begin with it. */
-export function begun({ bosId }: Tokenizer, ids: number[]): number[] {
-  return bosId === null || ids[0] === bosId ? ids : [bosId, ...ids];
+/** Ids after bos, where the tokenizer begins texts with it and they do not begin so. */
+export function begun({ firstId }: Tokenizer, ids: number[]): number[] {
+  return firstId === null || ids[0] === firstId ? ids : [firstId, ...ids];
 }
 
 /** The ids of a completion to learn, ended by the tokenizer's eos where it has one; one of no token is an error. */

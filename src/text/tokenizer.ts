@@ -13,6 +13,8 @@ export class Tokenizer {
   readonly size: number;
   readonly bosId: number | null;
   readonly eosId: number | null;
+  /** bos where the tokenizer begins a text with it; one that is named alone (GPT-2's, SmolLM2's) begins none. */
+  readonly firstId: number | null;
   readonly padId: number | null;
   private readonly hub: HubTokenizer;
   private readonly tokens: ReadonlyMap<number, string>;
@@ -33,6 +35,7 @@ export class Tokenizer {
     this.size = ids.reduce((most, id) => Math.max(most, id + 1), 0);
     this.bosId = this.special('bos_token');
     this.eosId = this.special('eos_token');
+    this.firstId = this.bosId !== null && this.putsFirst(this.bosId) ? this.bosId : null;
     this.padId = this.special('pad_token');
   }
 
@@ -95,6 +98,11 @@ export class Tokenizer {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'tokenizer.json'), `${JSON.stringify(this.files.tokenizer, null, 1)}\n`);
     writeFileSync(join(folder, 'tokenizer_config.json'), `${JSON.stringify(this.files.config, null, 2)}\n`);
+  }
+
+  /** As tokenizer.json's post-processor has it; reckon's own character tokenizers have none and begin every text. */
+  private putsFirst(id: number): boolean {
+    return this.characters !== null || this.encodeWithSpecial('')[0] === id;
   }
 
   private special(name: string): number | null {

@@ -100,6 +100,25 @@ describe('prompts and completions', () => {
     expect(encodeCompletion(tokenizer, '3 8').at(-1)).toBe(2);
   });
 
+  it('begin with the bos that the post-processor puts there, not with one that is only named', () => {
+    const { config, tokenizer: file } = tokenizer.files;
+    const item = (name: string, id: string) => ({ [name]: { id, type_id: 0 } });
+    const template = {
+      type: 'TemplateProcessing',
+      single: [item('SpecialToken', '<bos>'), item('Sequence', 'A')],
+      pair: [item('Sequence', 'A'), item('Sequence', 'B')],
+      special_tokens: { '<bos>': { id: '<bos>', ids: [1], tokens: ['<bos>'] } },
+    };
+    // A normaliser, so that it is none of reckon's own, which are known by their form.
+    const begins = (post_processor: object | null) => {
+      const normalizer = { type: 'NFC' };
+      const other = new Tokenizer({ config, tokenizer: { ...file, normalizer, post_processor } });
+      return encodePrompt(other, '3 8')[0] === other.bosId;
+    };
+    const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: false };
+    expect([null, byteLevel, template].map(begins)).toEqual([false, false, true]);
+  });
+
   it('refuse a character that the vocabulary lacks, instead of losing it', () => {
     expect(() => encodePrompt(tokenizer, '3 ? 8')).toThrow(/lacks a character/);
   });
