@@ -237,7 +237,7 @@ const MISTAKES: readonly Mistake[] = [
   withData(
     'data of another form',
     '{"text": "a"}\n{"prompt": "b", "answer": 4}\n',
-    ':2: expected text, messages, or prompt and completion (both texts or both messages), found prompt (text), answer (number)',
+    ':2: expected text, messages, or prompt and completion (both texts or both messages), and tools as a list or its JSON, found prompt (text), answer (number)',
   ),
   withData('empty data', '', ' is empty; a line of it holds text, messages'),
   {
