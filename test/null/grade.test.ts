@@ -376,6 +376,13 @@ describe('the pool', () => {
     expect(await late).toMatchObject({ verdict: 'unverifiable', reason: 'closed' });
   });
 
+  it('a sign of two values within a list beside a factor is read once, not for ever', () => {
+    for (const text of ['$1[1\\pm1)2_3$', '2(1\\pm1, 3)', '\\{2(1\\pm1, 3), 5\\}'])
+      expect(judge({ prediction: text, references: ['5'], options: { extract: 'none' } })).toMatchObject({
+        verdict: 'incorrect',
+      });
+  });
+
   it.each([
     ['9^9^9^9'],
     // Bases of two primes: the names of what stays unevaluated double at every level.

@@ -20,7 +20,7 @@ const MINUS_INFINITY: Expr = {
 
 /** The answer in a relation: what a name equals, lies in, or lies between; other relations are kept. */
 export function settle(expr: Expr): Settled {
-  if (expr.kind === 'plusminus' || hasPlusMinus(expr)) return { value: bothSigns(expr), name: null };
+  if (hasPlusMinus(expr)) return { value: bothSigns(expr), name: null };
   if (expr.kind === 'call' && expr.name === 'union') return { value: unionOf(expr.args), name: null };
   if (expr.kind !== 'relation') return { value: matrixValue(expr) ?? expr, name: null };
   const { parts, operators } = expr;
@@ -141,13 +141,10 @@ function childrenOf(expr: Expr): readonly Expr[] {
   }
 }
 
+/** Whether `withSign` would change it: a ± within a list or a relation is that one's own. */
 function hasPlusMinus(expr: Expr): boolean {
-  return (
-    expr.kind !== 'list' &&
-    expr.kind !== 'relation' &&
-    expr.kind !== 'matrix' &&
-    some(expr, (part) => part.kind === 'plusminus')
-  );
+  if (expr.kind === 'list' || expr.kind === 'relation' || expr.kind === 'matrix') return false;
+  return expr.kind === 'plusminus' || childrenOf(expr).some(hasPlusMinus);
 }
 
 /** a ± b as the set of both values; every ± takes the same sign. */
