@@ -140,6 +140,7 @@ static void linearOf(const LinearJob& job, int64_t begin, int64_t end, int64_t f
   for (int64_t out = begin; out < end; out += kBlockOuts) {
     const W* const block = static_cast<const W*>(job.weight) + out * groups * pair;
     const W* const last = static_cast<const W*>(job.weight) + end * groups * pair;
+    if (groups == 0) memset(sums, 0, static_cast<size_t>(rows * kBlockOuts) * sizeof(float));
     for (int64_t g = 0; g < whole; g += kStretch) {
       const int64_t count = whole - g < kStretch ? whole - g : kStretch;
       const W* const from = block + g * kBlockOuts * pair;

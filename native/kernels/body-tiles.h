@@ -256,7 +256,7 @@ static void tilesOf(const LinearJob& job, int64_t begin, int64_t end, int64_t fi
 }
 
 static void linearTiles(const LinearJob& job, int64_t begin, int64_t end, int64_t firstRow, int64_t lastRow) {
-  if (job.element == Element::f32) avx512Bf16Table()->linear(job, begin, end, firstRow, lastRow);
+  if (job.element == Element::f32 || job.ins == 0) avx512Bf16Table()->linear(job, begin, end, firstRow, lastRow);
   else if (job.isInt8) tilesOf<int8_t>(job, begin, end, firstRow, lastRow);
   else tilesOf<Bf16>(job, begin, end, firstRow, lastRow);
 }

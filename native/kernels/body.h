@@ -53,10 +53,11 @@ static inline void storeUpTo(E* p, F v, int64_t count) {
   else Lanes::storeSome(p, v, count);
 }
 
-/// e^x within two units of the last place; 0 below -87.3, and no infinity for what is finite.
+/// e^x within two units of the last place; 0 below -87.3, and no infinity for what is finite. What is no number stays none:
+/// of two of which one is not, the larger is the second (see Lanes::max).
 static inline F exponential(F x) {
   const F least = Lanes::set(-87.3f);
-  const F bounded = Lanes::max(x, least);
+  const F bounded = Lanes::max(least, x);
   const F n = Lanes::round(bounded * Lanes::set(1.44269504f));
   F r = Lanes::fma(n, Lanes::set(-0.693359375f), bounded);
   r = Lanes::fma(n, Lanes::set(2.12194440e-4f), r);
@@ -67,7 +68,7 @@ static inline F exponential(F x) {
   p = Lanes::fma(p, r, Lanes::set(1.6666665459e-1f));
   p = Lanes::fma(p, r, Lanes::set(5.0000001201e-1f));
   p = Lanes::fma(p * r, r, r) + Lanes::set(1.0f);
-  return Lanes::keepAbove(x, least, p * Lanes::power(n));
+  return Lanes::dropUpTo(x, least, p * Lanes::power(n));
 }
 
 /// out[j * outStride + i] = x row j . weight row i, for OUTS weight rows and ROWS rows of x.

@@ -48,7 +48,7 @@ struct Lanes {
   static inline F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static inline F max(F a, F b) { return _mm256_max_ps(a, b); }
   static inline F div(F a, F b) { return _mm256_div_ps(a, b); }
-  static inline F keepAbove(F x, F limit, F v) { return _mm256_and_ps(v, _mm256_cmp_ps(x, limit, _CMP_GT_OQ)); }
+  static inline F dropUpTo(F x, F limit, F v) { return _mm256_and_ps(v, _mm256_cmp_ps(x, limit, _CMP_NLE_UQ)); }
   static inline float sum(F v) {
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));

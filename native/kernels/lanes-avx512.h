@@ -44,8 +44,8 @@ struct Lanes {
   static inline F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static inline F max(F a, F b) { return _mm512_max_ps(a, b); }
   static inline F div(F a, F b) { return _mm512_div_ps(a, b); }
-  static inline F keepAbove(F x, F limit, F v) {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GT_OQ), v);
+  static inline F dropUpTo(F x, F limit, F v) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLE_UQ), v);
   }
   static inline float sum(F v) { return _mm512_reduce_add_ps(v); }
   static inline float largest(F v) { return _mm512_reduce_max_ps(v); }

@@ -39,10 +39,11 @@ struct Lanes {
     return F{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
   }
   static inline F fma(F a, F b, F c) { return a * b + c; }
+  /// The second where one of them is no number, as x86 has it.
   static inline F max(F a, F b) { return a > b ? a : b; }
   static inline F div(F a, F b) { return a / b; }
-  /// v where x is above the limit, else 0.
-  static inline F keepAbove(F x, F limit, F v) { return x > limit ? v : zero(); }
+  /// 0 where x is at most the limit, else v.
+  static inline F dropUpTo(F x, F limit, F v) { return x <= limit ? zero() : v; }
   static inline float sum(F v) { return (v[0] + v[2]) + (v[1] + v[3]); }
   static inline float largest(F v) {
     const float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];

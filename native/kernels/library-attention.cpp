@@ -61,8 +61,8 @@ struct CausalAttention : torch::autograd::Function<CausalAttention> {
   }
 
   static void checkStarts(const at::Tensor& starts, int64_t batch, int64_t length) {
-    TORCH_CHECK(starts.scalar_type() == at::kInt && starts.dim() == 2 && starts.size(0) == batch && starts.size(1) == length,
-                "starts must be i32 [", batch, ", ", length, "]");
+    TORCH_CHECK(starts.device().is_cpu() && starts.scalar_type() == at::kInt && starts.dim() == 2 && starts.size(0) == batch && starts.size(1) == length,
+                "starts must be i32 [", batch, ", ", length, "] on the CPU");
     const int32_t* const at = starts.const_data_ptr<int32_t>();
     for (int64_t i = 0; i < batch * length; i++)
       TORCH_CHECK(at[i] >= 0 && at[i] <= i % length, "token ", i % length, " cannot see from ", at[i], " on");

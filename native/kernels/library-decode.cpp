@@ -33,6 +33,7 @@ AttentionJob attentionOver(at::ScalarType dtype, int64_t count, int64_t heads, c
   require(rotation, "rotation", dtype, 3);
   require(places, "places", at::kInt, 2);
   const int64_t groups = cache.size(2), dim = cache.size(4);
+  TORCH_CHECK(cache.size(0) == 2, "the cache must be keys and values [2, _, _, _, _], found ", cache.sizes());
   TORCH_CHECK(dim > 0 && dim % 2 == 0, "heads must be of an even width, found ", dim);
   TORCH_CHECK(heads > 0 && groups > 0 && heads % groups == 0, "expected a multiple of ", groups, " heads, found ", heads);
   TORCH_CHECK(rotation.size(0) == 2 && rotation.size(1) == count && rotation.size(2) == dim, "rotation must be [2, ", count, ", ", dim, "]");

@@ -59,7 +59,8 @@ void multiply(const Factor& left, const Factor& right, int64_t ins, const float*
 /// `productOf` by the kernels.
 at::Tensor ownProduct(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& scales, const std::optional<at::Tensor>& bias) {
   const at::ScalarType dtype = scales ? at::kChar : x.scalar_type();
-  TORCH_CHECK(weight.scalar_type() == dtype, "expected a weight of ", dtype, ", found ", weight.scalar_type());
+  TORCH_CHECK(weight.scalar_type() == dtype && weight.device().is_cpu(), "expected a weight of ", dtype, " on the CPU, found ", weight.scalar_type(),
+              " on ", weight.device());
   const int64_t ins = weight.size(1), rows = x.numel() / std::max<int64_t>(ins, 1);
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
@@ -138,8 +139,9 @@ at::Tensor productOf(const at::Tensor& x, const at::Tensor& weight, const std::o
 namespace {
 
 at::Tensor& productInto(const at::Tensor& x, const at::Tensor& weight, at::Tensor& y) {
-  TORCH_CHECK(x.dim() == 2 && y.dim() == 2 && y.size(0) == x.size(0) && y.size(1) == weight.size(0), "expected room for [", x.size(0), ", ",
-              weight.size(0), "], found ", y.sizes());
+  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(1), "x is ", x.sizes(), ", and the weight ", weight.sizes());
+  TORCH_CHECK(y.dim() == 2 && y.size(0) == x.size(0) && y.size(1) == weight.size(0), "expected room for [", x.size(0), ", ", weight.size(0),
+              "], found ", y.sizes());
   if (!servesWhole(x)) return at::linear_out(y, x, weight);
   for (const at::Tensor* one : {&x, &weight, const_cast<const at::Tensor*>(&y)}) require(*one, "a tensor of the product", x.scalar_type(), 2);
   const int64_t ins = x.size(1);

@@ -17,8 +17,9 @@ void checkTokens(const at::Tensor& logits, const at::Tensor& targets, double tem
   elementOf(logits, "logits");
   TORCH_CHECK(logits.device().is_cpu() && logits.dim() == 2 && logits.is_contiguous() && logits.size(1) > 0,
               "logits must be rows on the CPU, side by side, found ", logits.sizes(), " on ", logits.device());
-  TORCH_CHECK(targets.scalar_type() == at::kLong && targets.is_contiguous() && targets.dim() == 1 && targets.size(0) == logits.size(0),
-              "targets must be a whole number for each of ", logits.size(0), " rows, found ", targets.scalar_type(), " ", targets.sizes());
+  TORCH_CHECK(targets.device().is_cpu() && targets.scalar_type() == at::kLong && targets.is_contiguous() && targets.dim() == 1 && targets.size(0) == logits.size(0),
+              "targets must be a whole number for each of ", logits.size(0), " rows, found ", targets.scalar_type(), " ", targets.sizes(), " on ",
+              targets.device());
   TORCH_CHECK(temperature > 0, "the temperature must be above 0, found ", temperature);
   const int64_t* const id = targets.const_data_ptr<int64_t>();
   for (int64_t row = 0; row < targets.size(0); row++)

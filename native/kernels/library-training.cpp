@@ -79,7 +79,7 @@ struct RotatedHeads : torch::autograd::Function<RotatedHeads> {
     TORCH_CHECK(x.dim() >= 2 && x.numel() > 0, "x must be heads of some width, found ", x.sizes());
     const int64_t heads = x.size(-2), dim = x.size(-1);
     TORCH_CHECK(dim % 2 == 0 && turned >= 0 && turned <= heads, "expected heads of an even width of which ", turned, " turn, found ", x.sizes());
-    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(-1) == dim && cos.scalar_type() == x.scalar_type() &&
+    TORCH_CHECK(cos.sizes() == sin.sizes() && cos.size(-1) == dim && cos.numel() > 0 && cos.scalar_type() == x.scalar_type() &&
                     sin.scalar_type() == x.scalar_type() && x.numel() / (heads * dim) % (cos.numel() / dim) == 0,
                 "the tables must be rows of ", dim, " in x's dtype that fit its rows, found ", cos.sizes(), " and ", sin.sizes());
     context->save_for_backward({cos, sin});

@@ -21,7 +21,7 @@ void requireRows(const at::Tensor& logits, const at::Tensor& uniforms, double te
 }
 
 /// One id a row of logits [rows, vocabulary] at its uniform number, and its log-probability at the temperature; the
-/// likeliest, and its log-probability at temperature 1, for temperature 0. -1 and NaN where no logit is finite.
+/// likeliest, and its log-probability at temperature 1, for temperature 0. -1 and NaN where no logit is finite or one is no number.
 std::tuple<at::Tensor, at::Tensor> sample(const at::Tensor& logits, const at::Tensor& uniforms, double temperature) {
   const Element element = elementOf(logits, "logits");
   requireRows(logits, uniforms, temperature);
@@ -74,6 +74,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> draw(
     require(*early, "early", at::kInt, 1);
     TORCH_CHECK(early->size(0) == rows, "early must have ", rows, " elements, found ", early->size(0));
   }
+  TORCH_CHECK(minP >= 0 && minP <= 1, "min-p must be from 0 to 1, found ", minP);
   TORCH_CHECK(alternatives >= -1 && alternatives <= vocabulary, "a vocabulary of ", vocabulary, " has no ", alternatives, " alternatives");
   const int64_t listed = std::max<int64_t>(alternatives, 0);
   at::Tensor integers = at::empty({2, rows}, logits.options().dtype(at::kInt));

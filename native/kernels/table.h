@@ -51,7 +51,7 @@ struct SampleJob {
 };
 
 struct Sampled {
-  int32_t id;  // -1 where no logit is finite
+  int32_t id;  // -1 where no logit is finite, or one is no number
   float logp;
 };
 
@@ -79,7 +79,7 @@ struct DrawJob {
 };
 
 struct Drawn {
-  int32_t id;    // -1 where no logit is finite
+  int32_t id;    // -1 where no logit is finite, or one is no number
   int32_t kept;  // how many ids could have been drawn
   float logp;          // at the temperature, of the logits as they came
   float samplingLogp;  // under what was drawn from

@@ -12,7 +12,9 @@ void shareTeam(int64_t items, int threads, Work work, void* context);
 
 template <class F>
 void shareTeam(int64_t items, int threads, F& work) {
-  shareTeam(items, threads, [](void* context, int64_t item) { (*static_cast<F*>(context))(item); }, &work);
+  Caught<F> caught{work};
+  shareTeam(items, threads, &Caught<F>::one, &caught);
+  caught.rethrow();
 }
 
 }  // namespace reckon

@@ -6,12 +6,7 @@ static TokenTerms termsOf(const E* logits, int64_t n, float divisor, int64_t tar
   Mass mass;
   weigh(logits, n, divisor, mass);
   const float norm = mass.highest + mass.logTotal, logp = Operand<E>::read(logits[target]) / divisor - mass.highest - mass.logTotal;
-  // Without a floor what is no number shows in the entropy, and only then is looked for: the weights leave it out.
-  const float entropy = entropyOf(logits, n, divisor, mass, -__builtin_inff());
-  if (entropy == entropy) return {logp, entropy, norm};
-  for (int64_t i = 0; i < n; i++)
-    if (Operand<E>::read(logits[i]) != Operand<E>::read(logits[i])) return {entropy, entropy, entropy};
-  return {logp, entropy, norm};
+  return {logp, entropyOf(logits, n, divisor, mass, -__builtin_inff()), norm};
 }
 
 static TokenTerms terms(Element element, const void* logits, int64_t n, float divisor, int64_t target) {
