@@ -30,6 +30,7 @@ namespace amx_ {
 #include "body.h"
 #include "body-packed.h"
 #include "body-tiles.h"
+#include "training-tiles.h"
 }  // namespace amx_
 }  // namespace reckon
 
@@ -54,10 +55,17 @@ bool hasTiles() {
 }  // namespace
 
 const KernelTable* amxTable() {
+  static const TrainingTable training = [] {
+    TrainingTable own = *avx512Bf16Table()->training;
+    own.contract = amx_::contractAny;
+    own.factorSlopes = amx_::slopesAny;
+    return own;
+  }();
   static const KernelTable table = [] {
     KernelTable own = *avx512Bf16Table();
     own.name = "amx";
     own.linear = amx_::linearTiles;
+    own.training = &training;
     return own;
   }();
   static const bool runs = hasTiles();

@@ -189,17 +189,44 @@ static void packOf(const PackJob& job) {
     if (job.stride == 1)
       for (whole = job.ins; done + Lanes::width <= job.rows; done += Lanes::width)
         for (int64_t k = 0; k < whole; k++) Lanes::store(to + k * kBlockOuts + done, Lanes::load(weight + k * job.step + done));
+#ifdef RECKON_BF16
+  // Rows of inputs here are columns there: too far apart to be foreseen, as the rows below are too many.
+  if constexpr (pair == 2 && sizeof(W) == sizeof(E))
+    if (job.stride == 1) {
+      done = job.rows - job.rows % Lanes::width;
+      whole = job.ins - job.ins % 2;
+      for (int64_t k = 0; k < whole; k += 2) {
+        const W* const even = weight + k * job.step;
+        const W* const odd = even + job.step;
+        for (int64_t i = 0; i < done; i += 2 * Lanes::width) {
+          __builtin_prefetch(even + 64 * job.step + i);
+          __builtin_prefetch(odd + 64 * job.step + i);
+        }
+        for (int64_t i = 0; i < done; i += Lanes::width) {
+          const auto both = Lanes::zipped(even + i, odd + i);
+          memcpy(to + (k / 2 * kBlockOuts + i) * 2, &both, sizeof both);
+        }
+      }
+    }
+#endif
   if constexpr (sizeof(typename O::V) == Lanes::transposedBytes)
-    if (job.step == 1)
+    if (job.step == 1 && done == 0)
       for (whole = job.ins - job.ins % O::step; done + Lanes::width <= job.rows; done += Lanes::width)
         for (int64_t k = 0; k < whole; k += O::step) {
+          constexpr int64_t ahead = 4 * O::step;
+          const int64_t next = k + ahead < whole ? ahead : Lanes::width * job.stride + ahead - whole;
+          const W* row = weight + done * job.stride + k;
           typename O::V words[Lanes::width];
 #pragma GCC unroll 16
-          for (int i = 0; i < Lanes::width; i++) words[i] = O::load(weight + (done + i) * job.stride + k);
+          for (int i = 0; i < Lanes::width; i++, row += job.stride) {
+            __builtin_prefetch(row + next);
+            words[i] = O::load(row);
+          }
           Lanes::transpose(words);
 #pragma GCC unroll 16
           for (int i = 0; i < Lanes::width; i++) memcpy(to + ((k / pair + i) * kBlockOuts + done) * pair, words + i, sizeof words[i]);
         }
+  if (done == kBlockOuts && whole == groups * pair) return;
   // What is left goes some inputs at a time, so that the lines that all rows write to stay in the first cache.
   constexpr int64_t some = 32;
   for (int64_t first = 0; first < groups * pair; first += some)

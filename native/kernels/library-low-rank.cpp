@@ -2,18 +2,18 @@
 // as it came, which layers that read the same share, and `rank` numbers a row; the weight may be in 8 bit. Where its input is
 // a gated SiLU it keeps gate and up, as the SiLU itself does, and computes their product again on the way back.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <torch/library.h>
 
 #include "gated.h"
 #include "products.h"
+#include "room.h"
 #include "training-arguments.h"
 
 namespace reckon {
 namespace {
 
-/// Rows, and columns, that a thread takes at once.
-constexpr int64_t kRows = 32, kSlopeColumns = 128;
+/// Rows, and columns, in whole numbers of which threads take them.
+constexpr int64_t kRows = 32, kSlopeColumns = 64;
 
 /// Activations as rows of a last dimension whose elements are neighbours.
 at::Tensor rowsOf(const at::Tensor& x) {
@@ -29,10 +29,20 @@ LowRankJob jobOf(const at::Tensor& factor, int64_t rows) {
   return job;
 }
 
+/// Few large pieces, because kernels lay a factor out anew for each; some more of many, because threads are not equally fast.
 template <class W>
-void inPieces(int64_t count, int64_t piece, int64_t work, W&& some) {
+void inPieces(int64_t count, int64_t step, int64_t work, W&& some) {
+  constexpr int64_t many = 1024;
+  const int threads = threadsFor(work);
+  const int64_t pieces = threads * (1 + count / many), piece = roundedUp((count + pieces - 1) / pieces, step);
   auto one = [&](int64_t item) { some(item * piece, std::min(count, (item + 1) * piece)); };
-  shareTeam((count + piece - 1) / piece, threadsFor(work), one);
+  shareTeam((count + piece - 1) / piece, threads, one);
+}
+
+/// What a kernel lays a factor out in, on the thread that asks.
+char* scratchOf(int64_t length) {
+  thread_local Room room;
+  return room.of(lowRankScratch(length));
 }
 
 /// scale * x factor^T in f32, [rows, rank]; `share` takes pieces of rows.
@@ -43,7 +53,7 @@ at::Tensor contractedBy(S&& share, const at::Tensor& x, const at::Tensor& factor
   job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = hidden.mutable_data_ptr<float>();
   job.scale = static_cast<float>(scale);
   const Element element = elementOf(x, "x");
-  share([&](int64_t begin, int64_t end) { training().contract(element, job, begin, end); });
+  share([&](int64_t begin, int64_t end) { training().contract(element, job, begin, end, scratchOf(job.width)); });
   return hidden;
 }
 
@@ -56,11 +66,13 @@ at::Tensor contractedRows(const at::Tensor& x, const at::Tensor& factor, double 
   require(x, "x", x.scalar_type(), 2);
   require(factor, "the factor", at::kFloat, 2);
   TORCH_CHECK(x.size(1) == factor.size(1), "x has ", x.size(1), " columns, and the factor ", factor.size(1));
-  const int64_t rows = x.size(0), piece = 4;  // rows that the kernel takes at once
+  const int64_t rows = x.size(0);
+  const int threads = threadsFor(x.numel());
+  const int64_t piece = std::max<int64_t>(1, roundedUp((rows + threads - 1) / threads, 4));  // rows that the kernel takes at once
   return contractedBy(
       [&](auto&& some) {
         auto one = [&](int64_t item) { some(item * piece, std::min(rows, (item + 1) * piece)); };
-        shareWork((rows + piece - 1) / piece, threadsFor(x.numel()), one);
+        shareWork((rows + piece - 1) / piece, threads, one);
       },
       x, factor, scale);
 }
@@ -80,7 +92,8 @@ at::Tensor slopesOf(const at::Tensor& hidden, const at::Tensor& x, const at::Ten
   job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = const_cast<float*>(hidden.const_data_ptr<float>());
   job.slopes = slopes.mutable_data_ptr<float>();
   const Element element = elementOf(x, "x");
-  inPieces(job.width, kSlopeColumns, x.numel(), [&](int64_t begin, int64_t end) { training().factorSlopes(element, job, begin, end); });
+  inPieces(job.width, kSlopeColumns, x.numel(),
+           [&](int64_t begin, int64_t end) { training().factorSlopes(element, job, begin, end, scratchOf(job.rows)); });
   return slopes;
 }
 
@@ -113,7 +126,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     const at::Tensor ghidden = contracted(g, b, context->saved_data["scale"].toDouble());
     at::Tensor gx;
     if (context->needs_input_grad(0)) {
-      gx = scales.defined() ? int8InputGradient(g, weight, scales) : at::mm(g, weight);
+      gx = inputGradient(g, weight, scales);
       addSpread(gx, ghidden, a);
       gx = isGated ? gatedSlopes(kept, gx) : gx.view(x.sizes());
     }

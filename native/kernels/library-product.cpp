@@ -1,7 +1,7 @@
 // Owns the product of whole sequences with a matrix as it lies, as an operator with a gradient: what a decoding step
-// computes row by row, a training pass then has to the last bit. Each block is laid out in passing, as body-packed.h has it,
-// and all rows pass over it while it is in the cache. In f32 the gradients go the same way, faster than by libtorch's product
-// where it was measured (docs/performance.md); in bf16 that one is as fast.
+// computes row by row, a training pass then has to the last bit. A small matrix is laid out whole, as body-packed.h has it;
+// of a larger one block after block, and all rows pass over a block while it is in the cache. The gradient of the input goes the
+// same way, and in f32 that of the weight (docs/performance.md); in bf16 that one is libtorch's, which is as fast.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
@@ -18,6 +18,10 @@ namespace {
 
 /// Rows that a block is laid out for at least, where more than one thread could take it.
 constexpr int64_t kLaidOutFor = 256;
+/// Rows that a call of the kernel takes.
+constexpr int64_t kLot = 64;
+/// Bytes of a packed matrix that is laid out whole.
+constexpr int64_t kSmallMatrix = 1 << 20;
 
 /// Whether the kernels compute on tensors like x here: it is on the CPU, and libtorch's product is no faster.
 bool servesWhole(const at::Tensor& x) {
@@ -31,7 +35,7 @@ struct Factor {
   int64_t rows, stride, step;
 };
 
-/// left [rows, ins] right [outs, ins]^T, by scales [outs], + bias [outs]. In bf16 both factors' steps are 1.
+/// left [rows, ins] right [outs, ins]^T, by scales [outs], + bias [outs]. In bf16 the left factor's step is 1.
 void multiply(const Factor& left, const Factor& right, int64_t ins, const float* scales, const void* bias, void* y) {
   const Element element = elementOf(left.values, "x");
   const int64_t rows = left.rows, outs = right.rows, size = left.values.element_size(), pair = element == Element::bf16 ? 2 : 1;
@@ -39,19 +43,36 @@ void multiply(const Factor& left, const Factor& right, int64_t ins, const float*
   const char* const from = static_cast<const char*>(right.values.const_data_ptr());
   const void* const rowsOfX = left.values.const_data_ptr();
   const int threads = threadsFor(rows * ins * outs / 16);
-  const int64_t blocks = (outs + kBlockOuts - 1) / kBlockOuts, wanted = threads == 1 ? 1 : (4 * threads + blocks - 1) / blocks;
-  const int64_t parts = std::max<int64_t>(1, std::min(wanted, rows / kLaidOutFor)), perPart = ((rows + parts - 1) / parts + 63) / 64 * 64;
+  const int64_t blocks = (outs + kBlockOuts - 1) / kBlockOuts, blockBytes = (ins + pair - 1) / pair * kBlockOuts * pair * size;
   const KernelTable& table = kernels();
-  auto one = [&](int64_t item) {
-    const int64_t out = item / parts * kBlockOuts, count = std::min(kBlockOuts, outs - out), first = item % parts * perPart;
-    if (first >= rows) return;
-    thread_local Room room;
-    char* const block = room.of((ins + pair - 1) / pair * kBlockOuts * pair * size);
-    table.pack({element, from + out * right.stride * right.values.element_size(), isInt8, block, count, ins, right.stride, right.step});
-    const LinearJob job{element, rowsOfX, block, false, scales ? scales + out : nullptr,
+  auto layOut = [&](int64_t block, char* to) {
+    const int64_t out = block * kBlockOuts;
+    table.pack({element, from + out * right.stride * right.values.element_size(), isInt8, to, std::min(kBlockOuts, outs - out), ins, right.stride, right.step});
+  };
+  auto over = [&](const char* packed, int64_t out, int64_t count, int64_t first, int64_t last) {
+    const LinearJob job{element, rowsOfX, packed, false, scales ? scales + out : nullptr,
                         bias ? static_cast<const char*>(bias) + out * size : nullptr, nullptr, static_cast<char*>(y) + out * size,
                         rows, ins, outs, left.stride, left.step * pair};
-    for (int64_t row = first; row < std::min(rows, first + perPart); row += 64) table.linear(job, 0, count, row, std::min(rows, row + 64));
+    for (int64_t row = first; row < last; row += kLot) table.linear(job, 0, count, row, std::min(last, row + kLot));
+  };
+  if (blocks * blockBytes <= kSmallMatrix) {
+    // All of it stays in the second cache, and each row is read once.
+    thread_local Room room;
+    char* const packed = room.of(blocks * blockBytes);
+    auto one = [&](int64_t block) { layOut(block, packed + block * blockBytes); };
+    shareTeam(blocks, threads, one);
+    auto some = [&](int64_t lot) { over(packed, 0, outs, lot * kLot, std::min(rows, (lot + 1) * kLot)); };
+    return shareTeam((rows + kLot - 1) / kLot, threads, some);
+  }
+  const int64_t wanted = threads == 1 ? 1 : (4 * threads + blocks - 1) / blocks;
+  const int64_t parts = std::max<int64_t>(1, std::min(wanted, rows / kLaidOutFor)), perPart = roundedUp((rows + parts - 1) / parts, kLot);
+  auto one = [&](int64_t item) {
+    const int64_t block = item / parts, out = block * kBlockOuts, first = item % parts * perPart;
+    if (first >= rows) return;
+    thread_local Room room;
+    char* const packed = room.of(blockBytes);
+    layOut(block, packed);
+    over(packed, out, std::min(kBlockOuts, outs - out), first, std::min(rows, first + perPart));
   };
   shareTeam(blocks * parts, threads, one);
 }
@@ -68,15 +89,6 @@ at::Tensor ownProduct(const at::Tensor& x, const at::Tensor& weight, const std::
   multiply({x, rows, ins, 1}, {weight, weight.size(0), ins, 1}, ins, scales ? scales->const_data_ptr<float>() : nullptr,
            bias ? bias->const_data_ptr() : nullptr, y.mutable_data_ptr());
   return y;
-}
-
-/// The gradient of x [rows, ins] from that of the product, g [rows, outs].
-at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& weight) {
-  if (!servesWhole(g) || g.scalar_type() != at::kFloat) return at::mm(g, weight);
-  const int64_t outs = weight.size(0), ins = weight.size(1);
-  at::Tensor gx = at::empty({g.size(0), ins}, g.options());
-  multiply({g, g.size(0), outs, 1}, {weight, ins, 1, ins}, outs, nullptr, nullptr, gx.mutable_data_ptr());
-  return gx;
 }
 
 /// The gradient of the weight [outs, ins] from g [rows, outs] and x [rows, ins].
@@ -108,7 +120,7 @@ struct Product : torch::autograd::Function<Product> {
     const at::Tensor g = gradients[0].reshape({-1, gradients[0].size(-1)}).contiguous();
     at::Tensor gx, gweight, gbias;
     if (weight.defined()) {
-      gx = scales.defined() ? int8InputGradient(g, weight, scales) : inputGradient(g, weight);
+      gx = inputGradient(g, weight, scales);
       gx = gx.view(context->saved_data["shape"].toIntVector());
     }
     if (x.defined()) gweight = weightGradient(g, x.view({-1, x.size(-1)}));
@@ -134,6 +146,15 @@ at::Tensor productOf(const at::Tensor& x, const at::Tensor& weight, const std::o
   TORCH_CHECK((!scales || scales->size(0) == weight.size(0)) && (!bias || bias->size(0) == weight.size(0)),
               "expected as many scales and numbers of the bias as outputs, ", weight.size(0));
   return ownProduct(x.contiguous(), weight.contiguous(), scales, bias);
+}
+
+at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& weight, const at::Tensor& scales) {
+  if (scales.defined()) return int8InputGradient(g, weight, scales);
+  if (!servesWhole(g)) return at::mm(g, weight);
+  const int64_t outs = weight.size(0), ins = weight.size(1);
+  at::Tensor gx = at::empty({g.size(0), ins}, g.options());
+  multiply({g, g.size(0), g.stride(0), 1}, {weight, ins, weight.stride(1), weight.stride(0)}, outs, nullptr, nullptr, gx.mutable_data_ptr());
+  return gx;
 }
 
 namespace {

@@ -21,7 +21,10 @@ at::Tensor productOf(const at::Tensor& x, const at::Tensor& weight, const std::o
 /// is rounded to it before it is scaled in f32.
 at::Tensor int8Product(const at::Tensor& x, const at::Tensor& values, const at::Tensor& scales, const std::optional<at::Tensor>& bias);
 
-/// The gradient of x: (g * scales) * values, over blocks of the weight's columns.
+/// The gradient [rows, ins] of productOf's x from that of the product, g [rows, outs]; `scales` of a weight in 8 bit, or undefined.
+at::Tensor inputGradient(const at::Tensor& g, const at::Tensor& weight, const at::Tensor& scales);
+
+/// `inputGradient` with a weight in 8 bit: (g * scales) * values, over blocks of the weight's columns.
 at::Tensor int8InputGradient(const at::Tensor& g, const at::Tensor& values, const at::Tensor& scales);
 
 }  // namespace reckon

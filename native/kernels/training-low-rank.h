@@ -43,7 +43,7 @@ static void contractOf(const LowRankJob& job, int64_t begin, int64_t end) {
   }
 }
 
-static void contract(Element element, const LowRankJob& job, int64_t begin, int64_t end) {
+static void contract(Element element, const LowRankJob& job, int64_t begin, int64_t end, void*) {
   if (element == Element::f32) contractOf<float>(job, begin, end);
   else contractOf<Bf16>(job, begin, end);
 }
@@ -145,7 +145,7 @@ static void slopesOf(const LowRankJob& job, int64_t begin, int64_t end) {
   }
 }
 
-static void factorSlopes(Element element, const LowRankJob& job, int64_t begin, int64_t end) {
+static void factorSlopes(Element element, const LowRankJob& job, int64_t begin, int64_t end, void*) {
   if (element == Element::f32) slopesOf<float>(job, begin, end);
   else slopesOf<Bf16>(job, begin, end);
 }

@@ -73,12 +73,13 @@ struct TrainingTable {
   void (*fold)(Element element, const float* row, const float* norm, void* y, int64_t width);
   /// From the gradient g of y, that of the row; adds that of the norm.
   void (*foldBack)(Element element, const float* row, const float* norm, const void* g, float* grow, float* gnorm, int64_t width);
-  /// hidden = scale * x factor^T, of rows `begin` to `end`.
-  void (*contract)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
+  /// hidden = scale * x factor^T, of rows `begin` to `end`; `scratch` has room for `lowRankScratch` bytes of the width.
+  void (*contract)(Element element, const LowRankJob& job, int64_t begin, int64_t end, void* scratch);
   /// y += hidden factor, rounded once, of rows `begin` to `end`.
   void (*spread)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
-  /// slopes = hidden^T x, of columns `begin` to `end`, multiples of kColumns or the end.
-  void (*factorSlopes)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
+  /// slopes = hidden^T x, of columns `begin` to `end`, multiples of kColumns or the end; `scratch` has room for
+  /// `lowRankScratch` bytes of the rows.
+  void (*factorSlopes)(Element element, const LowRankJob& job, int64_t begin, int64_t end, void* scratch);
   /// One group of one sequence; `scratch` has room for `causalScratch` floats.
   void (*causal)(const CausalJob& job, int64_t sequence, int64_t group, float* scratch);
   void (*causalBack)(const CausalSlopes& slopes, int64_t sequence, int64_t group, float* scratch);
@@ -93,6 +94,9 @@ constexpr int64_t kQueries = 24;
 constexpr int64_t kColumns = 16;
 
 constexpr int64_t roundedUp(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
+
+/// Bytes for one factor's numbers of sixteen ranks as three of bf16, with so many inputs or rows.
+constexpr int64_t lowRankScratch(int64_t length) { return 3 * 16 * 2 * roundedUp(length, 32); }
 
 /// Floats of scratch for a sequence of that length, forward or back: see training-attention.h.
 constexpr int64_t causalScratch(int64_t length, int64_t dim) {
