@@ -13,18 +13,24 @@ import {
   type TrainingSequence,
 } from './micro-batches.ts';
 
-/** Row lengths in an octave: few, because every new shape of a product costs compiled code and leaves holes in the heap. */
-const lengthsPerOctave = 4;
+/**
+ * Row lengths in an octave: few, because every new shape of a product costs compiled code and leaves holes in the heap; more
+ * for few sequences, which leave much of few rows empty.
+ */
+const lengthsPerOctave = [4, 8, 16] as const;
+/** Share of padding for which more lengths are tried. */
+const muchPadding = 0.05;
 /** Share of padding that is not worth longer rows, in which attention costs more. */
 const littlePadding = 0.03;
-/** Rows are at most so many times as long as the longest sequence. */
+/** Rows are at most so many times as long as the longest sequence, or as long as this: attention in them costs little. */
 const mostTimes = 4;
+const shortRow = 1024;
 
-/** The lengths that rows may have, from the first one that holds `longest` tokens on. */
-function* rowLengths(longest: number): Generator<number> {
+/** The lengths that rows may have, so many in an octave, from the first one that holds `longest` tokens on. */
+function* rowLengths(longest: number, perOctave: number): Generator<number> {
   for (let length = longest; ; length++) {
     const octave = 2 ** Math.ceil(Math.log2(length));
-    const step = Math.max(8, octave / (2 * lengthsPerOctave));
+    const step = Math.max(8, octave / (2 * perOctave));
     length = Math.ceil(length / step) * step;
     yield length;
   }
@@ -35,17 +41,29 @@ interface Packed {
   readonly rows: readonly (readonly number[])[];
 }
 
+const placesOf = ({ width, rows }: Packed) => width * rows.length;
+
+/** The rows with the least padding among few lengths, or among more where those leave much. */
+function packed(lengths: readonly number[], budget: number): Packed {
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  let best: Packed | undefined;
+  for (const perOctave of lengthsPerOctave) {
+    const next = packedWithin(lengths, tokens, budget, perOctave);
+    if (!best || placesOf(next) < placesOf(best)) best = next;
+    if (tokens > (1 - muchPadding) * placesOf(best)) break;
+  }
+  return best!;
+}
+
 /**
  * The shortest rows with little padding, or else those with the least: the last row is seldom full, and of few sequences
  * another length may hold them better.
  */
-function packed(lengths: readonly number[], budget: number): Packed {
+function packedWithin(lengths: readonly number[], tokens: number, budget: number, perOctave: number): Packed {
   const longest = lengths.reduce((most, length) => Math.max(most, length), 1);
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const placesOf = ({ width, rows }: Packed) => width * rows.length;
   let best: Packed | undefined;
-  for (const width of rowLengths(longest)) {
-    if (best && width > Math.min(mostTimes * longest, budget)) break;
+  for (const width of rowLengths(longest, perOctave)) {
+    if (best && width > Math.min(Math.max(mostTimes * longest, shortRow), budget)) break;
     const bins = packRows(lengths, width, 'bfd');
     const next = { width, rows: bins.map((pieces) => pieces.map(({ row }) => row)) };
     if (!best || placesOf(next) < placesOf(best)) best = next;

@@ -81,9 +81,9 @@ describe('supervised losses', () => {
       for (const { height, width } of packed) shapes.add(`${height} x ${width}`);
       padding.push(paddingShare(packed));
     }
-    // Every multiple of 8 from 64 to 232 as a width would make more than 150.
-    expect(shapes.size).toBeLessThan(80);
-    expect(mean(padding)).toBeLessThan(0.05);
+    // Lengths of 16 an octave for all of them would make more than 130.
+    expect(shapes.size).toBeLessThan(110);
+    expect(mean(padding)).toBeLessThan(0.035);
   });
 
   it('gives every packed sequence the log-probability that it has alone', () => {
