@@ -20,8 +20,8 @@ namespace {
 constexpr int64_t kLaidOutFor = 256;
 /// Rows that a call of the kernel takes.
 constexpr int64_t kLot = 64;
-/// Bytes of a packed matrix that is laid out whole.
-constexpr int64_t kSmallMatrix = 1 << 20;
+/// Bytes of a packed matrix that is laid out whole, where rows are so many times what each thread takes at once.
+constexpr int64_t kSmallMatrix = 1 << 20, kManyLots = 4;
 
 /// Whether the kernels compute on tensors like x here: it is on the CPU, and libtorch's product is no faster.
 bool servesWhole(const at::Tensor& x) {
@@ -55,8 +55,8 @@ void multiply(const Factor& left, const Factor& right, int64_t ins, const float*
                         rows, ins, outs, left.stride, left.step * pair};
     for (int64_t row = first; row < last; row += kLot) table.linear(job, 0, count, row, std::min(last, row + kLot));
   };
-  if (blocks * blockBytes <= kSmallMatrix) {
-    // All of it stays in the second cache, and each row is read once.
+  if (blocks * blockBytes <= kSmallMatrix && rows >= kManyLots * kLot * threads) {
+    // All of it stays in the second cache, and each row, which might not, is read once.
     thread_local Room room;
     char* const packed = room.of(blocks * blockBytes);
     auto one = [&](int64_t block) { layOut(block, packed + block * blockBytes); };
