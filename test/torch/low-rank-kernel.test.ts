@@ -2,6 +2,7 @@ import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Linear, LowRank, NormedProjection, RMSNorm } from '../../src/nn/index.ts';
 import {
   backward,
+  contractedRows,
   type DType,
   full,
   kernelLevel,
@@ -14,7 +15,7 @@ import {
   threads,
   useKernels,
 } from '../../src/torch/index.ts';
-import { largest, levelsAndDtypes, randn, withLevel } from './levels.ts';
+import { at, largest, levelsAndDtypes, randn, sameBits, withLevel } from './levels.ts';
 import { assertNoLeaks, largestDifference } from './tiny.ts';
 
 assertNoLeaks();
@@ -118,6 +119,22 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
     });
   });
 });
+
+it.each(levelsAndDtypes)(
+  '%s, %s: a contracted row has its bits alone, and among any others',
+  (level, dtype) => {
+    at(level, () =>
+      scope(() => {
+        const [x, factor] = [randn([37, 150], dtype), randn([20, 150], 'f32')];
+        const whole = contractedRows(x, factor, 1.5).toFloat32();
+        for (const count of [1, 2, 5, 16, 17, 33]) {
+          const some = contractedRows(x.narrow(0, 37 - count, count), factor, 1.5).toFloat32();
+          expect(sameBits(some, whole.subarray((37 - count) * 20))).toBe(true);
+        }
+      }),
+    );
+  },
+);
 
 it('layers that share a normed input give it the sum of their gradients', () => {
   scope(() => {
