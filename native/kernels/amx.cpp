@@ -57,7 +57,7 @@ bool hasTiles() {
 const KernelTable* amxTable() {
   static const TrainingTable training = [] {
     TrainingTable own = *avx512Bf16Table()->training;
-    own.contract = amx_::contractAny;
+    own.contractMany = amx_::contractAny;
     own.factorSlopes = amx_::slopesAny;
     return own;
   }();

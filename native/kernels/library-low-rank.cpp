@@ -45,20 +45,22 @@ char* scratchOf(int64_t length) {
   return room.of(lowRankScratch(length));
 }
 
-/// scale * x factor^T in f32, [rows, rank]; `share` takes pieces of rows.
+/// scale * x factor^T in f32, [rows, rank], by `fill(element, job)`.
 template <class S>
-at::Tensor contractedBy(S&& share, const at::Tensor& x, const at::Tensor& factor, double scale) {
+at::Tensor contractedBy(S&& fill, const at::Tensor& x, const at::Tensor& factor, double scale) {
   at::Tensor hidden = at::empty({x.size(0), factor.size(0)}, factor.options());
   LowRankJob job = jobOf(factor, x.size(0));
   job.x = x.const_data_ptr(), job.stride = x.stride(0), job.hidden = hidden.mutable_data_ptr<float>();
   job.scale = static_cast<float>(scale);
-  const Element element = elementOf(x, "x");
-  share([&](int64_t begin, int64_t end) { training().contract(element, job, begin, end, scratchOf(job.width)); });
+  fill(elementOf(x, "x"), job);
   return hidden;
 }
 
 at::Tensor contracted(const at::Tensor& x, const at::Tensor& factor, double scale) {
-  return contractedBy([&](auto&& some) { inPieces(x.size(0), kRows, x.numel(), some); }, x, factor, scale);
+  auto fill = [&](Element element, const LowRankJob& job) {
+    inPieces(job.rows, kRows, x.numel(), [&](int64_t begin, int64_t end) { training().contract(element, job, begin, end); });
+  };
+  return contractedBy(fill, x, factor, scale);
 }
 
 /// The same of the rows of a decoding step, on the threads of decoding.
@@ -66,15 +68,21 @@ at::Tensor contractedRows(const at::Tensor& x, const at::Tensor& factor, double 
   require(x, "x", x.scalar_type(), 2);
   require(factor, "the factor", at::kFloat, 2);
   TORCH_CHECK(x.size(1) == factor.size(1), "x has ", x.size(1), " columns, and the factor ", factor.size(1));
-  const int64_t rows = x.size(0);
-  const int threads = threadsFor(x.numel());
-  const int64_t piece = std::max<int64_t>(1, roundedUp((rows + threads - 1) / threads, 4));  // rows that the kernel takes at once
-  return contractedBy(
-      [&](auto&& some) {
-        auto one = [&](int64_t item) { some(item * piece, std::min(rows, (item + 1) * piece)); };
-        shareWork((rows + piece - 1) / piece, threads, one);
-      },
-      x, factor, scale);
+  auto fill = [&](Element element, const LowRankJob& job) {
+    constexpr int64_t piece = 4;  // rows that the kernel takes at once
+    auto one = [&](int64_t item) { training().contract(element, job, item * piece, std::min(job.rows, (item + 1) * piece)); };
+    shareWork((job.rows + piece - 1) / piece, threadsFor(x.numel()), one);
+  };
+  return contractedBy(fill, x, factor, scale);
+}
+
+/// The same on the way back, where no decoding step has to have its bits.
+at::Tensor contractedBack(const at::Tensor& x, const at::Tensor& factor, double scale) {
+  auto fill = [&](Element element, const LowRankJob& job) {
+    inPieces(job.rows, kRows, x.numel(),
+             [&](int64_t begin, int64_t end) { training().contractMany(element, job, begin, end, scratchOf(job.width)); });
+  };
+  return contractedBy(fill, x, factor, scale);
 }
 
 /// y += hidden factor, rounded once.
@@ -123,7 +131,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     const bool isGated = context->saved_data["gated"].toBool();
     const at::Tensor x = isGated ? gated(kept) : kept;
     const at::Tensor b = saved[5].t().contiguous(), g = rowsOf(gradients[0]);
-    const at::Tensor ghidden = contracted(g, b, context->saved_data["scale"].toDouble());
+    const at::Tensor ghidden = contractedBack(g, b, context->saved_data["scale"].toDouble());
     at::Tensor gx;
     if (context->needs_input_grad(0)) {
       gx = inputGradient(g, weight, scales);

@@ -43,10 +43,12 @@ static void contractOf(const LowRankJob& job, int64_t begin, int64_t end) {
   }
 }
 
-static void contract(Element element, const LowRankJob& job, int64_t begin, int64_t end, void*) {
+static void contract(Element element, const LowRankJob& job, int64_t begin, int64_t end) {
   if (element == Element::f32) contractOf<float>(job, begin, end);
   else contractOf<Bf16>(job, begin, end);
 }
+
+static void contractMany(Element element, const LowRankJob& job, int64_t begin, int64_t end, void*) { contract(element, job, begin, end); }
 
 /// y[n, c] += hidden[n] . factor[:, c], rounded once, for ROWS rows and ACROSS vectors of columns.
 template <class E, int ROWS, int ACROSS>

@@ -73,8 +73,10 @@ struct TrainingTable {
   void (*fold)(Element element, const float* row, const float* norm, void* y, int64_t width);
   /// From the gradient g of y, that of the row; adds that of the norm.
   void (*foldBack)(Element element, const float* row, const float* norm, const void* g, float* grow, float* gnorm, int64_t width);
-  /// hidden = scale * x factor^T, of rows `begin` to `end`; `scratch` has room for `lowRankScratch` bytes of the width.
-  void (*contract)(Element element, const LowRankJob& job, int64_t begin, int64_t end, void* scratch);
+  /// hidden = scale * x factor^T, of rows `begin` to `end`: those of a training pass and of a decoding step, with the same bits.
+  void (*contract)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
+  /// The same of many rows, perhaps with other last bits; `scratch` has room for `lowRankScratch` bytes of the width.
+  void (*contractMany)(Element element, const LowRankJob& job, int64_t begin, int64_t end, void* scratch);
   /// y += hidden factor, rounded once, of rows `begin` to `end`.
   void (*spread)(Element element, const LowRankJob& job, int64_t begin, int64_t end);
   /// slopes = hidden^T x, of columns `begin` to `end`, multiples of kColumns or the end; `scratch` has room for

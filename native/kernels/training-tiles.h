@@ -1,6 +1,6 @@
 // Owns the products of a low-rank update with activations of bf16, by AMX. A factor's f32 numbers are cut into three of bf16
 // that hold their 24 bits together, and each is multiplied by tiles: sums are those of f32 products but for their order, which
-// no number of rows or threads changes. Included after body-tiles.h.
+// no number of rows or threads changes. Cutting pays for many rows, so these are of the way back. Included after body-tiles.h.
 
 constexpr int kParts = 3;
 /// Numbers of a tile: sixteen rows of 32.
@@ -183,7 +183,7 @@ static void contractByTiles(const LowRankJob& job, int64_t begin, int64_t end, v
 }
 
 static void contractAny(Element element, const LowRankJob& job, int64_t begin, int64_t end, void* scratch) {
-  if (element == Element::f32) avx512Bf16Table()->training->contract(element, job, begin, end, scratch);
+  if (element == Element::f32) avx512Bf16Table()->training->contractMany(element, job, begin, end, scratch);
   else contractByTiles(job, begin, end, scratch);
 }
 
