@@ -48,10 +48,8 @@ export function writeWeights({ config, folder, stored }: Question): void {
 
 /** Whole calls of `generate`; of their parts `prefill` ends with the first token of the last sequence. */
 export function generationSteps(work: GenerateWork, question: Question): Step {
-  const { config, dtype, folder, prompts, stored } = question;
-  const read = { dtype: stored, computeDtype: dtype, device: 'cpu', map: stored === dtype };
-  using weights = loadModel(folder, read);
-  const model = weights.snapshot('full', 'decoding');
+  const { config, prompts } = question;
+  const model = work.adapter ? readerOf(opened(question, true, false).policy).model : decoding(question);
   const tokenizer = tokenizerOf(config.vocabSize);
   const longest = Math.max(...work.lengths);
   const requests: GenerationRequest[] = prompts.map((promptIds, i) => ({
@@ -76,6 +74,13 @@ export function generationSteps(work: GenerateWork, question: Question): Step {
     };
     return { seconds: (ended - started) / 1000, parts };
   };
+}
+
+/** The weights as `reckon generate` holds them. */
+function decoding({ dtype, folder, stored }: Question): Decoder {
+  const read = { dtype: stored, computeDtype: dtype, device: 'cpu', map: stored === dtype };
+  using weights = loadModel(folder, read);
+  return weights.snapshot('full', 'decoding');
 }
 
 /** Steps of GRPO as the trainer makes them, split into rollouts and update. */

@@ -63,8 +63,14 @@ def lora():
     return LoraConfig(r=16, lora_alpha=32, lora_dropout=0, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
+def adapted():
+    from peft import get_peft_model
+
+    return get_peft_model(loaded(), lora(), autocast_adapter_dtype="bf16 adapters" not in variant["name"])
+
+
 def generate():
-    model = loaded().eval()
+    model = (adapted() if work["adapter"] else loaded()).eval()
     model.generation_config.eos_token_id = None  # nothing ends before its length
     prompts = [ids for ids in ask["prompts"] for _ in range(work["group"])]
     ids = torch.tensor(prompts)
@@ -88,9 +94,7 @@ def generate():
 
 
 def sft():
-    from peft import get_peft_model
-
-    model = get_peft_model(loaded(), lora(), autocast_adapter_dtype="bf16 adapters" not in variant["name"])
+    model = adapted()
     model.config.use_cache = False
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -32,6 +32,7 @@ const bf16: Variant = { name: 'bf16', dtype: 'bf16', autocast: false };
 const f32: Variant = { name: 'f32', dtype: 'f32', autocast: false };
 const mixed: Variant = { name: 'f32 weights, bf16 autocast', dtype: 'f32', autocast: true };
 const bothHalf: Variant = { name: 'bf16 base, f32 adapters', dtype: 'bf16', autocast: false };
+const allHalf: Variant = { ...bf16, name: 'bf16 base, bf16 adapters' };
 const castHalf: Variant = { name: 'bf16 base, f32 adapters, bf16 autocast', dtype: 'bf16', autocast: true };
 
 const equal = (count: number, length: number) => new Array<number>(count).fill(length);
@@ -41,6 +42,7 @@ const generation = (lengths: readonly number[], group = 1): GenerateWork => ({
   prompt: 128,
   lengths,
   group,
+  adapter: false,
 });
 const base = { measure: 'speed', dtype: 'bf16', atLeast: null, aim: null, gibibytes: 1 } as const;
 const halfRow = { ...base, theirs: [bf16], gibibytes: 7 };
@@ -130,7 +132,7 @@ export const rows: readonly Row[] = [
     id: 'lora',
     what: 'LoRA SFT step, 0.5 B, 4 x 256, r = 16, against PEFT',
     work: { kind: 'sft', model: 'half', rows: 4, length: 256 },
-    theirs: [bothHalf, { ...bf16, name: 'bf16 base, bf16 adapters' }, castHalf],
+    theirs: [bothHalf, allHalf, castHalf],
     atLeast: 1.5,
     aim: 2.5,
     gibibytes: 11,
@@ -169,6 +171,14 @@ export const rows: readonly Row[] = [
     what: '0.5 B, batch 64 in groups of 8, prompt 128, 64 new tokens',
     work: generation(equal(64, 64), 8),
     minutes: [6, 1],
+  },
+  {
+    ...halfRow,
+    id: 'half-16-adapter',
+    what: '0.5 B, batch 16 in groups of 8, with LoRA, r = 16, beside the weights, against PEFT',
+    work: { ...generation(equal(16, 64), 8), adapter: true },
+    theirs: [bothHalf, allHalf],
+    minutes: [3, 0.7],
   },
   {
     ...base,

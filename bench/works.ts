@@ -14,6 +14,8 @@ export interface GenerateWork {
   readonly lengths: readonly number[];
   /** Samples of one prompt; 1 where every prompt is another. */
   readonly group: number;
+  /** LoRA of rank 16 on all linear layers, beside the weights and not merged. */
+  readonly adapter: boolean;
 }
 
 /** One step of GRPO: sampling, advantages, gradient, clipping, AdamW; no reference model. */
