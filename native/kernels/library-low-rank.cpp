@@ -63,19 +63,6 @@ at::Tensor contracted(const at::Tensor& x, const at::Tensor& factor, double scal
   return contractedBy(fill, x, factor, scale);
 }
 
-/// The same of the rows of a decoding step, on the threads of decoding.
-at::Tensor contractedRows(const at::Tensor& x, const at::Tensor& factor, double scale) {
-  require(x, "x", x.scalar_type(), 2);
-  require(factor, "the factor", at::kFloat, 2);
-  TORCH_CHECK(x.size(1) == factor.size(1), "x has ", x.size(1), " columns, and the factor ", factor.size(1));
-  auto fill = [&](Element element, const LowRankJob& job) {
-    constexpr int64_t piece = 4;  // rows that the kernel takes at once
-    auto one = [&](int64_t item) { training().contract(element, job, item * piece, std::min(job.rows, (item + 1) * piece)); };
-    shareWork((job.rows + piece - 1) / piece, threadsFor(x.numel()), one);
-  };
-  return contractedBy(fill, x, factor, scale);
-}
-
 /// The same on the way back, where no decoding step has to have its bits.
 at::Tensor contractedBack(const at::Tensor& x, const at::Tensor& factor, double scale) {
   auto fill = [&](Element element, const LowRankJob& job) {
@@ -91,6 +78,32 @@ void addSpread(at::Tensor& y, const at::Tensor& hidden, const at::Tensor& factor
   job.hidden = const_cast<float*>(hidden.const_data_ptr<float>()), job.y = y.mutable_data_ptr();
   const Element element = elementOf(y, "y");
   inPieces(job.rows, kRows, y.numel(), [&](int64_t begin, int64_t end) { training().spread(element, job, begin, end); });
+}
+
+/// Adds the update of x to the rows y of a decoding step, as the forward pass below does and with its bits, on the threads of
+/// decoding and in one call: four operators a layer took longer than the layer's own product.
+at::Tensor& addUpdateRows(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b, double scale, at::Tensor& y) {
+  require(x, "x", x.scalar_type(), 2);
+  require(a, "a", at::kFloat, 2);
+  require(b, "b", at::kFloat, 2);
+  require(y, "y", x.scalar_type(), 2);
+  TORCH_CHECK(x.size(1) == a.size(1) && a.size(0) == b.size(0) && b.size(1) == y.size(1) && x.size(0) == y.size(0), "an update of ", a.sizes(),
+              " and, transposed, ", b.sizes(), " does not fit inputs of ", x.sizes(), " and outputs of ", y.sizes());
+  const int64_t rows = x.size(0);
+  constexpr int64_t piece = 4;  // rows that the kernels take at once
+  at::Tensor hidden = at::empty({rows, a.size(0)}, a.options());
+  LowRankJob down = jobOf(a, rows), up = jobOf(b, rows);
+  down.x = x.const_data_ptr(), down.stride = x.stride(0), down.scale = static_cast<float>(scale);
+  down.hidden = up.hidden = hidden.mutable_data_ptr<float>();
+  up.y = y.mutable_data_ptr();
+  const Element element = elementOf(x, "x");
+  auto one = [&](int64_t item) {
+    const int64_t begin = item * piece, end = std::min(rows, begin + piece);
+    training().contract(element, down, begin, end);
+    training().spread(element, up, begin, end);
+  };
+  shareWork((rows + piece - 1) / piece, threadsFor(x.numel() + y.numel()), one);
+  return y;
 }
 
 /// hidden^T x in f32, [rank, width].
@@ -156,9 +169,9 @@ at::Tensor lowRankLinear(const at::Tensor& x, const at::Tensor& weight, const st
 TORCH_LIBRARY_FRAGMENT(reckon, library) {
   library.def("low_rank_linear(Tensor x, Tensor weight, Tensor? scales, Tensor? bias, Tensor a, Tensor b, float scale, "
       "bool gated) -> Tensor");
-  library.def("contracted_rows(Tensor x, Tensor factor, float scale) -> Tensor");
+  library.def("add_update_rows(Tensor x, Tensor a, Tensor b, float scale, Tensor(a!) y) -> Tensor(a!)");
 }
 
 TORCH_LIBRARY_IMPL(reckon, CompositeImplicitAutograd, library) { library.impl("low_rank_linear", TORCH_FN(reckon::lowRankLinear)); }
 
-TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("contracted_rows", TORCH_FN(reckon::contractedRows)); }
+TORCH_LIBRARY_IMPL(reckon, CPU, library) { library.impl("add_update_rows", TORCH_FN(reckon::addUpdateRows)); }

@@ -4,7 +4,7 @@
  */
 
 import {
-  contractedRows,
+  addUpdateRows,
   dtypeCode,
   Generator,
   invoke,
@@ -13,14 +13,13 @@ import {
   lowRankLinear,
   noGrad,
   Op,
-  packedLinear,
   scope,
   type Tensor,
   zeros,
 } from '../torch/index.ts';
 import { hash32 } from '../util/rng.ts';
 import { Module } from './module.ts';
-import { PackedCopy } from './packed-copy.ts';
+import { TransposedCopy } from './packed-copy.ts';
 
 const vectorNormOp = new Op('aten::linalg_vector_norm');
 const bernoulliOp = new Op('aten::bernoulli_', 'float');
@@ -53,7 +52,7 @@ export class LowRank extends Module {
   private readonly b: Tensor;
   private readonly magnitude: Tensor | null;
   private readonly transposed: boolean;
-  private readonly packing = new PackedCopy();
+  private readonly transposedB = new TransposedCopy();
 
   /** `embedding`: the weight is a table [rows, width], the transpose of what b a gives. */
   constructor(parts: LowRankParts, embedding = false) {
@@ -105,19 +104,19 @@ export class LowRank extends Module {
     return this.magnitude === null && !this.transposed;
   }
 
-  /** `forward` for the rows [N, in] of a decoding step, with its bits where `isWhole`. */
+  /** `forward` for the rows [N, in] of a decoding step, whose outputs `y` it may overwrite; with its bits where `isWhole`. */
   step(x: Tensor, y: Tensor): Tensor {
-    const { a, b, packing } = this;
-    const hidden = contractedRows(x, a, this.scale);
-    const update = kernelsServe(hidden)
-      ? packedLinear(hidden, packing.of(b, hidden.dtype))
-      : hidden.linear(b);
-    return y.add(update).to(y.dtype);
+    const { a, b, scale } = this;
+    if (!kernelsServe(x) || a.dtype !== 'f32') {
+      const hidden = x.to(a.dtype).linear(a).mul(scale);
+      return y.add(hidden.linear(b)).to(y.dtype);
+    }
+    return addUpdateRows(x, a, this.transposedB.of(b, 'f32'), scale, y);
   }
 
-  /** Frees the packed copy that decoding has made. */
+  /** Frees the copy that decoding has made. */
   forgetPacked(): void {
-    this.packing[Symbol.dispose]();
+    this.transposedB[Symbol.dispose]();
   }
 
   override [Symbol.dispose](): void {

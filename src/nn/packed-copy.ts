@@ -1,45 +1,73 @@
-/** Owns a packed copy of a weight for decoding, made when it is first asked for and anew once the weight has changed. */
+/** Owns copies of weights in another layout for decoding, made when first asked for and anew once the weight has changed. */
 
-import { type DType, type Int8Matrix, Op, type PackedMatrix, packed, Tensor } from '../torch/index.ts';
+import { type DType, type Int8Matrix, Op, type PackedMatrix, packed, scope, Tensor } from '../torch/index.ts';
 
 const versionOp = new Op('aten::_version');
 
-interface Copy {
-  readonly matrix: PackedMatrix;
+type Weight = Tensor | Int8Matrix;
+
+interface Copy<C> {
+  readonly made: C;
   readonly of: Tensor;
   readonly version: number;
   readonly dtype: DType;
 }
 
-/** At most one packed copy, of the weight it was last asked for. */
-export class PackedCopy implements Disposable {
-  private copy: Copy | null = null;
+/** At most one copy, of the weight it was last asked for. */
+abstract class CurrentCopy<C, W extends Weight> implements Disposable {
+  private copy: Copy<C> | null = null;
+
+  protected abstract make(weight: W, dtype: DType): C;
+  protected abstract free(made: C): void;
 
   /**
-   * The weight as it is now, packed for inputs of `dtype`. That it has changed is seen by autograd's own count of writes,
-   * which an optimizer's step raises; so the copy is never older than the weight.
+   * The weight as it is now, for inputs of `dtype`. That it has changed is seen by autograd's own count of writes, which an
+   * optimizer's step raises; so the copy is never older than the weight.
    */
-  of(weight: Tensor | Int8Matrix, dtype: DType): PackedMatrix {
+  of(weight: W, dtype: DType): C {
     const values = weight instanceof Tensor ? weight : weight.values;
     const version = versionOp.raw(values.handle) as number;
     const { copy } = this;
-    if (copy && copy.of === values && copy.version === version && copy.dtype === dtype) return copy.matrix;
+    if (copy && copy.of === values && copy.version === version && copy.dtype === dtype) return copy.made;
     this[Symbol.dispose]();
-    const matrix = packed(weight, dtype);
-    matrix.blocks.keep();
-    matrix.scales?.keep();
-    this.copy = { matrix, of: values, version, dtype };
-    return matrix;
+    const made = this.make(weight, dtype);
+    this.copy = { made, of: values, version, dtype };
+    return made;
   }
 
   /** The copy that there is, for who has freed the weight itself. */
-  get current(): PackedMatrix | null {
-    return this.copy?.matrix ?? null;
+  get current(): C | null {
+    return this.copy?.made ?? null;
   }
 
   [Symbol.dispose](): void {
-    this.copy?.matrix.blocks.dispose();
-    this.copy?.matrix.scales?.dispose();
+    if (this.copy) this.free(this.copy.made);
     this.copy = null;
+  }
+}
+
+/** A matrix packed for the decoding step's products. */
+export class PackedCopy extends CurrentCopy<PackedMatrix, Weight> {
+  protected make(weight: Weight, dtype: DType): PackedMatrix {
+    const matrix = packed(weight, dtype);
+    matrix.blocks.keep();
+    matrix.scales?.keep();
+    return matrix;
+  }
+
+  protected free({ blocks, scales }: PackedMatrix): void {
+    blocks.dispose();
+    scales?.dispose();
+  }
+}
+
+/** A matrix with its rows as columns. */
+export class TransposedCopy extends CurrentCopy<Tensor, Tensor> {
+  protected make(weight: Tensor): Tensor {
+    return scope(() => weight.detach().transpose(0, 1).contiguous().keep());
+  }
+
+  protected free(made: Tensor): void {
+    made.dispose();
   }
 }

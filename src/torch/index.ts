@@ -36,9 +36,9 @@ export { type Draw, drawKernel, sampleKernel } from './sampling-kernels.ts';
 export { liveTensors, Scope, scope } from './scope.ts';
 export { arange, cat, fromBytes, full, ids, invoke, stack, Tensor, tensor, where, zeros } from './tensor.ts';
 export {
+  addUpdateRows,
   causalHeads,
   causalHeadsServe,
-  contractedRows,
   folded,
   type LowRankLayer,
   lowRankLinear,

@@ -11,7 +11,7 @@ import { cat, invoke, Tensor } from './tensor.ts';
 const rotatedOp = new Op('reckon::rotated_heads');
 const foldedOp = new Op('reckon::folded');
 const lowRankOp = new Op('reckon::low_rank_linear');
-const contractedOp = new Op('reckon::contracted_rows');
+const updateRowsOp = new Op('reckon::add_update_rows');
 const termsOp = new Op('reckon::token_terms');
 const slopesOp = new Op('reckon::token_slopes_');
 const attentionOp = new Op('reckon::causal_attention');
@@ -88,12 +88,11 @@ export function lowRankLinear(x: Tensor, layer: LowRankLayer, gated = false): Te
 }
 
 /**
- * scale * x factor^T in f32, [N, rank], of the rows x [N, in] of a decoding step, with the bits that `lowRankLinear` has within.
- * No gradient.
+ * Adds scale * (x a^T) b^T to the rows y [N, out], which it returns, of a decoding step with inputs x [N, in], with the bits of `lowRankLinear`; b
+ * comes transposed, [rank, out]. No gradient. Only where `kernelsServe`; the twin is in `LowRank.step` of src/nn.
  */
-export function contractedRows(x: Tensor, factor: Tensor, scale: number): Tensor {
-  if (kernelsServe(x) && factor.dtype === 'f32') return invoke(contractedOp, x.handle, factor.handle, scale);
-  return x.to(factor.dtype).linear(factor).mul(scale);
+export function addUpdateRows(x: Tensor, a: Tensor, transposedB: Tensor, scale: number, y: Tensor): Tensor {
+  return invoke(updateRowsOp, x.handle, a.handle, transposedB.handle, scale, y.handle);
 }
 
 /** What is known of a token under softmax(logits / temperature), f32 [N]. */

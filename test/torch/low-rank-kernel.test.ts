@@ -1,8 +1,8 @@
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { Linear, LowRank, NormedProjection, RMSNorm } from '../../src/nn/index.ts';
 import {
+  addUpdateRows,
   backward,
-  contractedRows,
   type DType,
   full,
   kernelLevel,
@@ -121,16 +121,25 @@ describe.each(levelsAndDtypes)('%s, %s', (level, dtype) => {
 });
 
 it.each(levelsAndDtypes)(
-  '%s, %s: a contracted row has its bits alone, and among any others',
+  '%s, %s: an updated row has its bits alone, and among any others',
   (level, dtype) => {
     at(level, () =>
       scope(() => {
-        const [x, factor] = [randn([37, 150], dtype), randn([20, 150], 'f32')];
-        const whole = contractedRows(x, factor, 1.5).toFloat32();
-        for (const count of [1, 2, 5, 16, 17, 33]) {
-          const some = contractedRows(x.narrow(0, 37 - count, count), factor, 1.5).toFloat32();
-          expect(sameBits(some, whole.subarray((37 - count) * 20))).toBe(true);
-        }
+        const [a, b] = [randn([20, 150], 'f32'), randn([20, 70], 'f32')];
+        const [x, y] = [randn([37, 150], dtype), randn([37, 70], dtype)];
+        const updated = (first: number) => {
+          const [some, into] = [x, y].map((rows) => rows.narrow(0, first, 37 - first).clone());
+          return addUpdateRows(some!, a, b, 1.5, into!).toFloat32();
+        };
+        const whole = updated(0);
+        for (const first of [36, 35, 32, 21, 20, 4])
+          expect(sameBits(updated(first), whole.subarray(first * 70))).toBe(true);
+        const wide = (one: Tensor) => one.to('f32');
+        const exact = wide(y)
+          .add(wide(x).linear(a).mul(1.5).linear(b.transpose(0, 1)))
+          .toFloat32();
+        const ulp = largest(exact) * (dtype === 'bf16' ? 2 ** -8 : 4e-6);
+        expect(largestDifference(whole, exact)).toBeLessThan(ulp);
       }),
     );
   },
