@@ -178,7 +178,7 @@ export const rows: readonly Row[] = [
     what: '0.5 B, batch 16 in groups of 8, with LoRA, r = 16, beside the weights, against PEFT',
     work: { ...generation(equal(16, 64), 8), adapter: true },
     theirs: [bothHalf, allHalf],
-    minutes: [3, 0.7],
+    minutes: [15, 2],
   },
   {
     ...base,

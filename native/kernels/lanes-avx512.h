@@ -102,10 +102,11 @@ struct Lanes {
   using Pairs = __m512i;
   static inline Pairs pairs(const Bf16* p) { return _mm512_loadu_si512(p); }
   /// (even[0], odd[0]), (even[1], odd[1]), ...
+  static inline Pairs zipped(__m256i even, __m256i odd) {
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
+  }
   static inline Pairs zipped(const Bf16* even, const Bf16* odd) {
-    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(even)));
-    const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd)));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    return zipped(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(even)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd)));
   }
   /// Of each four words, in 128 bits, the lower and the upper half of pairs (a, b).
   static inline Pairs interleavedLow(Pairs a, Pairs b) { return _mm512_unpacklo_epi16(a, b); }

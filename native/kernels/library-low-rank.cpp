@@ -81,7 +81,7 @@ void addSpread(at::Tensor& y, const at::Tensor& hidden, const at::Tensor& factor
 }
 
 /// Adds the update of x to the rows y of a decoding step, as the forward pass below does and with its bits, on the threads of
-/// decoding and in one call: four operators a layer took longer than the layer's own product.
+/// decoding and in one call: four operators a matrix took about as long as the matrix itself.
 at::Tensor& addUpdateRows(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b, double scale, at::Tensor& y) {
   require(x, "x", x.scalar_type(), 2);
   require(a, "a", at::kFloat, 2);

@@ -14,10 +14,6 @@ static inline void cutInParts(F v, __m256i* parts) {
   }
 }
 
-static inline __m512i zipped(__m256i even, __m256i odd) {
-  return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
-}
-
 /// Sixteen numbers of a row, or as many as there are and zeros.
 static inline F someOf(const float* row, int64_t count) { return count > 0 ? loadUpTo(row, count) : Lanes::zero(); }
 static inline __m256i someOf(const Bf16* row, int64_t count) {
@@ -55,7 +51,7 @@ static void cutFactor(const LowRankJob& job, int64_t rank, Bf16* to) {
         cutInParts(inputs[k], even);
         cutInParts(inputs[k + 1], odd);
         for (int p = 0; p < kParts; p++) {
-          const __m512i both = zipped(even[p], odd[p]);
+          const __m512i both = Lanes::zipped(even[p], odd[p]);
           memcpy(to + p * kTileElements + (half + k) * kTile, &both, sizeof both);
         }
       }
@@ -69,7 +65,7 @@ static inline void zipRows(const LowRankJob& job, int64_t n, int64_t c, Bf16* to
     for (int64_t j = 0; j < kBlockOuts; j += kTile) {
       const Bf16* const row = x + (n + i) * job.stride + j;
       const int64_t count = job.width - c - j;
-      const __m512i both = zipped(someOf(row, n + i < job.rows ? count : 0), someOf(row + job.stride, n + i + 1 < job.rows ? count : 0));
+      const __m512i both = Lanes::zipped(someOf(row, n + i < job.rows ? count : 0), someOf(row + job.stride, n + i + 1 < job.rows ? count : 0));
       memcpy(to + j / kTile * kTileElements + i * kTile, &both, sizeof both);
     }
 }

@@ -88,8 +88,9 @@ export function lowRankLinear(x: Tensor, layer: LowRankLayer, gated = false): Te
 }
 
 /**
- * Adds scale * (x a^T) b^T to the rows y [N, out], which it returns, of a decoding step with inputs x [N, in], with the bits of `lowRankLinear`; b
- * comes transposed, [rank, out]. No gradient. Only where `kernelsServe`; the twin is in `LowRank.step` of src/nn.
+ * Adds scale * (x a^T) b^T to the rows y [N, out] of a decoding step with inputs x [N, in], and returns them; with the bits of
+ * `lowRankLinear`. b comes transposed, [rank, out]. No gradient. Only where `kernelsServe`; the twin is in `LowRank.step` of
+ * src/nn.
  */
 export function addUpdateRows(x: Tensor, a: Tensor, transposedB: Tensor, scale: number, y: Tensor): Tensor {
   return invoke(updateRowsOp, x.handle, a.handle, transposedB.handle, scale, y.handle);

@@ -101,6 +101,18 @@ describe('refuses, with a sentence, what it would read or write beyond', () => {
       () => op('reckon::product', 'out')(zeros([4, 64], 'f32'), zeros([64, 1], 'f32'), zeros([4, 64], 'f32')),
     ],
     [
+      'an update of other outputs',
+      /does not fit/,
+      () =>
+        op('reckon::add_update_rows')(
+          zeros([4, 64], 'f32'),
+          zeros([2, 64], 'f32'),
+          zeros([2, 9], 'f32'),
+          1,
+          zeros([4, 8], 'f32'),
+        ),
+    ],
+    [
       'targets on another device',
       /on meta/,
       () => op('reckon::token_terms')(zeros([4, 64], 'f32'), meta([4], I64), 1),
